@@ -1,0 +1,90 @@
+"""
+Take a call event in, and say so at once.
+
+Trigger   HTTP from call services and Asterisk hosts
+Reads     enterprises (cached)
+Writes    call_events
+Publishes call-events, the whole event
+Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large
+          429 rate_limited              503 neither stored nor published: send it again
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import functions_framework
+from flask import Request, Response
+
+from lib import http, intake, introspection, logs
+from lib.acceptance import accept
+from lib.auth import require_operator
+from lib.cache import enterprise_cache
+from lib.errors import AppError, InvalidPayload
+from lib.http import Answer
+
+logs.configure()
+
+BATCH_BYTES = intake.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
+
+
+def post_event(request: Request) -> Answer:
+    body = http.read_json_object(request)
+    enterprise = enterprise_cache().by_token(intake.token_of(body, field="token"))
+    accepted = accept(intake.from_envelope(body, enterprise_number=enterprise.number))
+    return accepted.as_json(), 200 if accepted.is_copy else 202
+
+
+def post_events(request: Request) -> Answer:
+    body = http.read_json_object(request, limit=BATCH_BYTES)
+    enterprise = enterprise_cache().by_token(intake.token_of(body, field="token"))
+    events = body.get("events")
+    if not isinstance(events, list) or not 1 <= len(events) <= intake.BATCH_SIZE:
+        raise InvalidPayload(f"events: must be a list of 1 to {intake.BATCH_SIZE} events")
+    results = [_accept_one(item, enterprise.number, body.get("origin")) for item in events]
+    return {"success": all(r.get("success") for r in results), "results": results}, 200
+
+
+def _accept_one(item: object, enterprise_number: str, origin: str | None) -> dict[str, object]:
+    try:
+        if not isinstance(item, dict):
+            raise InvalidPayload("must be an object")
+        return accept(intake.from_envelope(item, enterprise_number=enterprise_number, origin=origin)).as_json()
+    except AppError as error:
+        return {"success": False, "error": {"code": error.code, "message": str(error)}}
+
+
+def post_host_event(event_type: str, request: Request) -> Answer:
+    body = http.read_json_object(request)
+    token = intake.token_of(body, field="Token", header=request.headers.get("Token", ""))
+    enterprise = enterprise_cache().by_token(token)
+    accept(intake.from_host(event_type, body, enterprise_number=enterprise.number))
+    return {"status": "ok"}, 200
+
+
+def get_integration(request: Request, number: str) -> Answer:
+    require_operator(request.headers.get("Authorization", ""))
+    return introspection.describe(enterprise_cache().by_number(number)), 200
+
+
+def invalidate(request: Request, number: str) -> Answer:
+    require_operator(request.headers.get("Authorization", ""))
+    enterprise_cache().invalidate(number)
+    return {"success": True, "enterprise_number": number}, 200
+
+
+ROUTES = http.Routes(
+    {
+        "POST /dispatch/call-event": post_event,
+        "POST /dispatch/call-events": post_events,
+        **{f"POST /{kind}": partial(post_host_event, kind) for kind in intake.HOST_EVENT_TYPES},
+        "GET /integrations/<number>": get_integration,
+        "POST /cache/invalidate/<number>": invalidate,
+        **introspection.routes("dispatch-call-event"),
+    }
+)
+
+
+@functions_framework.http
+def dispatch_call_event(request: Request) -> Response:
+    return ROUTES.answer(request)

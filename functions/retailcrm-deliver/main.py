@@ -1,0 +1,35 @@
+"""
+Look at one call and tell RetailCRM what is due.
+
+Trigger   Pub/Sub push: subscription `call-events.retailcrm-deliver`
+Reads     call_events, enterprises (cached)
+Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, integration_logs
+Calls     RetailCRM POST /api/v5/telephony/call/event, /api/v5/telephony/calls/upload
+Answers   204 recorded: delivered, scheduled again, skipped or kept as rejected
+          503 give it back: we could not store
+"""
+
+from __future__ import annotations
+
+import functions_framework
+from flask import Request, Response
+
+from lib import http, introspection, logs, wakeup
+from lib.assembly import assemble
+from lib.delivery import deliver_due
+from lib.push import Push, push_route
+
+logs.configure()
+
+
+def look(push: Push) -> None:
+    for call_id in assemble(wakeup.parse(push.json(), published_at=push.published_at)):
+        deliver_due(call_id)
+
+
+ROUTES = http.Routes({"POST /": push_route(look), **introspection.routes("retailcrm-deliver")})
+
+
+@functions_framework.http
+def retailcrm_deliver(request: Request) -> Response:
+    return ROUTES.answer(request)

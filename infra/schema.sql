@@ -1,0 +1,251 @@
+-- The sum of infra/migrations/, written by `make schema`: read it, do not run or edit it.
+
+CREATE OR REPLACE FUNCTION public.notify_integration_config_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    changed jsonb := to_jsonb(coalesce(NEW, OLD));
+BEGIN
+    PERFORM pg_notify('integration_config_changed', json_build_object(
+        'enterprise_number', coalesce(changed ->> 'enterprise_number', changed ->> 'number'),
+        'integration_type', 'retailcrm')::text);
+    RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION public.token_hash(token text)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+RETURN sha256(convert_to(token, 'UTF8'::name));
+
+CREATE TABLE enterprises (
+    number text NOT NULL,
+    name text NOT NULL,
+    token text NOT NULL,
+    secret text NOT NULL,
+    token_sha256 bytea NOT NULL GENERATED ALWAYS AS (token_hash(token)) STORED,
+    secret_sha256 bytea NOT NULL GENERATED ALWAYS AS (token_hash(secret)) STORED,
+    client_id text NOT NULL DEFAULT replace((gen_random_uuid())::text, '-'::text, ''::text),
+    region text NOT NULL DEFAULT 'BY'::text,
+    timezone text NOT NULL DEFAULT 'Europe/Minsk'::text,
+    asterisk_url text,
+    integrations_config jsonb NOT NULL DEFAULT '{}'::jsonb,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT enterprises_integrations_config_check CHECK ((jsonb_typeof(integrations_config) = 'object'::text)),
+    CONSTRAINT enterprises_number_check CHECK ((number ~ '^[0-9A-Za-z_-]{1,32}$'::text)),
+    CONSTRAINT enterprises_region_check CHECK ((region ~ '^[A-Z]{2}$'::text)),
+    CONSTRAINT enterprises_secret_check CHECK ((secret <> ''::text)),
+    CONSTRAINT enterprises_token_check CHECK ((token <> ''::text)),
+    CONSTRAINT enterprises_pkey PRIMARY KEY (number),
+    CONSTRAINT enterprises_client_id_key UNIQUE (client_id),
+    CONSTRAINT enterprises_secret_key UNIQUE (secret),
+    CONSTRAINT enterprises_secret_sha256_key UNIQUE (secret_sha256),
+    CONSTRAINT enterprises_token_key UNIQUE (token),
+    CONSTRAINT enterprises_token_sha256_key UNIQUE (token_sha256)
+);
+
+CREATE TRIGGER enterprises_changed AFTER INSERT OR DELETE OR UPDATE ON enterprises FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
+
+CREATE TABLE users (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    login text NOT NULL,
+    password_hash text,
+    is_admin boolean NOT NULL DEFAULT false,
+    first_name text NOT NULL DEFAULT ''::text,
+    last_name text NOT NULL DEFAULT ''::text,
+    personal_phone text,
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_enterprise_number_login_key UNIQUE (enterprise_number, login),
+    CONSTRAINT users_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE TRIGGER users_changed AFTER INSERT OR DELETE OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
+
+CREATE TABLE user_internal_phones (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    user_id bigint,
+    phone_number text NOT NULL,
+    CONSTRAINT user_internal_phones_phone_number_check CHECK ((phone_number ~ '^[0-9]{1,10}$'::text)),
+    CONSTRAINT user_internal_phones_pkey PRIMARY KEY (id),
+    CONSTRAINT user_internal_phones_enterprise_number_phone_number_key UNIQUE (enterprise_number, phone_number),
+    CONSTRAINT user_internal_phones_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT user_internal_phones_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE SET NULL
+);
+
+CREATE INDEX user_internal_phones_user_id_idx ON user_internal_phones USING btree (user_id);
+
+CREATE TRIGGER user_internal_phones_changed AFTER INSERT OR DELETE OR UPDATE ON user_internal_phones FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
+
+CREATE TABLE lines (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    line_id text NOT NULL,
+    name text NOT NULL DEFAULT ''::text,
+    phone_number text,
+    site_code text,
+    incoming_transform text,
+    CONSTRAINT lines_line_id_check CHECK ((line_id <> ''::text)),
+    CONSTRAINT lines_pkey PRIMARY KEY (id),
+    CONSTRAINT lines_enterprise_number_line_id_key UNIQUE (enterprise_number, line_id),
+    CONSTRAINT lines_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE TRIGGER lines_changed AFTER INSERT OR DELETE OR UPDATE ON lines FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
+
+CREATE TABLE calls (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    main_unique_id text NOT NULL,
+    kind text NOT NULL,
+    customer text,
+    line_id text,
+    result text,
+    owner_extension text,
+    started_at timestamp with time zone NOT NULL,
+    first_event_at timestamp with time zone NOT NULL,
+    last_event_at timestamp with time zone NOT NULL,
+    over_at timestamp with time zone,
+    due_at timestamp with time zone,
+    next_wake_at timestamp with time zone,
+    decisions jsonb NOT NULL DEFAULT '[]'::jsonb,
+    updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT calls_kind_check CHECK ((kind = ANY (ARRAY['in'::text, 'out'::text, 'internal'::text, 'unknown'::text]))),
+    CONSTRAINT calls_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX calls_enterprise_number_main_unique_id_idx ON calls USING btree (enterprise_number, main_unique_id);
+
+CREATE INDEX calls_enterprise_number_started_at_idx ON calls USING btree (enterprise_number, started_at DESC, id DESC);
+
+CREATE INDEX calls_next_wake_at_idx ON calls USING btree (next_wake_at) WHERE (next_wake_at IS NOT NULL);
+
+CREATE TABLE call_events (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    event_id uuid NOT NULL,
+    enterprise_number text NOT NULL,
+    unique_id text NOT NULL,
+    event_type text NOT NULL,
+    raw_data jsonb NOT NULL,
+    record_url text,
+    data_source text NOT NULL DEFAULT 'live'::text,
+    fingerprint bytea NOT NULL,
+    occurrence integer NOT NULL DEFAULT 0,
+    copies integer NOT NULL DEFAULT 0,
+    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    call_id bigint,
+    CONSTRAINT call_events_data_source_check CHECK ((data_source = ANY (ARRAY['live'::text, 'download'::text, 'backfill'::text]))),
+    CONSTRAINT call_events_event_type_check CHECK ((event_type = ANY (ARRAY['start'::text, 'dial'::text, 'bridge'::text, 'bridge_create'::text, 'bridge_leave'::text, 'bridge_destroy'::text, 'new_callerid'::text, 'hangup'::text, 'recording'::text]))),
+    CONSTRAINT call_events_pkey PRIMARY KEY (id),
+    CONSTRAINT call_events_enterprise_number_fingerprint_occurrence_key UNIQUE (enterprise_number, fingerprint, occurrence),
+    CONSTRAINT call_events_event_id_key UNIQUE (event_id),
+    CONSTRAINT call_events_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
+);
+
+CREATE INDEX call_events_call_id_idx ON call_events USING btree (call_id);
+
+CREATE INDEX call_events_enterprise_number_unique_id_idx ON call_events USING btree (enterprise_number, unique_id);
+
+CREATE INDEX call_events_unassembled_idx ON call_events USING btree (received_at) WHERE (call_id IS NULL);
+
+CREATE TABLE call_links (
+    enterprise_number text NOT NULL,
+    key text NOT NULL,
+    call_id bigint NOT NULL,
+    is_weak boolean NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT call_links_pkey PRIMARY KEY (enterprise_number, key, call_id),
+    CONSTRAINT call_links_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id) ON DELETE CASCADE
+);
+
+CREATE INDEX call_links_call_id_idx ON call_links USING btree (call_id);
+
+CREATE INDEX call_links_enterprise_number_key_seen_at_idx ON call_links USING btree (enterprise_number, key, seen_at);
+
+CREATE TABLE deliveries (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    call_id bigint NOT NULL,
+    effect text NOT NULL,
+    external_id text NOT NULL,
+    extensions text[] NOT NULL DEFAULT '{}'::text[],
+    generation integer NOT NULL DEFAULT 0,
+    content jsonb NOT NULL,
+    state text NOT NULL DEFAULT 'ready'::text,
+    reason text,
+    run_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamp with time zone,
+    fence bigint NOT NULL DEFAULT 0,
+    lease_until timestamp with time zone,
+    attempts_made integer NOT NULL DEFAULT 0,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamp with time zone,
+    CONSTRAINT deliveries_check CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL))),
+    CONSTRAINT deliveries_effect_check CHECK ((effect = ANY (ARRAY['popup'::text, 'hangup'::text, 'upload'::text]))),
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
+    CONSTRAINT deliveries_pkey PRIMARY KEY (id),
+    CONSTRAINT deliveries_call_id_effect_external_id_extensions_generation_key UNIQUE (call_id, effect, external_id, extensions, generation),
+    CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
+);
+
+CREATE INDEX deliveries_pending_idx ON deliveries USING btree (enterprise_number, state, run_at) WHERE (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text, 'in_doubt'::text, 'held'::text]));
+
+CREATE UNIQUE INDEX deliveries_one_in_flight_per_call_key ON deliveries USING btree (call_id) WHERE (state = 'leased'::text);
+
+CREATE UNIQUE INDEX deliveries_upload_external_id_key ON deliveries USING btree (enterprise_number, external_id, generation) WHERE (effect = 'upload'::text);
+
+CREATE TABLE attempts (
+    delivery_id bigint NOT NULL,
+    fence bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamp with time zone,
+    outcome text,
+    http_status integer,
+    error text,
+    request jsonb NOT NULL,
+    response text,
+    CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'permanent'::text, 'authentication'::text, 'busy'::text, 'unavailable'::text, 'in_doubt'::text]))),
+    CONSTRAINT attempts_pkey PRIMARY KEY (delivery_id, fence),
+    CONSTRAINT attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id) ON DELETE CASCADE
+);
+
+CREATE TABLE integration_logs (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    integration_type text NOT NULL,
+    event_type text NOT NULL,
+    request_data jsonb,
+    response_data jsonb,
+    status text NOT NULL,
+    error_message text,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT integration_logs_status_check CHECK ((status = ANY (ARRAY['success'::text, 'error'::text]))),
+    CONSTRAINT integration_logs_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX integration_logs_enterprise_number_created_at_idx ON integration_logs USING btree (enterprise_number, created_at DESC);
+
+CREATE TABLE crm_gates (
+    enterprise_number text NOT NULL,
+    tokens double precision NOT NULL,
+    tokens_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    failures integer NOT NULL DEFAULT 0,
+    closed_until timestamp with time zone,
+    reason text,
+    CONSTRAINT crm_gates_pkey PRIMARY KEY (enterprise_number)
+) WITH (fillfactor=50);
+
+CREATE TABLE rejected_messages (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    source text NOT NULL,
+    reason text NOT NULL,
+    raw bytea NOT NULL,
+    headers jsonb NOT NULL DEFAULT '{}'::jsonb,
+    received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT rejected_messages_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX rejected_messages_received_at_idx ON rejected_messages USING btree (received_at);

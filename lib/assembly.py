@@ -1,0 +1,240 @@
+"""
+From a stored event to what the CRM must hear: link, fold, plan, enter into the ledger.
+
+One short transaction per wake-up, nothing sent inside it. What a call means is derived again from all its stored
+events each time, so order, copies and lost wake-ups change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from lib import db, notices
+from lib.cache import enterprise_cache
+from lib.calls import call as folding
+from lib.calls import event as parsing
+from lib.calls import linking
+from lib.calls.directory import Directory
+from lib.calls.event import CallEvent
+from lib.calls.plan import Plan, plan
+from lib.db import Connection
+from lib.enterprise import directory, settings
+from lib.errors import Unavailable
+from lib.store import calls, deliveries, events
+from lib.store.deliveries import Delivery
+from lib.store.enterprises import Enterprise
+from lib.store.events import NewEvent, StoredEvent
+from lib.wakeup import WakeCall
+
+_ROUNDS: Final = 10
+_NO_KEYS: Final = calls.Keys(exact=(), local=(), weak=(), at=datetime.min.replace(tzinfo=UTC))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """
+    Events that belong to one call, and the row that holds it (None: a new one).
+
+    `gained`: it has an event that no row held; `regrouped`: rows were joined, or one was split.
+    """
+
+    events: Sequence[CallEvent]
+    call_id: int | None
+    gained: bool
+    regrouped: bool
+
+
+def assemble(message: NewEvent | WakeCall) -> list[int]:
+    """
+    Brings the call of this message up to date; the ids of the calls that may have something due.
+
+    Raises NotFound for an enterprise that is not there, Unavailable.
+    """
+    enterprise = enterprise_cache().by_number(message.enterprise_number)
+    with db.transaction() as conn:
+        if isinstance(message, WakeCall):
+            return _update(conn, enterprise, None, message.call_id)
+        event = _stored(conn, message)
+        if event.call_id is not None:
+            return [event.call_id]
+        return _update(conn, enterprise, event, None)
+
+
+def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
+    """The event as stored; stored now if intake could not."""
+    found = events.find_event(conn, message.event_id)
+    if found is None:
+        stored = events.insert_event(conn, message)
+        found = events.find_event(conn, stored.event_id)
+    if found is None:
+        raise Unavailable("The event is not to be read back")
+    return found
+
+
+def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None) -> list[int]:
+    known = directory(enterprise)
+    keys = _keys(_parse(event), known) if event else _NO_KEYS
+    now = calls.lock_keys(conn, enterprise.number, keys)
+    rows = _lock_linked(conn, enterprise.number, keys, awake)
+    row_ids = [row.id for row in rows]
+    deliveries.settle_lost_leases(conn, row_ids)
+
+    stored = events.list_events(conn, row_ids)
+    if event and all(event.event_id != other.event_id for other in stored):
+        stored.append(event)
+    home = {other.event_id: other.call_id for other in stored}
+    groups = _place(linking.group([_parse(other) for other in stored], known), home, rows)
+    ledger = _share(deliveries.list_deliveries(conn, row_ids), groups, home)
+
+    touched = [
+        _write(conn, enterprise, known, group, ledger[index], home, now)
+        for index, group in enumerate(groups)
+        if group.regrouped or group.gained or group.call_id == awake
+    ]
+    calls.delete_calls(conn, sorted(set(row_ids) - {group.call_id for group in groups}))
+    return touched
+
+
+def _lock_linked(
+    conn: Connection, enterprise_number: str, keys: calls.Keys, call_id: int | None
+) -> list[calls.StoredCall]:
+    """The calls that may belong together, locked; looked up again until nobody has changed them meanwhile."""
+    for _ in range(_ROUNDS):
+        found = calls.find_linked(conn, enterprise_number, keys, call_id)
+        rows = calls.lock_calls(conn, enterprise_number, found)
+        if [row.id for row in rows] == found == calls.find_linked(conn, enterprise_number, keys, call_id):
+            return rows
+        if call_id is not None and call_id in found and call_id not in [row.id for row in rows]:
+            return []  # it became part of another call, which has a timer of its own
+    raise Unavailable("The calls around this event change faster than they can be read")
+
+
+def _place(
+    grouped: Sequence[Sequence[CallEvent]], home: Mapping[str, int | None], rows: Sequence[calls.StoredCall]
+) -> list[Group]:
+    """Which row holds which group: the one whose main id is in it, else the oldest of its rows that is free."""
+    holder: dict[int, int] = {}
+    for row in rows:
+        for index, members in enumerate(grouped):
+            if index not in holder.values() and any(
+                event.unique_id == row.main_unique_id and home[event.event_id] == row.id for event in members
+            ):
+                holder[row.id] = index
+    for index, members in enumerate(grouped):
+        free = sorted({home[event.event_id] for event in members} - {None, *holder}, key=lambda row_id: row_id or 0)
+        if index not in holder.values() and free and free[0] is not None:
+            holder[free[0]] = index
+    row_of = {index: row_id for row_id, index in holder.items()}
+    return [
+        Group(
+            events=members,
+            call_id=row_of.get(index),
+            gained=any(home[event.event_id] is None for event in members),
+            regrouped=_came_together(members, home, row_of.get(index)),
+        )
+        for index, members in enumerate(grouped)
+    ]
+
+
+def _came_together(members: Sequence[CallEvent], home: Mapping[str, int | None], row_id: int | None) -> bool:
+    """Whether this is another set of stored events than the row held so far."""
+    were = {event_id for event_id, where in home.items() if where == row_id and where is not None}
+    are = {event.event_id for event in members if home[event.event_id] is not None}
+    return were != are
+
+
+def _share(
+    ledger: Sequence[Delivery], groups: Sequence[Group], home: Mapping[str, int | None]
+) -> dict[int, list[Delivery]]:
+    """What was told goes with the id it was told under; when that id is in no group, with the row's events."""
+    shared: dict[int, list[Delivery]] = {index: [] for index in range(len(groups))}
+    for delivery in ledger:
+        index = next(
+            (i for i, g in enumerate(groups) if any(e.unique_id == delivery.external_id for e in g.events)),
+            next(i for i, g in enumerate(groups) if any(home[e.event_id] == delivery.call_id for e in g.events)),
+        )
+        shared[index].append(delivery)
+    return shared
+
+
+def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
+    conn: Connection,
+    enterprise: Enterprise,
+    known: Directory,
+    group: Group,
+    ledger: Sequence[Delivery],
+    home: Mapping[str, int | None],
+    now: datetime,
+) -> int:
+    """Folds and plans one group and stores what came out; the id of its row."""
+    policy = settings(enterprise)
+    folded = folding.assemble(group.events, known, policy, now)
+    planned = plan(folded, [notices.told(delivery) for delivery in ledger], now, policy)
+    state = _state(folded, planned, group.events)
+    if group.call_id is None:
+        call_id = calls.insert_call(conn, enterprise.number, state)
+    else:
+        call_id = group.call_id
+        calls.update_call(conn, call_id, state)
+    if group.regrouped:
+        calls.delete_links(conn, [call_id])
+    for event in group.events:
+        if group.regrouped or home[event.event_id] is None:
+            calls.upsert_links(conn, enterprise.number, call_id, _keys(event, known))
+    events.assign_call(conn, [e.event_id for e in group.events if home[e.event_id] != call_id], call_id)
+    deliveries.move_deliveries(conn, [d.id for d in ledger if d.call_id != call_id], call_id)
+    if planned.withdraw:
+        deliveries.withdraw_popups(conn, call_id, reason="call_over")
+    deliveries.insert_deliveries(conn, enterprise.number, call_id, [notices.new_delivery(w) for w in planned.wanted])
+    deliveries.settle_timer(conn, call_id)
+    return call_id
+
+
+def _state(folded: folding.Call, planned: Plan, members: Sequence[CallEvent]) -> calls.CallState:
+    moments = [_at(event) for event in members]
+    return calls.CallState(
+        main_unique_id=folded.main_unique_id,
+        kind=folded.kind,
+        customer=folded.customer,
+        line_id=folded.line_id,
+        result=folded.result,
+        owner_extension=folded.owner_extension,
+        started_at=folded.started_at,
+        first_event_at=min(moments),
+        last_event_at=max(moments),
+        over_at=folded.over_at,
+        due_at=planned.wake_at,
+        decisions=[decision.as_json() for decision in (*folded.decisions, *planned.decisions)],
+    )
+
+
+def _parse(event: StoredEvent) -> CallEvent:
+    return parsing.parse(
+        event_id=event.event_id,
+        event_type=event.event_type,
+        unique_id=event.unique_id,
+        raw=event.raw,
+        received_at=event.received_at,
+        origin=event.data_source,
+        record_url=event.record_url,
+    )
+
+
+def _keys(event: CallEvent, known: Directory) -> calls.Keys:
+    found = linking.link_keys(event, known)
+    return calls.Keys(
+        exact=sorted(key for key in found.exact if not key.startswith("l:")),
+        local=sorted(key for key in found.exact if key.startswith("l:")),
+        weak=sorted(found.weak),
+        at=_at(event),
+    )
+
+
+def _at(event: CallEvent) -> datetime:
+    """When it happened, as well as we know: a recovered event arrives hours late."""
+    if event.origin != "live" and event.epoch is not None:
+        return datetime.fromtimestamp(event.epoch, UTC)
+    return event.received_at

@@ -1,0 +1,119 @@
+"""
+Settings of a process, read from the environment once, typed, every problem in one message.
+
+Each section is a frozen dataclass; a field `database_url` is the variable DATABASE_URL. A function loads
+the sections that it uses, so it can be deployed with only the secrets that it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from lib.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    database_url: str = field(repr=False)
+    database_pool_size: int = 8
+    database_pool_timeout_seconds: float = 2.0
+    database_statement_timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PubSub:
+    google_cloud_project: str
+    pubsub_emulator_host: str = ""
+    pubsub_publish_timeout_seconds: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushAuth:
+    """Who may push. Checked unless an emulator is configured: an emulator signs nothing."""
+
+    pubsub_emulator_host: str = ""
+    push_audience: str = ""
+    push_service_account: str = ""
+    push_keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    operator_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vault:
+    """`vault_keys`: `id:base64 of 32 bytes`, comma separated; the first encrypts, all decrypt."""
+
+    vault_keys: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnterpriseCache:
+    enterprise_cache_ttl_seconds: float = 90.0
+    enterprise_cache_refresh_min_seconds: float = 180.0
+    enterprise_cache_refresh_max_seconds: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetailCRM:
+    """`retailcrm_extra_hosts`: `host:port` patterns (`127.0.0.1:*`) of simulators, comma separated."""
+
+    retailcrm_extra_hosts: str = ""
+    retailcrm_event_timeout_seconds: float = 3.0
+    retailcrm_upload_timeout_seconds: float = 15.0
+
+
+T = typing.TypeVar("T")
+
+
+def load(section: type[T], environ: Mapping[str, str] | None = None) -> T:
+    """
+    The section filled from the environment.
+
+    Raises ConfigError that names every variable that is missing or has a wrong form.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251  (the one place)
+    hints = typing.get_type_hints(section)
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for spec in dataclasses.fields(section):  # type: ignore[arg-type]  # sections are dataclasses
+        name = spec.name.upper()
+        text = environ.get(name, "")
+        if not text:
+            if spec.default is dataclasses.MISSING:
+                problems.append(f"{name} is not set")
+            continue
+        try:
+            values[spec.name] = _convert(text, hints[spec.name])
+        except ValueError:
+            problems.append(f"{name} is not a valid {hints[spec.name].__name__}")
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return section(**values)
+
+
+@cache
+def current(section: type[T]) -> T:
+    """The section of this process, read on first use."""
+    return load(section)
+
+
+def _convert(text: str, wanted: type | types.UnionType) -> object:
+    if wanted is bool:
+        if text.lower() in {"1", "true", "yes"}:
+            return True
+        if text.lower() in {"0", "false", "no"}:
+            return False
+        raise ValueError(text)
+    return wanted(text) if isinstance(wanted, type) else text
+
+
+SECTIONS = (Database, PubSub, PushAuth, Operator, Vault, EnterpriseCache, RetailCRM)

@@ -1,0 +1,97 @@
+"""
+PostgreSQL: one pool per process, opened on first use; `transaction()` is the only way to a connection.
+
+Whatever keeps the database from answering becomes Unavailable, after a bounded wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from lib import config
+from lib.errors import Unavailable
+
+Connection = psycopg.Connection[TupleRow]
+
+
+class Counter:
+    """How many transactions this process has begun: `database_queries` of /stats."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def add(self) -> None:
+        with self._lock:
+            self.value += 1
+
+
+queries = Counter()
+
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+
+
+@cache
+def pool() -> ConnectionPool[Connection]:
+    settings = config.current(config.Database)
+    return ConnectionPool(
+        settings.database_url,
+        connection_class=psycopg.Connection[TupleRow],
+        min_size=0,
+        max_size=settings.database_pool_size,
+        timeout=settings.database_pool_timeout_seconds,
+        max_waiting=settings.database_pool_size * 8,
+        reconnect_timeout=5,
+        check=ConnectionPool.check_connection,
+        kwargs=connection_options(settings),
+        open=True,
+    )
+
+
+def connection_options(settings: config.Database) -> dict[str, object]:
+    """Deadlines of every connection: a database that hangs must not hang us."""
+    timeout_ms = int(settings.database_statement_timeout_seconds * 1000)
+    return {
+        "autocommit": True,
+        "prepare_threshold": 2,
+        "connect_timeout": max(2, int(settings.database_pool_timeout_seconds)),
+        "application_name": "gateway",
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": timeout_ms * 2,
+        "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
+        f" -c idle_in_transaction_session_timeout={timeout_ms * 2} -c timezone=UTC",
+    }
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A connection inside BEGIN … COMMIT."""
+    with connection() as conn, conn.transaction():
+        yield conn
+
+
+@contextmanager
+def connection() -> Iterator[Connection]:
+    """A connection in autocommit: for one statement, which is its own transaction."""
+    queries.add()
+    try:
+        with pool().connection() as conn:
+            yield conn
+    except _AWAY as error:
+        raise Unavailable(f"The database did not answer: {type(error).__name__}") from error
+
+
+def close() -> None:
+    """Ends the pool, if there is one."""
+    if pool.cache_info().currsize:
+        pool().close()
+        pool.cache_clear()

@@ -1,0 +1,51 @@
+"""What the rules of `lib.calls` need to know of an enterprise, from its row."""
+
+from __future__ import annotations
+
+from lib.calls.directory import Directory, Line
+from lib.calls.numbers import normalize
+from lib.calls.settings import Settings
+from lib.store.enterprises import Enterprise
+
+
+def directory(enterprise: Enterprise) -> Directory:
+    lines = {
+        line["line_id"]: Line(
+            line_id=line["line_id"],
+            name=line["name"] or "",
+            phone_number=line["phone_number"],
+            site_code=line["site_code"],
+            incoming_transform=line["incoming_transform"],
+        )
+        for line in enterprise.lines
+    }
+    return Directory(
+        region=enterprise.region,
+        timezone=enterprise.timezone,
+        crm_timezone=str(enterprise.retailcrm.get("crm_timezone") or enterprise.timezone),
+        internal_phones=frozenset(enterprise.internal_phones),
+        extension_users=_extension_users(enterprise),
+        personal_phones=_personal_phones(enterprise),
+        lines=lines,
+    )
+
+
+def settings(enterprise: Enterprise) -> Settings:
+    return Settings.from_config(enterprise.retailcrm)
+
+
+def _extension_users(enterprise: Enterprise) -> dict[str, int | None]:
+    mapping = enterprise.retailcrm.get("user_extensions") or {}
+    return {str(extension): int(user) for user, extension in mapping.items() if extension and str(user).isdigit()}
+
+
+def _personal_phones(enterprise: Enterprise) -> dict[str, str]:
+    """A person's mobile counts as their first extension, a mapped one before the others."""
+    mapped = _extension_users(enterprise)
+    phones: dict[str, str] = {}
+    for user in enterprise.users:
+        number = normalize(user["personal_phone"] or "", region=enterprise.region)
+        extensions = sorted(user["phones"], key=lambda phone: (phone not in mapped, phone))
+        if number and extensions:
+            phones[number] = extensions[0]
+    return phones

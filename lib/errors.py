@@ -1,0 +1,79 @@
+"""
+What can go wrong, by what helps.
+
+AppError
+├── ConfigError          the process cannot start                        exit
+├── PermanentError       asking again cannot help    push: record, ack   http: 4xx
+│   ├── InvalidPayload                                                   400
+│   ├── Unauthorized                                                     401
+│   ├── Forbidden                                                        403
+│   ├── NotFound                                                         404
+│   └── TooLarge                                                         413
+└── TransientError       asking again may help       push: give back     http: 503
+    ├── Unavailable      database, broker or key set away
+    └── RateLimited                                                      429
+Anything else is a bug: push gives the message back, http answers 500.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AppError(Exception):
+    """An expected failure. `code` is the snake_case word of the JSON error; the message says what to do."""
+
+    status: ClassVar[int] = 500
+    code: str = "internal"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(AppError):
+    code = "misconfigured"
+
+
+class PermanentError(AppError):
+    status = 400
+    code = "invalid_payload"
+
+
+class InvalidPayload(PermanentError):
+    pass
+
+
+class Unauthorized(PermanentError):
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(PermanentError):
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(PermanentError):
+    status = 404
+    code = "not_found"
+
+
+class TooLarge(PermanentError):
+    status = 413
+    code = "too_large"
+
+
+class TransientError(AppError):
+    status = 503
+    code = "unavailable"
+
+
+class Unavailable(TransientError):
+    pass
+
+
+class RateLimited(TransientError):
+    status = 429
+    code = "rate_limited"

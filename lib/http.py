@@ -1,0 +1,132 @@
+"""
+The HTTP edge of every function: routes, bodies with a limit, one shape of error.
+
+Nothing but this module and `push` knows Flask. Answers are JSON; an AppError becomes
+`{"error": {"code", "message"}}` with its status, anything else a logged 500 that says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Request, Response
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+
+from lib.errors import AppError, InvalidPayload, PermanentError, TooLarge, TransientError
+
+log = logging.getLogger(__name__)
+
+EVENT_BODY_BYTES = 64 * 1024
+
+Answer = Response | tuple[object, int]
+Handler = Callable[..., Answer]
+
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Routes:
+    """A function's contract: `"POST /dispatch/call-event"` to what answers it."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+        self._map = Map(
+            [Rule(key.partition(" ")[2], methods=[key.partition(" ")[0]], endpoint=key) for key in handlers],
+            strict_slashes=False,
+            merge_slashes=False,
+        )
+
+    def answer(self, request: Request) -> Response:
+        started = time.perf_counter()
+        route = ""
+        try:
+            route, arguments = self._map.bind_to_environ(request.environ).match()
+            response = _response(self._handlers[route](request, **arguments))
+        except AppError as error:
+            response = error_response(error)
+        except HTTPException as error:
+            response = _error(
+                error.code or 500, _HTTP_CODES.get(error.code or 500, "http_error"), error.description or ""
+            )
+            if error.get_response().headers.get("Allow"):
+                response.headers["Allow"] = error.get_response().headers["Allow"]
+        except Exception:
+            log.exception("bug", extra={"route": route})
+            response = _error(500, "internal", "An error of ours; it is in the log")
+        log.log(
+            logging.WARNING if response.status_code >= 500 else logging.INFO,
+            "request",
+            extra={
+                "route": route,
+                "status": response.status_code,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+            },
+        )
+        return response
+
+
+_HTTP_CODES = {400: "invalid_payload", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def read_body(request: Request, *, limit: int = EVENT_BODY_BYTES) -> bytes:
+    """The body, at most `limit` bytes. Raises TooLarge without reading on, chunked or not."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"The body is over {limit // 1024} kB")
+    body: bytes = request.stream.read(limit + 1)
+    if len(body) > limit:
+        raise TooLarge(f"The body is over {limit // 1024} kB")
+    return body
+
+
+def read_json_object(request: Request, *, limit: int = EVENT_BODY_BYTES) -> dict[str, Any]:
+    """The body as a JSON object that PostgreSQL can store. Raises InvalidPayload."""
+    return parse_json_object(read_body(request, limit=limit))
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise InvalidPayload("The body is not JSON in UTF-8") from error
+    if b"\\u0000" in body and _holds_nul(value):
+        raise InvalidPayload("The body holds a NUL character")
+    if not isinstance(value, dict):
+        raise InvalidPayload("The body is not a JSON object")
+    return value
+
+
+def error_response(error: AppError) -> Response:
+    level = logging.ERROR if not isinstance(error, PermanentError | TransientError) else logging.INFO
+    log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
+    return _error(error.status, error.code, str(error))
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\x00" in value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _response(answer: Answer) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    content, status = answer
+    text = "" if content is None else json.dumps(content, ensure_ascii=False, default=str)
+    return Response(text, status, _HEADERS, mimetype="application/json")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    text = json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False)
+    # Streamed: the framework reads what is left of a request's body, however large, unless the answer streams.
+    return Response(iter([text.encode()]), status, _HEADERS, mimetype="application/json")

@@ -1,0 +1,56 @@
+"""What every function says of itself: `GET /health` to anybody, `GET /stats` to the operator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from flask import Request
+
+from lib import db
+from lib.auth import require_operator
+from lib.cache import enterprise_cache
+from lib.errors import Unavailable
+from lib.http import Answer, Handler
+from lib.store import deliveries
+from lib.store.enterprises import Enterprise
+
+_started = time.monotonic()
+
+
+def routes(function: str) -> dict[str, Handler]:
+    def health(_: Request) -> Answer:
+        try:
+            with db.connection() as conn:
+                conn.execute("SELECT 1")
+        except Unavailable as error:
+            return {"status": "degraded", "function": function, "dependencies": {"database": str(error)}}, 503
+        return {"status": "ok", "function": function, "dependencies": {"database": "ok"}}, 200
+
+    def stats(request: Request) -> Answer:
+        require_operator(request.headers.get("Authorization", ""))
+        with db.connection() as conn:
+            by_state = deliveries.count_by_state(conn)
+        return {
+            "function": function,
+            "cache": enterprise_cache().stats(),
+            "uptime_seconds": round(time.monotonic() - _started, 1),
+            "database_queries": db.queries.value,
+            "deliveries": by_state,
+        }, 200
+
+    return {"GET /health": health, "GET /stats": stats}
+
+
+def describe(enterprise: Enterprise) -> Mapping[str, object]:
+    """An enterprise for the operator: everything but secrets."""
+    integration = {key: value for key, value in enterprise.retailcrm.items() if key != "api_key"}
+    return {
+        "number": enterprise.number,
+        "name": enterprise.name,
+        "region": enterprise.region,
+        "timezone": enterprise.timezone,
+        "internal_phones": enterprise.internal_phones,
+        "lines": enterprise.lines,
+        "retailcrm": {**integration, "api_key_set": bool(enterprise.retailcrm.get("api_key"))},
+    }

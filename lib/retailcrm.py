@@ -1,0 +1,197 @@
+"""
+RetailCRM: what it is told, in its own words, and what its answers mean.
+
+The rest of the gateway speaks of rings, ends and rows (`lib.calls.plan`); another CRM is another module like this
+one. Facts: docs/retailcrm.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lib import outbound
+from lib.calls.plan import CallRow, EndNotice, RingNotice
+from lib.errors import ConfigError
+
+CALLS_PER_UPLOAD: Final = 50
+HOST_SUFFIXES: Final = (".retailcrm.ru", ".retailcrm.pro", ".retailcrm.es", ".simla.com", ".simla.io")
+
+# One thing is called differently in the two requests.
+_HANGUP_STATUS: Final = {
+    "answered": "answered",
+    "no answer": "no answered",
+    "busy": "busy",
+    "cancel": "cancel",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    base_url: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A request: POST of one form field whose value is JSON."""
+
+    path: str
+    name: str
+    value: object
+
+    def as_log(self) -> dict[str, object]:
+        return {"path": self.path, self.name: self.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """
+    `outcome`: done, permanent, authentication, busy, unavailable (nothing was applied), in_doubt (it may have been).
+    `retry_after_seconds` as the server asked.
+    """
+
+    outcome: str
+    http_status: int | None = None
+    error: str | None = None
+    text: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    retry_after_seconds: float | None = None
+
+
+def base_url(domain: str, extra_hosts: str) -> str:
+    """
+    The address of an account: `demo` of `demo.retailcrm.ru`, with or without https://.
+
+    `extra_hosts` names simulators (`127.0.0.1:*`), which may be plain http. Raises ConfigError for other hosts.
+    """
+    scheme, separator, rest = domain.strip().rstrip("/").partition("://")
+    if not separator:
+        scheme, rest = "", domain.strip().rstrip("/")
+    host = rest.lower()
+    if any(_matches(host, pattern.strip()) for pattern in extra_hosts.split(",") if pattern.strip()):
+        return f"{scheme or 'http'}://{host}"
+    label = next((host.removesuffix(suffix) for suffix in HOST_SUFFIXES if host.endswith(suffix)), "")
+    if scheme not in {"", "https"} or not label.replace("-", "").replace(".", "").isalnum() or not label.isascii():
+        raise ConfigError(f"domain: must be an https address of RetailCRM (*{', *'.join(HOST_SUFFIXES)})")
+    return f"https://{host}"
+
+
+def ring_form(notice: RingNotice) -> Form:
+    event = {
+        "phone": notice.phone,
+        "type": notice.direction,
+        "codes": list(notice.extensions),
+        "callExternalId": notice.call_id,
+        **_optional(externalPhone=notice.line_number, site=notice.site),
+    }
+    return Form(path="/api/v5/telephony/call/event", name="event", value=event)
+
+
+def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
+    """`extensions`: those who were really told of the ringing."""
+    event = {
+        "phone": notice.phone,
+        "type": "hangup",
+        "codes": list(extensions),
+        "hangupStatus": _HANGUP_STATUS.get(notice.status, notice.status),
+        "callExternalId": notice.call_id,
+        **_optional(externalPhone=notice.line_number, site=notice.site),
+    }
+    return Form(path="/api/v5/telephony/call/event", name="event", value=event)
+
+
+def upload_form(rows: Sequence[CallRow]) -> Form:
+    """At most CALLS_PER_UPLOAD rows."""
+    return Form(path="/api/v5/telephony/calls/upload", name="calls", value=[_row(row) for row in rows])
+
+
+def _row(row: CallRow) -> dict[str, object]:
+    return {
+        "date": row.date.strftime("%Y-%m-%d %H:%M:%S"),
+        "type": row.direction,
+        "phone": row.phone.removeprefix("+"),
+        "result": row.result,
+        "duration": row.duration_seconds,
+        "externalId": row.call_id,
+        **_optional(
+            code=row.extension,
+            userId=row.user_id,
+            durationWaiting=row.waiting_seconds,
+            recordUrl=row.record_url,
+            externalPhone=row.line_number,
+            site=row.site,
+        ),
+    }
+
+
+def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
+    """One request, no repeats, no redirects; whatever happens becomes a Reply."""
+    try:
+        answer = outbound.post_form(
+            account.base_url + form.path,
+            {form.name: json.dumps(form.value, ensure_ascii=False)},
+            headers={"X-API-KEY": account.api_key, "Accept": "application/json"},
+            timeout_seconds=timeout_seconds,
+        )
+    except outbound.NotSent as error:
+        return Reply(outcome="unavailable", error=str(error))
+    except outbound.NoAnswer as error:
+        return Reply(outcome="in_doubt", error=str(error), http_status=error.status)
+    return read(answer.status, answer.text, retry_after=answer.retry_after_seconds)
+
+
+def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
+    """What an answer means: `success` in the body is what counts, also on 200."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        body = {}
+    error = _error_text(status, text, body)
+    if 200 <= status < 300:
+        if body.get("success") in {True, "true"}:
+            return Reply(outcome="done", http_status=status, text=text, details=body)
+        outcome = "permanent" if "success" in body else "in_doubt"
+    elif status in {401, 403}:
+        outcome = "authentication"
+    elif status in {429, 503}:
+        outcome = "busy"
+    elif status in {408, 425}:
+        outcome = "unavailable"
+    elif status >= 500:
+        outcome = "in_doubt"
+    else:
+        outcome = "permanent"
+    return Reply(
+        outcome=outcome, http_status=status, error=error, text=text, details=body, retry_after_seconds=retry_after
+    )
+
+
+def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
+    """RetailCRM's own words: `errorMsg`, and `errors`, which is a map, a list, or not there."""
+    errors = body.get("errors") or {}
+    items = [f"{key}: {value}" for key, value in errors.items()] if isinstance(errors, dict) else errors
+    parts = [str(body.get("errorMsg") or ""), *map(str, items if isinstance(items, list) else [items])]
+    words = "; ".join(filter(None, parts))
+    if words:
+        return words
+    if text.lstrip().startswith("<"):
+        return f"HTTP {status} with a web page instead of JSON: is the address of the account right?"
+    return f"HTTP {status} with an answer that is not RetailCRM's"
+
+
+def _optional(**values: object) -> dict[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _matches(host: str, pattern: str) -> bool:
+    name, _, port = pattern.rpartition(":")
+    if not name:
+        return host == pattern
+    host_name, _, host_port = host.rpartition(":")
+    return host_name == name and host_port.isdigit() and port in {"*", host_port}

@@ -1,0 +1,220 @@
+"""
+Calls and what links events to them.
+
+Concurrency: whoever adds an event first locks the event's link keys, then the rows of every call that they lead
+to, so two processes that could form one call are never at it at once (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from lib.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCall:
+    id: int
+    main_unique_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallState:
+    """What the fold made of the call's events, as far as it is searched and shown."""
+
+    main_unique_id: str
+    kind: str
+    customer: str | None
+    line_id: str | None
+    result: str | None
+    owner_extension: str | None
+    started_at: datetime
+    first_event_at: datetime
+    last_event_at: datetime
+    over_at: datetime | None
+    due_at: datetime | None
+    decisions: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Link keys of one event, seen `at`. Local names repeat after a restart of Asterisk: an hour at most."""
+
+    exact: Sequence[str]
+    local: Sequence[str]
+    weak: Sequence[str]
+    at: datetime
+
+
+def lock_keys(conn: Connection, enterprise_number: str, keys: Keys) -> datetime:
+    """Waits until nobody else works on these keys; the database's time then."""
+    row = conn.execute(
+        """
+        SELECT clock_timestamp(), count(pg_advisory_xact_lock(hash)) FROM (
+            SELECT DISTINCT hashtextextended(%s || ' ' || key, 0) AS hash FROM unnest(%s::text[]) key ORDER BY 1
+        ) hashes
+        """,
+        [enterprise_number, [*keys.exact, *keys.local, *keys.weak]],
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an aggregate always returns a row)
+    now: datetime = row[0]
+    return now
+
+
+def find_linked(conn: Connection, enterprise_number: str, keys: Keys, call_id: int | None = None) -> list[int]:
+    """
+    The calls that these keys lead to, and those that the weak keys of these lead to, near in time.
+
+    Every branch is an index look-up bounded in time, so cost does not grow with history.
+    """
+    rows = conn.execute(
+        """
+        WITH direct AS (
+            SELECT %(call_id)s::bigint AS call_id
+            UNION
+            SELECT call_id FROM call_links
+            WHERE enterprise_number = %(number)s AND key = ANY(%(exact)s)
+            UNION
+            SELECT call_id FROM call_links
+            WHERE enterprise_number = %(number)s AND key = ANY(%(local)s)
+              AND seen_at BETWEEN %(at)s - interval '1 hour' AND %(at)s + interval '1 hour'
+            UNION
+            SELECT l.call_id FROM call_links l JOIN calls c ON c.id = l.call_id
+            WHERE l.enterprise_number = %(number)s AND l.key = ANY(%(weak)s)
+              AND l.seen_at BETWEEN %(at)s - interval '4 hours' AND %(at)s + interval '4 hours'
+              AND (c.over_at IS NULL OR c.over_at > %(at)s - interval '90 seconds')
+        ), hop AS (
+            SELECT theirs.call_id
+            FROM direct
+            JOIN calls mine ON mine.id = direct.call_id
+            JOIN call_links ours ON ours.call_id = mine.id AND ours.is_weak
+            JOIN call_links theirs ON theirs.enterprise_number = %(number)s AND theirs.key = ours.key
+                AND theirs.seen_at BETWEEN ours.seen_at - interval '4 hours' AND ours.seen_at + interval '4 hours'
+            JOIN calls other ON other.id = theirs.call_id
+            WHERE (other.over_at IS NULL OR other.over_at > mine.first_event_at - interval '90 seconds')
+              AND (mine.over_at IS NULL OR mine.over_at > other.first_event_at - interval '90 seconds')
+        )
+        SELECT call_id FROM direct WHERE call_id IS NOT NULL UNION SELECT call_id FROM hop
+        """,
+        {
+            "call_id": call_id,
+            "number": enterprise_number,
+            "exact": list(keys.exact),
+            "local": list(keys.local),
+            "weak": list(keys.weak),
+            "at": keys.at,
+        },
+    ).fetchall()
+    return sorted(row[0] for row in rows)
+
+
+def lock_calls(conn: Connection, enterprise_number: str, call_ids: Sequence[int]) -> list[StoredCall]:
+    """Locks those that are still there, in order of id."""
+    with conn.cursor(row_factory=class_row(StoredCall)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id, main_unique_id FROM calls
+            WHERE enterprise_number = %s AND id = ANY(%s) ORDER BY id FOR UPDATE
+            """,
+            [enterprise_number, list(call_ids)],
+        ).fetchall()
+
+
+def insert_call(conn: Connection, enterprise_number: str, state: CallState) -> int:
+    row = conn.execute(
+        """
+        INSERT INTO calls (enterprise_number, main_unique_id, kind, customer, line_id, result, owner_extension,
+                           started_at, first_event_at, last_event_at, over_at, due_at, next_wake_at, decisions)
+        VALUES (%(number)s, %(main_unique_id)s, %(kind)s, %(customer)s, %(line_id)s, %(result)s, %(owner_extension)s,
+                %(started_at)s, %(first_event_at)s, %(last_event_at)s, %(over_at)s, %(due_at)s, %(due_at)s,
+                %(decisions)s)
+        RETURNING id
+        """,
+        _parameters(state) | {"number": enterprise_number},
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an insert returns its row)
+    call_id: int = row[0]
+    return call_id
+
+
+def update_call(conn: Connection, call_id: int, state: CallState) -> None:
+    conn.execute(
+        """
+        UPDATE calls
+        SET main_unique_id = %(main_unique_id)s, kind = %(kind)s, customer = %(customer)s, line_id = %(line_id)s,
+            result = %(result)s, owner_extension = %(owner_extension)s, started_at = %(started_at)s,
+            first_event_at = %(first_event_at)s, last_event_at = %(last_event_at)s, over_at = %(over_at)s,
+            due_at = %(due_at)s, next_wake_at = %(due_at)s, decisions = %(decisions)s, updated_at = clock_timestamp()
+        WHERE id = %(id)s
+        """,
+        _parameters(state) | {"id": call_id},
+    )
+
+
+def delete_calls(conn: Connection, call_ids: Sequence[int]) -> None:
+    """For calls that became part of another one; their events and deliveries have moved."""
+    conn.execute("DELETE FROM calls WHERE id = ANY(%s)", [list(call_ids)])
+
+
+def upsert_links(conn: Connection, enterprise_number: str, call_id: int, keys: Keys) -> None:
+    conn.execute(
+        """
+        INSERT INTO call_links (enterprise_number, key, call_id, is_weak, seen_at)
+        SELECT %(number)s, key, %(call_id)s, is_weak, %(at)s
+        FROM (SELECT DISTINCT unnest(%(firm)s::text[]) AS key, false AS is_weak
+              UNION ALL SELECT DISTINCT unnest(%(weak)s::text[]), true) keys
+        ON CONFLICT (enterprise_number, key, call_id)
+            DO UPDATE SET seen_at = greatest(call_links.seen_at, excluded.seen_at)
+        """,
+        {
+            "number": enterprise_number,
+            "call_id": call_id,
+            "firm": [*keys.exact, *keys.local],
+            "weak": list(keys.weak),
+            "at": keys.at,
+        },
+    )
+
+
+def delete_links(conn: Connection, call_ids: Sequence[int]) -> None:
+    conn.execute("DELETE FROM call_links WHERE call_id = ANY(%s)", [list(call_ids)])
+
+
+def claim_due(conn: Connection, *, limit: int, again_in_seconds: float) -> list[tuple[str, int]]:
+    """
+    Calls whose time has come, as (enterprise, id), oldest first; each is left alone for a while, so that a second
+    sweep does not wake it too, and woken again should this wake-up be lost.
+    """
+    return conn.execute(
+        """
+        UPDATE calls SET next_wake_at = clock_timestamp() + make_interval(secs => %s)
+        WHERE id IN (
+            SELECT id FROM calls WHERE next_wake_at <= clock_timestamp()
+            ORDER BY next_wake_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        RETURNING enterprise_number, id
+        """,
+        [again_in_seconds, limit],
+    ).fetchall()
+
+
+def _parameters(state: CallState) -> dict[str, object]:
+    return {
+        "main_unique_id": state.main_unique_id,
+        "kind": state.kind,
+        "customer": state.customer,
+        "line_id": state.line_id,
+        "result": state.result,
+        "owner_extension": state.owner_extension,
+        "started_at": state.started_at,
+        "first_event_at": state.first_event_at,
+        "last_event_at": state.last_event_at,
+        "over_at": state.over_at,
+        "due_at": state.due_at,
+        "decisions": Jsonb(list(state.decisions)),
+    }

@@ -1,0 +1,263 @@
+"""The ledger: effects wanted, who is at work on them (lease and fence), and every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import errors
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from lib.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDelivery:
+    effect: str
+    external_id: str
+    extensions: Sequence[str]
+    content: Mapping[str, Any]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    id: int
+    enterprise_number: str
+    call_id: int
+    effect: str
+    external_id: str
+    extensions: list[str]
+    content: Mapping[str, Any]
+    state: str
+    reason: str | None
+    run_at: datetime
+    expires_at: datetime | None
+    attempts_made: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A delivery that this process may attempt until `lease_until`; only its fence may record the result."""
+
+    delivery: Delivery
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """
+    What an attempt came to. `state` is the delivery's next one; with `retry`, `retry_in_seconds` says when.
+    """
+
+    outcome: str
+    state: str
+    reason: str | None = None
+    retry_in_seconds: float | None = None
+    http_status: int | None = None
+    error: str | None = None
+    response: str | None = None
+
+
+def list_deliveries(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]:
+    with conn.cursor(row_factory=class_row(Delivery)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id, enterprise_number, call_id, effect, external_id, extensions, content, state, reason, run_at,
+                   expires_at, attempts_made
+            FROM deliveries WHERE call_id = ANY(%s) ORDER BY id
+            """,
+            [list(call_ids)],
+        ).fetchall()
+
+
+def insert_deliveries(conn: Connection, enterprise_number: str, call_id: int, wanted: Sequence[NewDelivery]) -> None:
+    """Enters what is wanted; what the ledger already holds stays as it is."""
+    for delivery in wanted:
+        conn.execute(
+            """
+            INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, extensions, content, expires_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT DO NOTHING
+            """,
+            [
+                enterprise_number,
+                call_id,
+                delivery.effect,
+                delivery.external_id,
+                list(delivery.extensions),
+                Jsonb(delivery.content),
+                delivery.expires_at,
+            ],
+        )
+
+
+def withdraw_popups(conn: Connection, call_id: int, *, reason: str) -> None:
+    """Expires the pop-ups that nobody has begun to send."""
+    conn.execute(
+        """
+        UPDATE deliveries SET state = 'expired', reason = %s, finished_at = clock_timestamp()
+        WHERE call_id = %s AND effect = 'popup' AND state IN ('ready', 'retry')
+        """,
+        [reason, call_id],
+    )
+
+
+def claim_next(conn: Connection, call_id: int, *, lease_seconds: float) -> Claim | None:
+    """
+    The call's next delivery that is due, leased: pop-ups before the hangup before the row, one at a time.
+
+    The call's timer is set behind the lease, so that the sweep finds what a crash leaves. None: nothing is due,
+    or another process is at it and will go on when it is done.
+    """
+    try:
+        row = _claim_next(conn, call_id, lease_seconds)
+    except errors.UniqueViolation:  # another process claimed at the same moment
+        return None
+    if row is None:
+        return None
+    return Claim(
+        delivery=Delivery(
+            id=row[0],
+            enterprise_number=row[1],
+            call_id=row[2],
+            effect=row[3],
+            external_id=row[4],
+            extensions=row[5],
+            content=row[6],
+            state=row[7],
+            reason=row[8],
+            run_at=row[9],
+            expires_at=row[10],
+            attempts_made=row[11],
+        ),
+        fence=row[12],
+    )
+
+
+def _claim_next(conn: Connection, call_id: int, lease_seconds: float) -> tuple[Any, ...] | None:
+    return conn.execute(
+        """
+        WITH expired AS (
+            UPDATE deliveries SET state = 'expired', reason = 'expired', finished_at = clock_timestamp()
+            WHERE call_id = %(call_id)s AND state IN ('ready', 'retry') AND expires_at < clock_timestamp()
+        ), next AS (
+            SELECT d.id FROM deliveries d
+            WHERE d.call_id = %(call_id)s AND d.state IN ('ready', 'retry') AND d.run_at <= clock_timestamp()
+              AND (d.expires_at IS NULL OR d.expires_at >= clock_timestamp())
+              AND NOT EXISTS (SELECT 1 FROM deliveries busy WHERE busy.call_id = %(call_id)s AND busy.state = 'leased')
+              AND (d.effect <> 'hangup' OR NOT EXISTS (
+                  SELECT 1 FROM deliveries popup
+                  WHERE popup.call_id = %(call_id)s AND popup.effect = 'popup' AND popup.state IN ('ready', 'retry')
+                    AND popup.expires_at >= clock_timestamp()))
+            ORDER BY array_position(ARRAY['popup', 'hangup', 'upload'], d.effect), d.id
+            LIMIT 1
+            FOR UPDATE OF d
+        ), claimed AS (
+            UPDATE deliveries d
+            SET state = 'leased', fence = d.fence + 1, attempts_made = d.attempts_made + 1,
+                lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+            FROM next WHERE d.id = next.id
+            RETURNING d.*
+        ), timer AS (
+            UPDATE calls SET next_wake_at = least(next_wake_at, claimed.lease_until)
+            FROM claimed WHERE calls.id = claimed.call_id
+        )
+        SELECT id, enterprise_number, call_id, effect, external_id, extensions, content, state, reason, run_at,
+               expires_at, attempts_made, fence
+        FROM claimed
+        """,
+        {"call_id": call_id, "lease_seconds": lease_seconds},
+    ).fetchone()
+
+
+def begin_attempt(conn: Connection, claim: Claim, request: Mapping[str, Any]) -> None:
+    """The attempt stands before its first byte goes out, so that no attempt is silent."""
+    conn.execute(
+        "INSERT INTO attempts (delivery_id, fence, request) VALUES (%s, %s, %s)",
+        [claim.delivery.id, claim.fence, Jsonb(request)],
+    )
+
+
+def finish(conn: Connection, claim: Claim, result: Result) -> bool:
+    """Records the result; False when somebody else holds the delivery by now, and nothing was changed."""
+    conn.execute(
+        """
+        UPDATE attempts
+        SET finished_at = clock_timestamp(), outcome = %s, http_status = %s, error = %s, response = %s
+        WHERE delivery_id = %s AND fence = %s
+        """,
+        [result.outcome, result.http_status, result.error, result.response, claim.delivery.id, claim.fence],
+    )
+    updated = conn.execute(
+        """
+        UPDATE deliveries
+        SET state = %(state)s, reason = %(reason)s, lease_until = NULL,
+            run_at = CASE WHEN %(state)s = 'retry'
+                     THEN clock_timestamp() + make_interval(secs => %(retry_in)s) ELSE run_at END,
+            finished_at = CASE WHEN %(state)s = 'retry' THEN NULL ELSE clock_timestamp() END
+        WHERE id = %(id)s AND fence = %(fence)s AND state = 'leased'
+        """,
+        {
+            "state": result.state,
+            "reason": result.reason,
+            "retry_in": result.retry_in_seconds or 0,
+            "id": claim.delivery.id,
+            "fence": claim.fence,
+        },
+    )
+    settle_timer(conn, claim.delivery.call_id)
+    return updated.rowcount == 1
+
+
+def settle_timer(conn: Connection, call_id: int) -> None:
+    """The call's next wake-up: its own, or the next of its deliveries that is due or leased."""
+    conn.execute(
+        """
+        UPDATE calls SET next_wake_at = least(due_at, (
+            SELECT min(coalesce(d.lease_until, d.run_at)) FROM deliveries d
+            WHERE d.call_id = calls.id AND d.state IN ('ready', 'retry', 'leased')))
+        WHERE id = %s
+        """,
+        [call_id],
+    )
+
+
+def move_deliveries(conn: Connection, delivery_ids: Sequence[int], call_id: int) -> None:
+    """When calls turn out to be one, or one to be two, what was sent goes with the main id it was sent under."""
+    conn.execute("UPDATE deliveries SET call_id = %s WHERE id = ANY(%s)", [call_id, list(delivery_ids)])
+
+
+def settle_lost_leases(conn: Connection, call_ids: Sequence[int]) -> None:
+    """
+    Settles what a dead worker left: a history row is sent again, because RetailCRM knows it by its id; what may
+    have reached a person's screen, or may not, is in doubt and is not repeated.
+    """
+    conn.execute(
+        """
+        WITH lost AS (
+            SELECT d.id, d.fence, EXISTS (SELECT 1 FROM attempts a
+                                          WHERE a.delivery_id = d.id AND a.fence = d.fence) AS was_begun
+            FROM deliveries d
+            WHERE d.call_id = ANY(%s) AND d.state = 'leased' AND d.lease_until < clock_timestamp()
+            FOR UPDATE
+        ), doubted AS (
+            UPDATE attempts a
+            SET outcome = 'in_doubt', finished_at = clock_timestamp(),
+                error = 'The worker ended before the answer was recorded'
+            FROM lost WHERE a.delivery_id = lost.id AND a.fence = lost.fence AND a.outcome IS NULL
+        )
+        UPDATE deliveries d
+        SET state = CASE WHEN lost.was_begun AND d.effect <> 'upload' THEN 'in_doubt' ELSE 'retry' END,
+            fence = d.fence + 1, reason = 'worker_lost', run_at = clock_timestamp(), lease_until = NULL
+        FROM lost WHERE d.id = lost.id
+        """,
+        [list(call_ids)],
+    )
+
+
+def count_by_state(conn: Connection) -> dict[str, int]:
+    return dict(conn.execute("SELECT state, count(*) FROM deliveries GROUP BY state").fetchall())

@@ -1,0 +1,155 @@
+"""Call events as they were received: stored once, never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from lib.db import Connection
+
+# An identical event that comes this soon is a copy, unless its channel moved in between (docs/calls.md).
+COPY_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    event_id: str
+    enterprise_number: str
+    unique_id: str
+    event_type: str
+    raw: Mapping[str, Any]
+    record_url: str | None = None
+    data_source: str = "live"
+    received_at: datetime | None = None  # None: now, by the database's clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    event_id: str
+    enterprise_number: str
+    unique_id: str
+    event_type: str
+    raw: Mapping[str, Any]
+    record_url: str | None
+    data_source: str
+    received_at: datetime
+    call_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What became of an insert; `event_id` is that of the first copy."""
+
+    event_id: str
+    received_at: datetime
+    is_copy: bool
+
+
+def insert_event(conn: Connection, event: NewEvent) -> Stored:
+    """
+    Stores the event, or counts it as a copy: one statement, right however many arrive at once.
+
+    An identical event is a copy when it may happen only once (start, hangup, recording), when it was recovered
+    from the host's log, or when it comes within COPY_SECONDS and its channel was in no other bridge event since.
+    """
+    row = conn.execute(
+        """
+        WITH previous AS (
+            SELECT id, occurrence, received_at FROM call_events
+            WHERE enterprise_number = %(enterprise_number)s AND fingerprint = %(fingerprint)s
+            ORDER BY occurrence DESC LIMIT 1
+        )
+        INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, record_url, data_source,
+                                 fingerprint, received_at, occurrence)
+        SELECT %(event_id)s, %(enterprise_number)s, %(unique_id)s, %(event_type)s, %(raw)s, %(record_url)s,
+               %(data_source)s, %(fingerprint)s, coalesce(%(received_at)s, clock_timestamp()),
+               coalesce((
+                   SELECT previous.occurrence + CASE
+                       WHEN %(event_type)s IN ('start', 'hangup', 'recording') OR %(data_source)s <> 'live' THEN 0
+                       WHEN coalesce(%(received_at)s, clock_timestamp())
+                            > previous.received_at + make_interval(secs => %(copy_seconds)s) THEN 1
+                       WHEN %(event_type)s IN ('bridge', 'bridge_leave') AND EXISTS (
+                           SELECT 1 FROM call_events other
+                           WHERE other.enterprise_number = %(enterprise_number)s AND other.unique_id = %(unique_id)s
+                             AND other.event_type IN ('bridge', 'bridge_leave') AND other.id > previous.id) THEN 1
+                       ELSE 0 END
+                   FROM previous), 0)
+        ON CONFLICT (enterprise_number, fingerprint, occurrence) DO UPDATE SET copies = call_events.copies + 1
+        RETURNING event_id, received_at, xmax <> 0
+        """,
+        {
+            "event_id": event.event_id,
+            "enterprise_number": event.enterprise_number,
+            "unique_id": event.unique_id,
+            "event_type": event.event_type,
+            "raw": Jsonb(event.raw),
+            "record_url": event.record_url,
+            "data_source": event.data_source,
+            "fingerprint": fingerprint(event),
+            "received_at": event.received_at,
+            "copy_seconds": COPY_SECONDS,
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an upsert always returns its row)
+    return Stored(event_id=str(row[0]), received_at=row[1], is_copy=row[2])
+
+
+def find_event(conn: Connection, event_id: str) -> StoredEvent | None:
+    with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
+        return cursor.execute(
+            """
+            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
+                   received_at, call_id
+            FROM call_events WHERE event_id = %s
+            """,
+            [UUID(event_id)],
+        ).fetchone()
+
+
+def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:
+    with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
+        return cursor.execute(
+            """
+            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
+                   received_at, call_id
+            FROM call_events WHERE call_id = ANY(%s)
+            """,
+            [list(call_ids)],
+        ).fetchall()
+
+
+def assign_call(conn: Connection, event_ids: Sequence[str], call_id: int) -> None:
+    conn.execute(
+        "UPDATE call_events SET call_id = %s WHERE event_id = ANY(%s::uuid[]) AND call_id IS DISTINCT FROM %s",
+        [call_id, list(event_ids), call_id],
+    )
+
+
+def list_unassembled(conn: Connection, *, older_than_seconds: float, limit: int) -> list[StoredEvent]:
+    """Events whose wake-up was lost, oldest first."""
+    with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
+        return cursor.execute(
+            """
+            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
+                   received_at, call_id
+            FROM call_events
+            WHERE call_id IS NULL AND received_at < clock_timestamp() - make_interval(secs => %s)
+            ORDER BY received_at LIMIT %s
+            """,
+            [older_than_seconds, limit],
+        ).fetchall()
+
+
+def fingerprint(event: NewEvent) -> bytes:
+    """Of what the host said: its type and body, whatever the order of the keys and the spelling of the token."""
+    body = {key: value for key, value in event.raw.items() if key.lower() != "token"}
+    text = json.dumps([event.event_type, event.unique_id, body, event.record_url], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,100 @@
+"""What tests share: a PostgreSQL (in a container where Docker runs, embedded elsewhere) and a clean process."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+
+import pytest
+
+from infra import migrate
+from infra.local import postgres
+
+POSTGRES_IMAGE = "postgres:15-bookworm"
+OPERATOR_TOKEN = "operator-token-of-the-tests"
+VAULT_KEYS = "test:" + base64.b64encode(bytes(32)).decode()
+
+
+@cache
+def postgres_choice() -> tuple[str, str]:
+    """`container` or `embedded`, and why."""
+    wanted = os.environ.get("TEST_POSTGRES", "")
+    if wanted == "embedded":
+        return "embedded", "TEST_POSTGRES says so"
+    docker = shutil.which("docker")
+    if docker is None:
+        return "embedded", "no Docker here"
+    found = subprocess.run([docker, "image", "inspect", POSTGRES_IMAGE], capture_output=True, check=False, timeout=20)
+    if found.returncode:
+        return "embedded", f"no Docker that has {POSTGRES_IMAGE}"
+    return "container", f"Docker has {POSTGRES_IMAGE}"
+
+
+def pytest_report_header() -> str:
+    choice, reason = postgres_choice()
+    return f"postgres: {choice}, {reason}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with ExitStack() as stack:
+        if postgres_choice()[0] == "container":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                from testcontainers.postgres import PostgresContainer
+
+                container = stack.enter_context(PostgresContainer(POSTGRES_IMAGE, driver=None))
+                url = container.get_connection_url(host="127.0.0.1")
+            yield url
+        else:
+            yield stack.enter_context(postgres.throwaway())
+
+
+@pytest.fixture(scope="session")
+def template(postgres_server: str) -> str:
+    """The name of a migrated database, to be copied for each test."""
+    import psycopg
+
+    with psycopg.connect(postgres_server, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE gateway_template")
+    base, _, _ = postgres_server.rpartition("/")
+    migrate.apply(f"{base}/gateway_template")
+    return "gateway_template"
+
+
+@pytest.fixture
+def database_url(postgres_server: str, template: str) -> Iterator[str]:
+    """A database of the test's own, migrated and empty."""
+    with postgres.database(postgres_server, template=template) as url:
+        yield url
+
+
+@pytest.fixture
+def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The environment of a function, and no memory of another test's; yields what changes the environment."""
+    from lib import config, db, outbound, pubsub
+    from lib.cache import enterprise_cache
+    from lib.vault import vault
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
+    monkeypatch.setenv("OPERATOR_TOKEN", OPERATOR_TOKEN)
+    monkeypatch.setenv("VAULT_KEYS", VAULT_KEYS)
+    monkeypatch.setenv("RETAILCRM_EXTRA_HOSTS", "127.0.0.1:*")
+    config.current.cache_clear()
+    yield monkeypatch
+    if enterprise_cache.cache_info().currsize:
+        enterprise_cache().close()
+    enterprise_cache.cache_clear()
+    db.close()
+    pubsub.close()
+    outbound.close()
+    vault.cache_clear()
+    config.current.cache_clear()

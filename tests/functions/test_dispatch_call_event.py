@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import OPERATOR_TOKEN
+from tests.enterprises import TOKEN
+
+OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+DIAL = {
+    "Token": TOKEN,
+    "UniqueId": "1760000000.1",
+    "Phone": "375291111111",
+    "CallType": 0,
+    "Extensions": ["150", "151"],
+    "Trunk": "0001301",
+}
+
+
+def envelope(**changes):
+    return {"token": TOKEN, "uniqueId": "1760000000.1", "event_type": "dial", "raw": DIAL, **changes}
+
+
+@pytest.fixture
+def dispatch(function, provisioned, broker, process):
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+    provisioned()
+    return function("dispatch-call-event")
+
+
+@pytest.fixture
+def published(broker, process):
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+    subscription = broker.topic("call-events")
+    return lambda: [body["event"] for body in broker.pull(subscription)]
+
+
+def test_an_event_is_stored_and_published_whole(dispatch, published, sql):
+    answer = dispatch.post("/dispatch/call-event", json=envelope())
+
+    assert answer.status_code == 202
+    assert answer.json["success"] is True
+    [(event_id, unique_id, kind, raw, source)] = sql(
+        "SELECT event_id::text, unique_id, event_type, raw_data, data_source FROM call_events"
+    )
+    assert (event_id, unique_id, kind, raw, source) == (answer.json["event_id"], "1760000000.1", "dial", DIAL, "live")
+    [event] = published()
+    assert event["event_id"] == event_id
+    assert event["raw"] == DIAL
+    assert event["received_at"] is not None
+
+
+def test_a_host_posts_its_own_form_with_the_token_in_a_header_or_in_the_body(dispatch, sql):
+    in_body = dispatch.post("/dial", json=DIAL)
+    in_header = dispatch.post("/start", json={**DIAL, "Token": "ignored"}, headers={"Token": TOKEN})
+
+    assert (in_body.status_code, in_body.json) == (200, {"status": "ok"})
+    assert (in_header.status_code, in_header.json) == (200, {"status": "ok"})
+    assert sql("SELECT event_type FROM call_events ORDER BY id") == [("dial",), ("start",)]
+
+
+def test_the_enterprises_secret_is_a_token_too(dispatch):
+    answer = dispatch.post("/dispatch/call-event", json=envelope(token="secret-of-0367"))
+
+    assert answer.status_code == 202
+
+
+def test_a_repeat_is_recognised_by_its_content_whatever_the_order_of_its_keys(dispatch, sql):
+    dispatch.post("/dial", json=DIAL)
+    repeat = dispatch.post(
+        "/dispatch/call-event", json=envelope(raw=dict(reversed(DIAL.items())), token="secret-of-0367")
+    )
+
+    assert repeat.status_code == 200
+    assert repeat.json == {"success": True, "status": "ignored", "reason": "duplicate"}
+    assert sql("SELECT count(*), max(copies) FROM call_events") == [(1, 1)]
+
+
+def test_the_same_event_a_hundred_times_at_once_is_one_event(dispatch, sql):
+    application = dispatch.application
+    gate = threading.Barrier(20)
+
+    def post(_):
+        with application.test_client() as client:
+            gate.wait(timeout=30)
+            return client.post("/dispatch/call-event", json=envelope()).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(post, range(100)))
+
+    assert sorted(statuses) == [200] * 99 + [202]
+    assert sql("SELECT count(*), max(copies) FROM call_events") == [(1, 99)]
+
+
+def test_an_identical_leave_after_a_rejoin_is_another_event(dispatch, sql):
+    channel = {"Token": TOKEN, "UniqueId": "1.1", "Channel": "SIP/151-00000001", "BridgeUniqueid": "b"}
+    answers = [
+        dispatch.post(path, json=channel).status_code
+        for path in ("/bridge", "/bridge_leave", "/bridge_leave", "/bridge", "/bridge_leave")
+    ]
+
+    assert answers == [200] * 5
+    assert sql("SELECT event_type, occurrence, copies FROM call_events ORDER BY id") == [
+        ("bridge", 0, 0),
+        ("bridge_leave", 0, 1),
+        ("bridge", 1, 0),
+        ("bridge_leave", 1, 0),
+    ]
+
+
+def test_a_hangup_that_recovery_sends_hours_later_is_a_repeat(dispatch, sql):
+    hangup = {"Token": TOKEN, "UniqueId": "1.1", "CallStatus": "2"}
+    dispatch.post("/hangup", json=hangup)
+    sql("UPDATE call_events SET received_at = received_at - interval '5 hours' RETURNING id")
+
+    again = dispatch.post(
+        "/dispatch/call-event",
+        json={"token": TOKEN, "uniqueId": "1.1", "event_type": "hangup", "raw": hangup, "origin": "download"},
+    )
+
+    assert again.json["reason"] == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "JSON"),
+        (b"no json", "JSON"),
+        (b'"text"', "object"),
+        (b"[1]", "object"),
+        (b"\xff\xfe", "JSON"),
+        (b'{"a": NaN}', "JSON"),
+        (b'{"a": "\\ud800"}', "JSON"),
+        (b'{"a": 1e999}', "JSON"),
+        (b'{"a": "\\u0000"}', "NUL"),
+        (b'{"a":' * 30_000, "JSON"),
+        (json.dumps(envelope(token=None)).encode(), "token"),
+        (json.dumps(envelope(token=["x"])).encode(), "token"),
+        (json.dumps(envelope(event_type="ring")).encode(), "event_type"),
+        (json.dumps(envelope(event_type={})).encode(), "event_type"),
+        (json.dumps(envelope(raw="text")).encode(), "raw"),
+        (json.dumps(envelope(uniqueId={})).encode(), "uniqueId"),
+        (json.dumps({k: v for k, v in envelope().items() if k != "uniqueId"}).encode(), "uniqueId"),
+        (json.dumps(envelope(origin="guess")).encode(), "origin"),
+        (json.dumps(envelope(record_url="javascript:1")).encode(), "record_url"),
+    ],
+)
+def test_what_is_not_an_event_is_refused_by_name(dispatch, sql, body, word):
+    if len(body) > 64 * 1024:
+        body = body[: 60 * 1024]
+    answer = dispatch.post("/dispatch/call-event", data=body)
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["code"] == "invalid_payload"
+    assert word in answer.json["error"]["message"]
+    assert sql("SELECT count(*) FROM call_events") == [(0,)]
+
+
+def test_an_unknown_token_is_404_and_says_nothing_more(dispatch):
+    answer = dispatch.post("/dispatch/call-event", json=envelope(token="nobody"))
+
+    assert answer.status_code == 404
+    assert answer.json["error"]["code"] == "unknown_token"
+
+
+def test_unknown_tokens_that_rain_are_held_back(dispatch):
+    answers = [dispatch.post("/dispatch/call-event", json=envelope(token=f"guess-{n}")).status_code for n in range(80)]
+
+    assert answers.count(404) >= 50
+    assert 429 in answers
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_64_kb_is_413(dispatch, chunked):
+    body = b"x" * 70_000
+    extra = {"content_length": None, "headers": {"Transfer-Encoding": "chunked"}} if chunked else {}
+    answer = dispatch.post("/dispatch/call-event", data=body, environ_overrides={"wsgi.input_terminated": True}, **extra)
+
+    assert answer.status_code == 413
+    assert answer.json["error"]["code"] == "too_large"
+
+
+def test_odd_but_meaningful_bodies_are_accepted(dispatch):
+    for raw in (
+        {**DIAL, "Extensions": "150"},
+        {**DIAL, "Extensions": ["152&151"]},
+        {**DIAL, "Extensions": None, "Phone": 375291111111},
+        {**DIAL, "CallType": "0", "CallStatus": 2},
+        {},
+    ):
+        assert dispatch.post("/dispatch/call-event", json=envelope(raw=raw)).status_code == 202
+    assert dispatch.post("/bridge_create", json={"Token": TOKEN, "UniqueId": "", "BridgeUniqueid": "b"}).status_code == 200
+    assert dispatch.post("/hangup", json={"Token": int(TOKEN), "UniqueId": 1760000000.5}).status_code == 200
+
+
+def test_a_batch_answers_for_each_event(dispatch, sql):
+    events = [
+        {"uniqueId": "1.1", "event_type": "hangup", "raw": {"CallStatus": "2"}},
+        {"uniqueId": "1.1", "event_type": "hangup", "raw": {"CallStatus": "2"}},
+        {"uniqueId": "1.2", "event_type": "nonsense", "raw": {}},
+    ]
+    answer = dispatch.post("/dispatch/call-events", json={"token": TOKEN, "origin": "backfill", "events": events})
+
+    assert answer.status_code == 200
+    first, second, third = answer.json["results"]
+    assert first["success"] is True
+    assert second["reason"] == "duplicate"
+    assert third["error"]["code"] == "invalid_payload"
+    assert sql("SELECT data_source FROM call_events") == [("backfill",)]
+
+
+def test_a_batch_of_more_than_500_is_refused(dispatch):
+    answer = dispatch.post("/dispatch/call-events", json={"token": TOKEN, "origin": "download", "events": [{}] * 501})
+
+    assert answer.status_code == 400
+
+
+def test_without_pubsub_an_event_is_still_accepted(dispatch, process, sql):
+    from lib import config, pubsub
+
+    process.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
+    pubsub.close()
+    config.current.cache_clear()
+
+    answer = dispatch.post("/dispatch/call-event", json=envelope())
+
+    assert answer.status_code == 202
+    assert sql("SELECT count(*) FROM call_events") == [(1,)]
+
+
+def test_without_the_database_an_event_of_a_known_enterprise_is_published(dispatch, published, process):
+    from lib import config, db
+
+    dispatch.post("/dispatch/call-event", json=envelope(uniqueId="1.0"))
+    published()
+    db.close()
+    process.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:9/none")
+    config.current.cache_clear()
+
+    answer = dispatch.post("/dispatch/call-event", json=envelope())
+
+    assert answer.status_code == 202
+    [event] = published()
+    assert event["raw"] == DIAL
+    assert event["received_at"] is None
+
+
+def test_with_neither_an_event_is_refused_soon_and_told_so(dispatch, process):
+    from lib import config, db, pubsub
+
+    dispatch.post("/dispatch/call-event", json=envelope(uniqueId="1.0"))
+    db.close()
+    pubsub.close()
+    process.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:9/none")
+    process.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
+    config.current.cache_clear()
+
+    started = time.monotonic()
+    answer = dispatch.post("/dispatch/call-event", json=envelope())
+
+    assert answer.status_code == 503
+    assert answer.json["error"]["code"] == "unavailable"
+    assert "again" in answer.json["error"]["message"]
+    assert time.monotonic() - started < 10
+
+
+def test_an_enterprise_is_asked_for_once_and_again_when_it_changed(dispatch, sql):
+    dispatch.post("/dispatch/call-event", json=envelope())
+    before = dispatch.get("/stats", headers=OPERATOR).json["cache"]
+    sql("UPDATE enterprises SET name = 'Renamed' RETURNING number")
+
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if dispatch.get("/integrations/0367", headers=OPERATOR).json["name"] == "Renamed":
+            break
+        time.sleep(0.1)
+
+    after = dispatch.get("/stats", headers=OPERATOR).json["cache"]
+    assert before["total_entries"] == 1
+    assert after["last_invalidation"] is not None
+    assert dispatch.get("/integrations/0367", headers=OPERATOR).json["name"] == "Renamed"
+
+
+def test_operators_endpoints_are_closed_without_the_token_and_show_no_secret(dispatch):
+    for method, path in (("GET", "/stats"), ("GET", "/integrations/0367"), ("POST", "/cache/invalidate/0367")):
+        assert dispatch.open(path, method=method).status_code == 403
+    shown = dispatch.get("/integrations/0367", headers=OPERATOR)
+
+    assert shown.json["retailcrm"]["api_key_set"] is True
+    assert "key-of-0367" not in shown.text
+    assert TOKEN not in shown.text
+    assert "v1.test." not in shown.text
+
+
+def test_health_says_what_is_away(dispatch, process):
+    from lib import config, db
+
+    assert dispatch.get("/health").json["status"] == "ok"
+    db.close()
+    process.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:9/none")
+    config.current.cache_clear()
+
+    away = dispatch.get("/health")
+    assert away.status_code == 503
+    assert "database" in away.json["dependencies"]
+
+
+def test_every_error_has_one_shape(dispatch):
+    for answer in (
+        dispatch.get("/nothing/here"),
+        dispatch.get("/dispatch/call-event"),
+        dispatch.post("/dispatch/call-event", data=b"x"),
+        dispatch.get("/stats"),
+    ):
+        assert 400 <= answer.status_code < 500
+        assert set(answer.json) == {"error"}
+        assert set(answer.json["error"]) == {"code", "message"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    path=st.sampled_from(["/dispatch/call-event", "/dispatch/call-events", "/dial", "/hangup", "/bridge_create"]),
+    body=st.one_of(
+        st.binary(max_size=300),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+            max_leaves=12,
+        ).map(lambda value: json.dumps({"token": TOKEN, "Token": TOKEN, "uniqueId": "1.1", "event_type": "dial", "raw": value, "events": value, "UniqueId": value}).encode()),
+    ),
+)
+def test_no_byte_string_is_a_server_error(dispatch, path, body):
+    answer = dispatch.post(path, data=body)
+
+    assert answer.status_code < 500, answer.text
+
+
+def test_a_token_is_never_logged(dispatch, capsys):
+    dispatch.post("/dispatch/call-event", json=envelope(token="canary-token"))
+    dispatch.post("/dial", json=DIAL)
+
+    assert "canary-token" not in capsys.readouterr().out
+
+
+def test_psycopg_never_meets_an_event_it_cannot_store(dispatch):
+    answer = dispatch.post("/dispatch/call-event", json=envelope(raw={"n": 10**400}))
+
+    assert answer.status_code in {202, 400}
+    assert psycopg.__version__

@@ -1,0 +1,356 @@
+"""The gateway in front of real servers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from infra.local import gateway
+from infra.local.postgres import free_port
+
+DISPATCH = "dispatch-call-event"
+
+
+@dataclass
+class Function:
+    """A function's server that answers what it is told to, and remembers what it was asked."""
+
+    port: int = field(default_factory=free_port)
+    status: int = 200
+    answer: bytes = b'{"status": "ok"}'
+    headers: dict[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    broken_answers: int = 0
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def running(self) -> Iterator[Function]:
+        function = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self) -> None:
+                try:
+                    super().handle_one_request()
+                except ConnectionError:
+                    self.close_connection = True
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                function.requests.append((self.command, self.path, dict(self.headers), body))
+                if function.broken_answers:
+                    function.broken_answers -= 1
+                    self.close_connection = True
+                    return
+                time.sleep(function.delay_seconds)
+                self.send_response(function.status)
+                self.send_header("Content-Length", str(len(function.answer)))
+                for name, value in function.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(function.answer)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  (the server's own names)
+
+            def log_message(self, *_args: object) -> None: ...
+
+        class Server(ThreadingHTTPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            block_on_close = False
+
+        with Server(("127.0.0.1", self.port), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+@contextmanager
+def running_gateway(upstreams: dict[str, str], **options) -> Iterator[int]:
+    port = free_port()
+    loop = asyncio.new_event_loop()
+    started, stop = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with gateway.serving(port, upstreams, **options):
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(5)
+        yield port
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        return json.loads(self.body)["error"]["code"]
+
+
+def ask(port: int, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def function() -> Iterator[Function]:
+    with Function().running() as running:
+        yield running
+
+
+@pytest.fixture
+def port(function: Function) -> Iterator[int]:
+    with running_gateway({DISPATCH: function.url}, patience_seconds=1.5, upstream_seconds=1.0) as listening:
+        yield listening
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", f"/{kind}") for kind in ("start", "dial", "bridge", "bridge_create", "bridge_leave", "bridge_destroy")),
+        ("POST", "/new_callerid"),
+        ("POST", "/hangup"),
+        ("POST", "/dispatch/call-event"),
+        ("POST", "/dispatch/call-events?a=%2F%20b"),
+        ("GET", "/integrations/0367"),
+        ("POST", "/cache/invalidate/0367"),
+    ],
+)
+def test_a_request_reaches_its_function_as_it_was_sent(port, function, method, path):
+    answer = ask(port, method, path, b'{"a": 1}', {"Token": "375290000001", "Content-Type": "application/json"})
+
+    assert (answer.status, answer.body) == (200, b'{"status": "ok"}')
+    asked_method, asked_path, headers, body = function.requests[0]
+    assert (asked_method, asked_path, body) == (method, path, b'{"a": 1}')
+    assert headers["Token"] == "375290000001"
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_the_function_learns_who_asked_and_keeps_the_callers_own_chain(port, function):
+    ask(port, "POST", "/start", b"{}", {"X-Forwarded-For": "192.0.2.7", "Host": "gateway.example.com"})
+
+    headers = function.requests[0][2]
+    assert headers["X-Forwarded-For"] == "192.0.2.7, 127.0.0.1"
+    assert headers["Host"] == "gateway.example.com"
+
+
+def test_the_functions_answer_comes_back_with_its_headers_and_the_missing_security_headers(port, function):
+    function.status = 429
+    function.headers = {"Retry-After": "2", "Content-Type": "application/json", "Referrer-Policy": "same-origin"}
+
+    answer = ask(port, "POST", "/start", b"{}")
+
+    assert answer.status == 429
+    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/start/", "//start", "/retailcrm/make-call", "/retailcrm-admin/", "/stats/make-call"])
+def test_what_no_running_function_serves_does_not_exist(port, function, path):
+    answer = ask(port, "GET", path)
+
+    assert (answer.status, answer.code) == (404, "not_found")
+    assert function.requests == []
+
+
+def test_a_body_over_the_limit_is_refused_before_the_function_hears_of_it(port, function):
+    answer = ask(port, "POST", "/start", b"x" * (256 * 1024 + 1))
+
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert function.requests == []
+
+
+def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(port, function):
+    produced = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal produced
+        while produced < 64 * 1024 * 1024:
+            produced += 64 * 1024
+            yield b"x" * 64 * 1024
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/hangup", endless(), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+        status = connection.getresponse().status
+    except ConnectionError:
+        status = 413  # the connection was closed while we were still sending
+    finally:
+        connection.close()
+
+    assert status == 413
+    assert produced < 64 * 1024 * 1024
+    assert function.requests == []
+
+
+def test_a_chunked_body_within_the_limit_arrives_whole(port, function):
+    ask(port, "POST", "/hangup", iter([b'{"a":', b" 1}"]), {"Transfer-Encoding": "chunked"})
+
+    assert function.requests[0][3] == b'{"a": 1}'
+
+
+def test_an_event_waits_out_the_restart_of_its_function():
+    function = Function()
+    with running_gateway({DISPATCH: function.url}, patience_seconds=5) as port:
+        answers: list[Answer] = []
+        host = threading.Thread(target=lambda: answers.append(ask(port, "POST", "/hangup", b"{}")))
+        host.start()
+        time.sleep(0.4)
+        with function.running():
+            host.join()
+
+    assert [answer.status for answer in answers] == [200]
+    assert len(function.requests) == 1
+
+
+def test_a_function_that_is_away_is_named(port):
+    with running_gateway({DISPATCH: f"http://127.0.0.1:{free_port()}"}, patience_seconds=0.2) as lonely:
+        answer = ask(lonely, "POST", "/start", b"{}")
+
+    assert (answer.status, answer.code) == (502, "upstream_unavailable")
+    assert DISPATCH in answer.body.decode()
+
+
+def test_a_function_that_takes_too_long_is_given_up(port, function):
+    function.delay_seconds = 1.5
+
+    answer = ask(port, "POST", "/start", b"{}")
+
+    assert (answer.status, answer.code) == (504, "upstream_timeout")
+
+
+def test_an_event_is_sent_again_when_the_function_died_before_it_answered(port, function):
+    function.broken_answers = 1
+
+    answer = ask(port, "POST", "/hangup", b'{"a": 1}')
+
+    assert answer.status == 200
+    assert [body for *_, body in function.requests] == [b'{"a": 1}', b'{"a": 1}']
+
+
+def test_what_must_not_happen_twice_is_not_sent_again(function):
+    function.broken_answers = 1
+    with running_gateway({"make-call": function.url}) as port:
+        answer = ask(port, "POST", "/retailcrm/make-call?phone=375291111111")
+
+    assert (answer.status, answer.code) == (502, "upstream_unavailable")
+    assert len(function.requests) == 1
+
+
+def test_health_is_that_of_every_function(function):
+    down = f"http://127.0.0.1:{free_port()}"
+    with running_gateway({DISPATCH: function.url}) as good, running_gateway({DISPATCH: function.url, "make-call": down}) as bad:
+        healthy, degraded = ask(good, "GET", "/health"), ask(bad, "GET", "/health")
+
+    assert (healthy.status, json.loads(healthy.body)["status"]) == (200, "ok")
+    assert (degraded.status, json.loads(degraded.body)["functions"]["make-call"]) == (503, {"status": "unreachable"})
+
+
+def test_stats_of_a_function_are_asked_with_the_operators_token(port, function):
+    answer = ask(port, "GET", f"/stats/{DISPATCH}", headers={"Authorization": "Bearer operator"})
+
+    assert answer.status == 200
+    method, path, headers, _ = function.requests[0]
+    assert (method, path, headers["Authorization"]) == ("GET", "/stats", "Bearer operator")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not even http\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /start HTTP/1.1\r\nHost: x\r\nContent-Length: minus one\r\n\r\n",
+        b"POST /start HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        b"GET /\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_what_is_not_a_request_gets_an_error_of_the_common_shape(port, raw):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(raw)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        status, body = response.status, response.read()
+
+    assert status in {400, 404}
+    assert set(json.loads(body)["error"]) == {"code", "message"}
+
+
+def test_the_first_page_lists_the_addresses_escaped(function):
+    with running_gateway({DISPATCH: function.url}, links={"CRM <simulator>": "http://127.0.0.1:1/?a&b"}) as port:
+        answer = ask(port, "GET", "/")
+
+    assert answer.status == 200
+    assert b'<a href="http://127.0.0.1:1/?a&amp;b">CRM &lt;simulator&gt;</a>' in answer.body
+
+
+@pytest.fixture
+def page(tmp_path: Path, function: Function) -> Iterator[int]:
+    (tmp_path / "secret.txt").write_text("not for the page")
+    ui = tmp_path / "ui"
+    ui.mkdir()
+    (ui / "index.html").write_text("<h1>Настройки</h1>")
+    (ui / "app.js").write_text("export {}")
+    (ui / "out").symlink_to(tmp_path / "secret.txt")
+    with running_gateway({DISPATCH: function.url}, ui=ui) as port:
+        yield port
+
+
+def test_the_crm_opens_the_page_with_get_or_post(page):
+    for method in ("GET", "POST"):
+        answer = ask(page, method, "/retailcrm-admin/?enterprise_number=0367&token=x")
+
+        assert (answer.status, answer.body.decode()) == (200, "<h1>Настройки</h1>")
+        assert answer.headers["content-type"].startswith("text/html")
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+
+
+def test_the_page_brings_its_modules_with_their_type(page):
+    answer = ask(page, "GET", "/retailcrm-admin/app.js")
+
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "%2e%2e/secret.txt", "/etc/passwd", "out", "a%00b", "x" * 5000, "nothing.js"])
+def test_nothing_outside_the_page_can_be_read(page, name):
+    answer = ask(page, "GET", f"/retailcrm-admin/{name}")
+
+    assert (answer.status, answer.code) == (404, "not_found")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from infra import migrate, schema
+from infra.local import postgres
+from infra.migrate import Migration
+from lib.errors import ConfigError
+
+
+@pytest.fixture
+def empty_database(postgres_server):
+    with postgres.database(postgres_server) as url:
+        yield url
+
+
+def test_schema_sql_is_the_sum_of_the_migrations(database_url):
+    assert Path("infra/schema.sql").read_text() == schema.describe(database_url), "run `make schema`"
+
+
+def test_schema_sql_makes_the_same_database(database_url, empty_database):
+    with psycopg.connect(empty_database) as conn:
+        conn.execute(Path("infra/schema.sql").read_text())
+
+    assert schema.describe(empty_database) == schema.describe(database_url)
+
+
+def test_migrations_apply_once_however_many_start_at_the_same_time(empty_database):
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrate.apply(empty_database), range(4)))
+
+    assert sorted(map(len, applied)) == [0, 0, 0, len(migrate.read())]
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database):
+    good = Migration(version=1, name="0001_good", sql="CREATE TABLE a (id int)")
+    bad = Migration(version=2, name="0002_bad", sql="CREATE TABLE b (id int); SELECT no_such_thing")
+
+    with pytest.raises(psycopg.Error):
+        migrate.apply(empty_database, [good, bad])
+
+    with psycopg.connect(empty_database) as conn:
+        assert conn.execute("SELECT to_regclass('a') IS NULL, to_regclass('b') IS NULL").fetchone() == (False, True)
+        assert conn.execute("SELECT name FROM schema_migrations").fetchall() == [("0001_good",)]
+
+
+def test_a_migration_that_was_changed_after_it_was_applied_is_refused(empty_database):
+    migrate.apply(empty_database, [Migration(version=1, name="0001_a", sql="CREATE TABLE a (id int)")])
+
+    with pytest.raises(ConfigError, match="0001_a was changed"):
+        migrate.apply(empty_database, [Migration(version=1, name="0001_a", sql="CREATE TABLE a (id bigint)")])
+
+
+def test_gaps_in_the_numbers_are_refused(tmp_path):
+    (tmp_path / "0002_later.sql").write_text("SELECT 1")
+
+    with pytest.raises(ConfigError, match="without gaps"):
+        migrate.read(tmp_path)
+
+
+def test_another_form_of_a_change_notifies_the_instances(database_url):
+    with psycopg.connect(database_url, autocommit=True) as listener, psycopg.connect(database_url) as writer:
+        listener.execute("LISTEN integration_config_changed")
+        writer.execute("INSERT INTO enterprises (number, name, token, secret) VALUES ('1', 'n', 't', 's')")
+        writer.execute("INSERT INTO lines (enterprise_number, line_id) VALUES ('1', '0001301')")
+        writer.commit()
+
+        notices = [notice.payload for notice in listener.notifies(timeout=2, stop_after=1)]
+
+    assert notices == ['{"enterprise_number" : "1", "integration_type" : "retailcrm"}']

@@ -1,0 +1,121 @@
+"""The servers around the functions, as real processes: the broker and the CRM."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from infra.local.postgres import free_port
+
+START_SECONDS = 15.0
+
+
+@contextmanager
+def process(*arguments: str, health: str) -> Iterator[None]:
+    """A module of ours as a process, from healthy to ended."""
+    running = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                requests.get(health, timeout=1).raise_for_status()
+                break
+            except requests.RequestException:
+                if running.poll() is not None or time.monotonic() > deadline:
+                    assert running.stdout is not None
+                    raise AssertionError(f"{arguments[0]} did not start: {running.stdout.read()!r}") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        running.terminate()
+        running.communicate(timeout=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    host: str
+    control: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[Broker]:
+        port, control = free_port(), free_port()
+        broker = cls(host=f"127.0.0.1:{port}", control=f"http://127.0.0.1:{control}")
+        arguments = ("infra.local.emulator", "--port", str(port), "--control-port", str(control))
+        with process(*arguments, health=f"{broker.control}/health"):
+            yield broker
+
+    def topic(self, name: str) -> str:
+        """A topic with a pull subscription to look into; its subscription."""
+        from google.api_core.exceptions import AlreadyExists
+        from google.cloud import pubsub_v1
+
+        publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        topic, subscription = f"projects/local/topics/{name}", f"projects/local/subscriptions/{name}.test"
+        try:
+            for create in (
+                lambda: publisher.create_topic(name=topic),
+                lambda: subscriber.create_subscription(name=subscription, topic=topic),
+            ):
+                try:
+                    create()
+                except AlreadyExists:
+                    continue
+            subscriber.seek(request={"subscription": subscription, "time": time.time()})
+        finally:
+            publisher.transport.close()
+            subscriber.close()
+        return subscription
+
+    def pull(self, subscription: str) -> list[dict[str, Any]]:
+        """Everything that was published since the topic was asked for."""
+        from google.cloud import pubsub_v1
+
+        subscriber = pubsub_v1.SubscriberClient()
+        found: list[dict[str, Any]] = []
+        try:
+            while True:
+                answer = subscriber.pull(
+                    request={"subscription": subscription, "max_messages": 100, "return_immediately": True}, timeout=10
+                )
+                if not answer.received_messages:
+                    return found
+                found += [json.loads(received.message.data) for received in answer.received_messages]
+                subscriber.acknowledge(
+                    subscription=subscription, ack_ids=[received.ack_id for received in answer.received_messages]
+                )
+        finally:
+            subscriber.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CRM:
+    """The simulator of RetailCRM and what it was told."""
+
+    url: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[CRM]:
+        port = free_port()
+        crm = cls(url=f"http://127.0.0.1:{port}")
+        with process("infra.local.retailcrm_simulator", "--port", str(port), health=f"{crm.url}/_sim/health"):
+            yield crm
+
+
+def push_envelope(body: object, *, message_id: str = "1") -> dict[str, Any]:
+    """A push as Pub/Sub wraps it."""
+    data = base64.b64encode(json.dumps(body).encode()).decode()
+    return {
+        "message": {"data": data, "attributes": {}, "messageId": message_id, "publishTime": "2026-01-01T00:00:00Z"},
+        "subscription": "projects/local/subscriptions/call-events.retailcrm-deliver",
+    }

@@ -1,0 +1,119 @@
+"""What the repository promises about itself."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra import topology
+from lib import config
+
+ROOT = Path(__file__).resolve().parents[1]
+FUNCTIONS = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
+NAMES = [path.name for path in FUNCTIONS]
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS, ids=NAMES)
+def test_a_function_folder_holds_main_py_and_nothing_else(folder):
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["main.py"]
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS, ids=NAMES)
+def test_the_entry_point_is_the_folders_name_in_snake_case(folder):
+    tree = ast.parse((folder / "main.py").read_text())
+
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert folder.name.replace("-", "_") in functions
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS, ids=NAMES)
+def test_the_docstring_of_a_function_is_its_contract(folder):
+    contract = ast.get_docstring(ast.parse((folder / "main.py").read_text())) or ""
+
+    assert all(word in contract for word in ("Trigger", "Reads", "Writes", "Answers"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lib").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_in_one_place_why_it_exists(path):
+    text = path.read_text()
+
+    assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+def test_the_example_environment_has_every_setting_and_no_other():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    named = {line.partition("=")[0]: line.partition("=")[2] for line in lines if line and not line.startswith("#")}
+    fields = {field.name.upper(): field for section in config.SECTIONS for field in dataclasses.fields(section)}
+
+    assert set(named) == set(fields)
+    for name, field in fields.items():
+        if field.default not in {dataclasses.MISSING, ""}:
+            assert named[name] == str(field.default), name
+
+
+def test_every_subscription_has_a_topic_and_a_function():
+    data = topology.read()
+
+    for name, subscription in data["subscriptions"].items():
+        assert subscription["topic"] in data["topics"], name
+        assert subscription["function"] in NAMES, name
+        assert re.fullmatch(r"[a-z]([a-z0-9.-]){2,254}", name)
+
+
+def test_deadlines_nest_from_the_crm_to_the_broker():
+    from lib import delivery
+
+    crm = config.RetailCRM()
+    deliver = topology.read()["subscriptions"]["call-events.retailcrm-deliver"]
+    longest = max(crm.retailcrm_event_timeout_seconds, crm.retailcrm_upload_timeout_seconds)
+
+    assert longest + 5 <= delivery.LEASE_SECONDS
+    assert delivery.LEASE_SECONDS + 5 <= deliver["ack_deadline_seconds"]
+
+
+def test_the_environment_is_read_in_one_place():
+    readers = {
+        str(path.relative_to(ROOT))
+        for folder in ("lib", "functions")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"os\.(environ|getenv)", path.read_text())
+    }
+
+    assert readers == {"lib/config.py", "lib/logs.py"}
+
+
+def tracked() -> list[str]:
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return [name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_nothing_in_the_tree_speaks_of_a_machine_or_holds_a_key():
+    forbidden = re.compile(r"/home/\w|/root/|BEGIN (RSA |EC )?PRIVATE KEY|AKIA[0-9A-Z]{16}")
+    for name in tracked():
+        if name == "tests/test_conventions.py":
+            continue
+        text = (ROOT / name).read_text(errors="ignore")
+        assert not forbidden.search(text), name
+
+
+def test_links_between_documents_lead_somewhere():
+    for name in tracked():
+        if name.endswith(".md"):
+            for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", (ROOT / name).read_text()):
+                assert ((ROOT / name).parent / link).exists(), f"{name}: {link}"
+
+
+def test_every_phone_in_test_data_is_a_placeholder():
+    known = {"375291111111", "375292222222", "375293333333", "375290000001"}
+    scenarios = json.loads((ROOT / "infra/local/scenarios/scenarios.json").read_text())["scenarios"]
+    phones = {
+        event["body"].get("Phone", "").lstrip("+") for scenario in scenarios for event in scenario["events"]
+    }
+
+    assert {phone for phone in phones if phone.startswith("375")} <= known
