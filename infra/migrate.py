@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -60,7 +59,7 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
             )
             """
         )
-        done = dict(conn.execute("SELECT version, sha256 FROM schema_migrations").fetchall())
+        done: dict[int, str] = dict(conn.execute("SELECT version, sha256 FROM schema_migrations").fetchall())
         for migration in read() if migrations is None else migrations:
             if migration.version in done:
                 if done[migration.version] != migration.sha256:
@@ -68,7 +67,7 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
                 continue
             with conn.transaction():
                 conn.execute("SET LOCAL lock_timeout = '5s'")
-                conn.execute(cast("LiteralString", migration.sql))
+                conn.execute(migration.sql.encode())
                 conn.execute(
                     "INSERT INTO schema_migrations (version, name, sha256) VALUES (%s, %s, %s)",
                     [migration.version, migration.name, migration.sha256],

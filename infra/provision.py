@@ -19,10 +19,10 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 import psycopg
-from lib.calls.settings import Settings
 from psycopg.types.json import Jsonb
 
-from lib import config, db, retailcrm
+from lib import address, config, db
+from lib.calls.settings import Settings
 from lib.errors import AppError, ConfigError, InvalidPayload
 from lib.vault import vault
 
@@ -121,7 +121,7 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
         problems.append(f"{where}.enabled: must be true or false")
     if section.get("domain") is not None:
         try:
-            retailcrm.base_url(str(section["domain"]), config.load(config.RetailCRM).retailcrm_extra_hosts)
+            address.base_url(str(section["domain"]), config.load(config.RetailCRM).retailcrm_extra_hosts)
         except ConfigError as error:
             problems.append(f"{where}.{error}")
     if section.get("api_key") is not None and not _is_text(section["api_key"]):
@@ -140,7 +140,7 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
             problems.append(f"{where}.user_extensions.{user}: must be an extension of digits, or null")
         elif owners.setdefault(extension, user) != user:
             problems.append(f"{where}.user_extensions.{user}: {extension} already belongs to user {owners[extension]}")
-    problems.extend(f"{where}.{problem}" for problem in Settings.problems(section))
+    problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
 
 
 def provision(conn: db.Connection, data: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """
-Writes infra/schema.sql, the sum of the migrations, from a migrated database: `python -m infra.schema > infra/schema.sql`.
+Writes infra/schema.sql, the sum of the migrations, from a migrated database.
+
+`python -m infra.schema > infra/schema.sql`
 
 Only what the project uses is known: functions, tables, constraints, indexes, triggers, of schema public.
 """
@@ -25,7 +27,8 @@ _COLUMNS = """
     SELECT quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
            || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
            || CASE WHEN a.attidentity = 'a' THEN ' GENERATED ALWAYS AS IDENTITY'
-                   WHEN a.attgenerated = 's' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') STORED'
+                   WHEN a.attgenerated = 's'
+                   THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') STORED'
                    WHEN d.adbin IS NOT NULL THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid)
                    ELSE '' END
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -37,7 +40,8 @@ _CONSTRAINTS = """
 """
 _INDEXES = """
     SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
-    WHERE i.indrelid = %s AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype <> 'f')
+    WHERE i.indrelid = %s
+      AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype <> 'f')
     ORDER BY 1
 """
 _TRIGGERS = """

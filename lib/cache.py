@@ -210,7 +210,7 @@ class EnterpriseCache:
             for number in list(self._entries):  # what was missed while nobody listened
                 self.invalidate(number)
             while not self._stop.is_set():
-                for notice in conn.notifies(timeout=1.0):
+                for notice in conn.notifies(timeout=0.5):
                     with contextlib.suppress(ValueError, KeyError, TypeError):
                         self.invalidate(str(json.loads(notice.payload)["enterprise_number"]))
 

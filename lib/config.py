@@ -22,7 +22,7 @@ from lib.errors import ConfigError
 class Database:
     database_url: str = field(repr=False)
     database_pool_size: int = 8
-    database_pool_timeout_seconds: float = 2.0
+    database_pool_timeout_seconds: float = 1.0
     database_statement_timeout_seconds: float = 5.0
 
 
@@ -30,7 +30,7 @@ class Database:
 class PubSub:
     google_cloud_project: str
     pubsub_emulator_host: str = ""
-    pubsub_publish_timeout_seconds: float = 2.0
+    pubsub_publish_timeout_seconds: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

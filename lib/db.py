@@ -7,13 +7,14 @@ Whatever keeps the database from answering becomes Unavailable, after a bounded 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from lib import config
 from lib.errors import Unavailable
@@ -35,7 +36,11 @@ class Counter:
 
 queries = Counter()
 
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+# After one caller waited in vain, the others are told at once for a while: a queue of waiters helps nobody.
+AWAY_SECONDS = 1.0
+_away_until = 0.0
+
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, TooManyRequests)
 
 
 @cache
@@ -82,16 +87,24 @@ def transaction() -> Iterator[Connection]:
 @contextmanager
 def connection() -> Iterator[Connection]:
     """A connection in autocommit: for one statement, which is its own transaction."""
+    global _away_until  # noqa: PLW0603  (a process-wide fact)
     queries.add()
+    if time.monotonic() < _away_until:
+        raise Unavailable("The database did not answer a moment ago")
     try:
         with pool().connection() as conn:
             yield conn
+    except PoolTimeout as error:
+        _away_until = time.monotonic() + AWAY_SECONDS
+        raise Unavailable("The database did not answer in time") from error
     except _AWAY as error:
         raise Unavailable(f"The database did not answer: {type(error).__name__}") from error
 
 
 def close() -> None:
     """Ends the pool, if there is one."""
+    global _away_until  # noqa: PLW0603  (see above)
+    _away_until = 0.0
     if pool.cache_info().currsize:
         pool().close()
         pool.cache_clear()

@@ -10,7 +10,7 @@ import logging
 import random
 from typing import Final
 
-from lib import config, db, notices, retailcrm
+from lib import address, config, db, notices, retailcrm
 from lib.cache import enterprise_cache
 from lib.calls.plan import CallRow, EndNotice, RingNotice, end_extensions
 from lib.errors import ConfigError
@@ -73,7 +73,7 @@ def account_of(enterprise: Enterprise) -> Account:
     if not domain or not sealed:
         raise ConfigError("The address or the API key of RetailCRM is not set")
     return Account(
-        base_url=retailcrm.base_url(str(domain), config.current(config.RetailCRM).retailcrm_extra_hosts),
+        base_url=address.base_url(str(domain), config.current(config.RetailCRM).retailcrm_extra_hosts),
         api_key=vault().decrypt(str(sealed), owner=enterprise.number),
     )
 

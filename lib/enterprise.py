@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lib.calls.directory import Directory, Line
 from lib.calls.numbers import normalize
 from lib.calls.settings import Settings
@@ -19,15 +21,15 @@ def directory(enterprise: Enterprise) -> Directory:
         )
         for line in enterprise.lines
     }
-    return Directory(
+    known = Directory(
         region=enterprise.region,
         timezone=enterprise.timezone,
         crm_timezone=str(enterprise.retailcrm.get("crm_timezone") or enterprise.timezone),
         internal_phones=frozenset(enterprise.internal_phones),
         extension_users=_extension_users(enterprise),
-        personal_phones=_personal_phones(enterprise),
         lines=lines,
     )
+    return dataclasses.replace(known, personal_phones=_personal_phones(enterprise, known))
 
 
 def settings(enterprise: Enterprise) -> Settings:
@@ -39,13 +41,12 @@ def _extension_users(enterprise: Enterprise) -> dict[str, int | None]:
     return {str(extension): int(user) for user, extension in mapping.items() if extension and str(user).isdigit()}
 
 
-def _personal_phones(enterprise: Enterprise) -> dict[str, str]:
+def _personal_phones(enterprise: Enterprise, known: Directory) -> dict[str, str]:
     """A person's mobile counts as their first extension, a mapped one before the others."""
-    mapped = _extension_users(enterprise)
     phones: dict[str, str] = {}
     for user in enterprise.users:
-        number = normalize(user["personal_phone"] or "", region=enterprise.region)
-        extensions = sorted(user["phones"], key=lambda phone: (phone not in mapped, phone))
+        number = normalize(user["personal_phone"] or "", known)
+        extensions = sorted(user["phones"], key=lambda phone: (not known.is_mapped(phone), phone))
         if number and extensions:
             phones[number] = extensions[0]
     return phones

@@ -56,5 +56,5 @@ def client() -> PublisherClient:
 def close() -> None:
     """Closes the connection, if there is one."""
     if client.cache_info().currsize:
-        client().transport.close()
+        client().transport.close()  # type: ignore[no-untyped-call]
         client.cache_clear()

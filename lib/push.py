@@ -52,10 +52,10 @@ def push_route(handle: Callable[[Push], None]) -> Callable[[Request], Answer]:
         body = b""
         try:
             body = read_body(request, limit=PUSH_BODY_BYTES)
-            handle(parse(request.headers, body))
+            handle(parse(dict(request.headers), body))
         except PermanentError as error:
             source = request.headers.get("x-goog-pubsub-subscription-name", "") or _subscription(body) or request.path
-            rejected.insert(source=source, reason=str(error), raw=body, headers=_safe_headers(request.headers))
+            rejected.insert(source=source, reason=str(error), raw=body, headers=_safe_headers(dict(request.headers)))
             log.warning(
                 "rejected", extra={"source": source, "reason": str(error), "too_large": isinstance(error, TooLarge)}
             )

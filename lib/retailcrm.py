@@ -14,10 +14,8 @@ from typing import Any, Final
 
 from lib import outbound
 from lib.calls.plan import CallRow, EndNotice, RingNotice
-from lib.errors import ConfigError
 
 CALLS_PER_UPLOAD: Final = 50
-HOST_SUFFIXES: Final = (".retailcrm.ru", ".retailcrm.pro", ".retailcrm.es", ".simla.com", ".simla.io")
 
 # One thing is called differently in the two requests.
 _HANGUP_STATUS: Final = {
@@ -60,24 +58,6 @@ class Reply:
     text: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     retry_after_seconds: float | None = None
-
-
-def base_url(domain: str, extra_hosts: str) -> str:
-    """
-    The address of an account: `demo` of `demo.retailcrm.ru`, with or without https://.
-
-    `extra_hosts` names simulators (`127.0.0.1:*`), which may be plain http. Raises ConfigError for other hosts.
-    """
-    scheme, separator, rest = domain.strip().rstrip("/").partition("://")
-    if not separator:
-        scheme, rest = "", domain.strip().rstrip("/")
-    host = rest.lower()
-    if any(_matches(host, pattern.strip()) for pattern in extra_hosts.split(",") if pattern.strip()):
-        return f"{scheme or 'http'}://{host}"
-    label = next((host.removesuffix(suffix) for suffix in HOST_SUFFIXES if host.endswith(suffix)), "")
-    if scheme not in {"", "https"} or not label.replace("-", "").replace(".", "").isalnum() or not label.isascii():
-        raise ConfigError(f"domain: must be an https address of RetailCRM (*{', *'.join(HOST_SUFFIXES)})")
-    return f"https://{host}"
 
 
 def ring_form(notice: RingNotice) -> Form:
@@ -187,11 +167,3 @@ def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
 
 def _optional(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _matches(host: str, pattern: str) -> bool:
-    name, _, port = pattern.rpartition(":")
-    if not name:
-        return host == pattern
-    host_name, _, host_port = host.rpartition(":")
-    return host_name == name and host_port.isdigit() and port in {"*", host_port}

@@ -7,7 +7,9 @@ from typing import Any
 TOKEN = "375290000001"
 
 
-def enterprise(number: str = "0367", *, token: str = TOKEN, domain: str = "http://127.0.0.1:9", **retailcrm: Any) -> dict[str, Any]:
+def enterprise(
+    number: str = "0367", *, token: str = TOKEN, domain: str = "http://127.0.0.1:9", **retailcrm: Any
+) -> dict[str, Any]:
     return {
         "number": number,
         "name": "Demo",

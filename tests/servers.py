@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -70,7 +71,7 @@ class Broker:
                     create()
                 except AlreadyExists:
                     continue
-            subscriber.seek(request={"subscription": subscription, "time": time.time()})
+            subscriber.seek(request={"subscription": subscription, "time": datetime.now(UTC)})
         finally:
             publisher.transport.close()
             subscriber.close()
@@ -78,15 +79,19 @@ class Broker:
 
     def pull(self, subscription: str) -> list[dict[str, Any]]:
         """Everything that was published since the topic was asked for."""
+        from google.api_core.exceptions import DeadlineExceeded
         from google.cloud import pubsub_v1
 
         subscriber = pubsub_v1.SubscriberClient()
         found: list[dict[str, Any]] = []
         try:
             while True:
-                answer = subscriber.pull(
-                    request={"subscription": subscription, "max_messages": 100, "return_immediately": True}, timeout=10
-                )
+                try:
+                    answer = subscriber.pull(
+                        subscription=subscription, max_messages=100, timeout=1 if not found else 0.3, retry=None
+                    )
+                except DeadlineExceeded:
+                    return found
                 if not answer.received_messages:
                     return found
                 found += [json.loads(received.message.data) for received in answer.received_messages]

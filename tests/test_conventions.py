@@ -74,7 +74,7 @@ def test_deadlines_nest_from_the_crm_to_the_broker():
     longest = max(crm.retailcrm_event_timeout_seconds, crm.retailcrm_upload_timeout_seconds)
 
     assert longest + 5 <= delivery.LEASE_SECONDS
-    assert delivery.LEASE_SECONDS + 5 <= deliver["ack_deadline_seconds"]
+    assert deliver["ack_deadline_seconds"] >= delivery.LEASE_SECONDS + 5
 
 
 def test_the_environment_is_read_in_one_place():
@@ -112,8 +112,6 @@ def test_links_between_documents_lead_somewhere():
 def test_every_phone_in_test_data_is_a_placeholder():
     known = {"375291111111", "375292222222", "375293333333", "375290000001"}
     scenarios = json.loads((ROOT / "infra/local/scenarios/scenarios.json").read_text())["scenarios"]
-    phones = {
-        event["body"].get("Phone", "").lstrip("+") for scenario in scenarios for event in scenario["events"]
-    }
+    phones = {event["body"].get("Phone", "").lstrip("+") for scenario in scenarios for event in scenario["events"]}
 
     assert {phone for phone in phones if phone.startswith("375")} <= known

@@ -257,10 +257,10 @@ async def serving(
     )
     async with session:
         gateway = Gateway(session, upstreams, ui=ui, links=links, patience_seconds=patience_seconds)
-        runner = web.ServerRunner(_Server(gateway.answer))
+        runner = web.ServerRunner(_Server(gateway.answer), shutdown_timeout=2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=2, backlog=1024).start()
+            await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
             yield
         finally:
             await runner.cleanup()
@@ -278,15 +278,21 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         if status >= 500:
             log.error("bug", extra={"path": request.path}, exc_info=exc)
-        self.force_close()
-        code = "invalid_request" if status < 500 else "internal"
-        return error(status, code, "This is not a request" if status < 500 else "An error of ours; it is in the log")
+            response = error(status, "internal", "An error of ours; it is in the log")
+        else:
+            response = error(status, "invalid_request", "This is not a request that can be understood")
+        response.force_close()
+        return response
 
 
 class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
-        # The functions write a line for every request; None is how aiohttp turns its own off.
-        return _Protocol(self, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        return _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # how aiohttp turns its own off: the functions write a line each
+            lingering_time=1.0,
+        )
 
 
 def _inside(folder: Path, name: str) -> Path | None:

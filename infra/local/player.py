@@ -7,13 +7,11 @@ What must be unique on a host (channels, bridges) is made so for every play, or 
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import math
 import re
 import secrets
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping

@@ -88,23 +88,25 @@ class Function:
 @contextmanager
 def running_gateway(upstreams: dict[str, str], **options) -> Iterator[int]:
     port = free_port()
-    loop = asyncio.new_event_loop()
-    started, stop = threading.Event(), asyncio.Event()
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    started = threading.Event()
 
     async def serve() -> None:
+        stop = asyncio.Event()
+        running.append((asyncio.get_running_loop(), stop))
         async with gateway.serving(port, upstreams, **options):
             started.set()
             await stop.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
         assert started.wait(5)
         yield port
     finally:
+        loop, stop = running[0]
         loop.call_soon_threadsafe(stop.set)
         thread.join()
-        loop.close()
 
 
 @dataclass
@@ -143,7 +145,10 @@ def port(function: Function) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        *(("POST", f"/{kind}") for kind in ("start", "dial", "bridge", "bridge_create", "bridge_leave", "bridge_destroy")),
+        *(
+            ("POST", f"/{kind}")
+            for kind in ("start", "dial", "bridge", "bridge_create", "bridge_leave", "bridge_destroy")
+        ),
         ("POST", "/new_callerid"),
         ("POST", "/hangup"),
         ("POST", "/dispatch/call-event"),
@@ -183,7 +188,9 @@ def test_the_functions_answer_comes_back_with_its_headers_and_the_missing_securi
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/start/", "//start", "/retailcrm/make-call", "/retailcrm-admin/", "/stats/make-call"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/start/", "//start", "/retailcrm/make-call", "/retailcrm-admin/", "/stats/make-call"]
+)
 def test_what_no_running_function_serves_does_not_exist(port, function, path):
     answer = ask(port, "GET", path)
 
@@ -198,31 +205,23 @@ def test_a_body_over_the_limit_is_refused_before_the_function_hears_of_it(port, 
     assert function.requests == []
 
 
-def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(port, function):
-    produced = 0
+def test_a_chunked_body_that_never_ends_is_cut_off(port, function):
+    began = time.monotonic()
 
     def endless() -> Iterator[bytes]:
-        nonlocal produced
-        while produced < 64 * 1024 * 1024:
-            produced += 64 * 1024
+        while time.monotonic() - began < 10:
             yield b"x" * 64 * 1024
+            time.sleep(0.001)
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/hangup", endless(), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
-        status = connection.getresponse().status
-    except ConnectionError:
-        status = 413  # the connection was closed while we were still sending
-    finally:
-        connection.close()
+    with pytest.raises(ConnectionError):
+        ask(port, "POST", "/hangup", endless())
 
-    assert status == 413
-    assert produced < 64 * 1024 * 1024
+    assert time.monotonic() - began < 5
     assert function.requests == []
 
 
 def test_a_chunked_body_within_the_limit_arrives_whole(port, function):
-    ask(port, "POST", "/hangup", iter([b'{"a":', b" 1}"]), {"Transfer-Encoding": "chunked"})
+    ask(port, "POST", "/hangup", iter([b'{"a":', b" 1}"]))
 
     assert function.requests[0][3] == b'{"a": 1}'
 
@@ -277,7 +276,10 @@ def test_what_must_not_happen_twice_is_not_sent_again(function):
 
 def test_health_is_that_of_every_function(function):
     down = f"http://127.0.0.1:{free_port()}"
-    with running_gateway({DISPATCH: function.url}) as good, running_gateway({DISPATCH: function.url, "make-call": down}) as bad:
+    with (
+        running_gateway({DISPATCH: function.url}) as good,
+        running_gateway({DISPATCH: function.url, "make-call": down}) as bad,
+    ):
         healthy, degraded = ask(good, "GET", "/health"), ask(bad, "GET", "/health")
 
     assert (healthy.status, json.loads(healthy.body)["status"]) == (200, "ok")
@@ -305,9 +307,9 @@ def test_stats_of_a_function_are_asked_with_the_operators_token(port, function):
 def test_what_is_not_a_request_gets_an_error_of_the_common_shape(port, raw):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(raw)
-        response = http.client.HTTPResponse(connection)
-        response.begin()
-        status, body = response.status, response.read()
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            status, body = response.status, response.read()
 
     assert status in {400, 404}
     assert set(json.loads(body)["error"]) == {"code", "message"}
@@ -349,7 +351,9 @@ def test_the_page_brings_its_modules_with_their_type(page):
     assert answer.headers["content-type"].startswith("text/javascript")
 
 
-@pytest.mark.parametrize("name", ["../secret.txt", "%2e%2e/secret.txt", "/etc/passwd", "out", "a%00b", "x" * 5000, "nothing.js"])
+@pytest.mark.parametrize(
+    "name", ["../secret.txt", "%2e%2e/secret.txt", "/etc/passwd", "out", "a%00b", "x" * 5000, "nothing.js"]
+)
 def test_nothing_outside_the_page_can_be_read(page, name):
     answer = ask(page, "GET", f"/retailcrm-admin/{name}")
 

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -115,6 +116,7 @@ def _grpc_server(broker: Broker) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),  # a second emulator must not share the port unnoticed
             ("grpc.max_receive_message_length", MAX_REQUEST_BYTES + 64 * 1024),
             ("grpc.max_send_message_length", -1),
+            ("grpc.http2.max_ping_strikes", 0),  # the official subscriber pings idle streams every half minute
         ]
     )
     server.add_generic_rpc_handlers((Publisher(broker).handlers(), Subscriber(broker).handlers()))
@@ -136,7 +138,7 @@ def _bind_grpc(server: grpc.aio.Server, options: Options) -> int:
 
 
 def _port_problem(host: str, port: int, error: OSError) -> CannotStart:
-    return CannotStart(f"{host}:{port} cannot be used: {error.strerror or error}.")
+    return CannotStart(f"{host}:{port} cannot be used: {os.strerror(error.errno or 0)}.")
 
 
 def _parse(arguments: Sequence[str] | None) -> Options:

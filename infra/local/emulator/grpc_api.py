@@ -17,7 +17,7 @@ from infra.local.emulator.subscription import Subscription
 
 _PULL_WAITS_AT_MOST_SECONDS: Final = 30.0
 _ANSWER_BEFORE_DEADLINE_SECONDS: Final = 0.05
-_STREAM_BATCH: Final = 100
+_STREAM_BATCH: Final = 20  # small, so that several streams share a burst
 
 
 class Publisher:

@@ -102,7 +102,10 @@ class Subscription:
             self.backlog.prune(time.time())
         for exhausted in self.backlog.advance(now):
             self._lay_to_rest(exhausted)
-        for listener in tuple(self._listeners):
+        waiting = tuple(self._listeners)
+        if len(waiting) > 1:
+            self._listeners[waiting[0]] = self._listeners.pop(waiting[0])  # next time another one is asked first
+        for listener in waiting:
             listener()
         self._arm()
 

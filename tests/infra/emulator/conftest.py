@@ -26,6 +26,13 @@ from google.cloud.pubsub_v1.types import PublisherOptions
 ROOT = Path(__file__).parents[3]
 
 
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come true in time"
+        time.sleep(0.02)
+
+
 class Emulator:
     """A running `python -m infra.local.emulator`; start and stop it as a supervisor would."""
 
@@ -58,8 +65,9 @@ class Emulator:
         self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        self.process.wait(10)
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(10)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -71,6 +79,10 @@ class Emulator:
 
     def figures(self, subscription: str) -> dict[str, Any]:
         return next(each for each in self.ask("GET", "/state")["subscriptions"] if each["name"] == subscription)
+
+    def wait_for(self, subscription: str, *, seconds: float = 10, **figures: int) -> None:
+        """Until these figures of the subscription are reached."""
+        eventually(lambda: figures.items() <= self.figures(subscription).items(), seconds)
 
     @contextmanager
     def clients(self) -> Iterator[tuple[PublisherClient, SubscriberClient]]:
@@ -155,7 +167,11 @@ def serving(endpoint: Endpoint) -> Iterator[Endpoint]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # five, the default, loses connections of a burst for a second
+        block_on_close = False  # handlers end by themselves, with their idle connections
+
+    server = Server(("127.0.0.1", 0), Handler)
     endpoint.url = f"http://127.0.0.1:{server.server_port}/push"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -190,6 +206,20 @@ def shared_emulator() -> Iterator[Emulator]:
 def shared_clients(shared_emulator: Emulator) -> Iterator[tuple[PublisherClient, SubscriberClient]]:
     with shared_emulator.clients() as clients:
         yield clients
+
+
+@pytest.fixture
+def start_emulator() -> Iterator[Callable[..., Emulator]]:
+    """Emulators of one's own, to be killed."""
+    started: list[Emulator] = []
+
+    def start(*arguments: str) -> Emulator:
+        started.append(Emulator(*arguments))
+        return started[-1]
+
+    yield start
+    for emulator in started:
+        emulator.stop()
 
 
 @pytest.fixture
@@ -235,12 +265,35 @@ def subscribe(subscriber: SubscriberClient, topic: str) -> Iterator[Callable[...
         subscriber.delete_subscription(subscription=path)
 
 
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
-        give_up_at = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < give_up_at, "it did not come true in time"
-            time.sleep(0.02)
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Callable[..., None]:
+    return eventually
 
-    return wait
+
+@pytest.fixture
+def publish(publisher: PublisherClient, topic: str) -> Callable[..., list[str]]:
+    """Publishes to `topic`, one message for each of `data`; returns their ids once the emulator has them all."""
+
+    def publish(*data: str, key: str = "", **attributes: str) -> list[str]:
+        futures = [publisher.publish(topic, each.encode(), ordering_key=key, **attributes) for each in data]
+        return [future.result(10) for future in futures]
+
+    return publish
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetters:
+    topic: str
+    pull: Callable[[], list[Any]]
+
+
+@pytest.fixture
+def dead_letters(publisher: PublisherClient, subscriber: SubscriberClient, project: str) -> DeadLetters:
+    """A dead-letter topic, and what has come to it within five seconds."""
+    topic = str(publisher.create_topic(name=f"{project}/topics/deliver.dead").name)
+    name = f"{project}/subscriptions/deliver.dead"
+    subscriber.create_subscription(name=name, topic=topic)
+    return DeadLetters(
+        topic=topic,
+        pull=lambda: list(subscriber.pull(subscription=name, max_messages=10, timeout=5).received_messages),
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from google.api_core import exceptions
@@ -17,11 +19,11 @@ def pulled(subscriber, subscription, count=10, seconds=2.0):
     return list(response.received_messages)
 
 
-def test_a_published_message_is_pulled_with_all_it_carries(publisher, subscriber, topic, subscribe):
+def test_a_published_message_is_pulled_with_all_it_carries(publish, subscriber, subscribe):
     name = subscribe()
     before = datetime.now(UTC)
 
-    message_id = publisher.publish(topic, "привет".encode(), event_type="start").result(5)
+    [message_id] = publish("привет", event_type="start")
     [received] = pulled(subscriber, name)
 
     assert received.message.message_id == message_id
@@ -31,18 +33,18 @@ def test_a_published_message_is_pulled_with_all_it_carries(publisher, subscriber
     assert received.delivery_attempt == 0
 
 
-def test_every_subscription_gets_every_message(publisher, subscriber, topic, subscribe):
+def test_every_subscription_gets_every_message(publish, subscriber, subscribe):
     first, second = subscribe("first"), subscribe("second")
 
-    publisher.publish(topic, b"once").result(5)
+    publish("once")
 
     assert [each.message.data for each in pulled(subscriber, first)] == [b"once"]
     assert [each.message.data for each in pulled(subscriber, second)] == [b"once"]
 
 
-def test_an_acknowledged_message_does_not_come_back(emulator, publisher, subscriber, topic, subscribe):
+def test_an_acknowledged_message_does_not_come_back(emulator, publish, subscriber, subscribe):
     name = subscribe(ack_deadline_seconds=1)
-    publisher.publish(topic, b"one").result(5)
+    publish("one")
     [received] = pulled(subscriber, name)
 
     subscriber.acknowledge(subscription=name, ack_ids=[received.ack_id, received.ack_id])
@@ -52,22 +54,22 @@ def test_an_acknowledged_message_does_not_come_back(emulator, publisher, subscri
     assert emulator.figures(name)["acked"] == 1
 
 
-def test_a_message_comes_back_after_its_deadline(publisher, subscriber, topic, subscribe):
+def test_a_message_comes_back_after_its_deadline(publish, subscriber, subscribe):
     name = subscribe(ack_deadline_seconds=1)
-    publisher.publish(topic, b"one").result(5)
+    publish("one")
     [first] = pulled(subscriber, name)
     taken_at = time.monotonic()
 
     [second] = pulled(subscriber, name, seconds=5)
 
-    assert 0.8 < time.monotonic() - taken_at < 1.8
+    assert 0.8 < time.monotonic() - taken_at < 3
     assert second.message == first.message
     assert second.ack_id != first.ack_id
 
 
-def test_a_longer_deadline_keeps_a_message_and_a_deadline_of_zero_gives_it_back(publisher, subscriber, topic, subscribe):
+def test_a_longer_deadline_keeps_a_message_and_a_deadline_of_zero_gives_it_back(publish, subscriber, subscribe):
     name = subscribe(ack_deadline_seconds=1)
-    publisher.publish(topic, b"one").result(5)
+    publish("one")
     [received] = pulled(subscriber, name)
 
     subscriber.modify_ack_deadline(subscription=name, ack_ids=[received.ack_id], ack_deadline_seconds=60)
@@ -79,9 +81,11 @@ def test_a_longer_deadline_keeps_a_message_and_a_deadline_of_zero_gives_it_back(
     assert [each.message.data for each in returned] == [b"one"]
 
 
-def test_an_ack_after_the_deadline_still_counts_but_an_invented_one_is_refused(emulator, publisher, subscriber, topic, subscribe):
+def test_an_ack_after_the_deadline_still_counts_but_an_invented_one_is_refused(
+    emulator, publish, subscriber, subscribe
+):
     name = subscribe()
-    publisher.publish(topic, b"one").result(5)
+    publish("one")
     [received] = pulled(subscriber, name)
     subscriber.modify_ack_deadline(subscription=name, ack_ids=[received.ack_id], ack_deadline_seconds=0)
 
@@ -92,9 +96,9 @@ def test_an_ack_after_the_deadline_still_counts_but_an_invented_one_is_refused(e
         subscriber.acknowledge(subscription=name, ack_ids=["invented"])
 
 
-def test_a_pull_waits_for_a_message(publisher, subscriber, topic, subscribe):
+def test_a_pull_waits_for_a_message(publish, subscriber, subscribe):
     name = subscribe()
-    later = threading.Timer(0.3, lambda: publisher.publish(topic, b"late"))
+    later = threading.Timer(0.3, lambda: publish("late"))
     later.start()
     asked_at = time.monotonic()
 
@@ -105,7 +109,7 @@ def test_a_pull_waits_for_a_message(publisher, subscriber, topic, subscribe):
     assert time.monotonic() - asked_at < 1
 
 
-def test_streaming_delivers_to_the_callback_and_redelivers_what_it_nacks(emulator, publisher, subscriber, topic, subscribe, eventually):
+def test_streaming_delivers_to_the_callback_and_redelivers_what_it_nacks(emulator, publish, subscriber, subscribe):
     name = subscribe()
     seen: list[str] = []
 
@@ -117,26 +121,24 @@ def test_streaming_delivers_to_the_callback_and_redelivers_what_it_nacks(emulato
             message.ack()
 
     stream = subscriber.subscribe(name, callback)
-    for number in range(50):
-        publisher.publish(topic, f"{number}".encode())
-    eventually(lambda: len(seen) >= 100 and emulator.figures(name)["backlog"] == 0)
+    publish(*map(str, range(50)))
+    emulator.wait_for(name, backlog=0, acked=50)
     stream.cancel()
     stream.result(5)
 
     assert sorted(seen) == sorted([f"{number}" for number in range(50)] * 2)
 
 
-def test_streaming_keeps_within_what_the_client_will_hold(emulator, publisher, subscriber, topic, subscribe, eventually):
+def test_streaming_keeps_within_what_the_client_will_hold(emulator, publish, subscriber, subscribe, eventually):
     name = subscribe()
-    held: list = []
-    for number in range(20):
-        publisher.publish(topic, f"{number}".encode()).result(5)
+    held: list[Any] = []
+    publish(*map(str, range(20)))
 
     stream = subscriber.subscribe(name, held.append, flow_control=FlowControl(max_messages=5))
     eventually(lambda: len(held) == 5)
     time.sleep(0.3)
     in_flight = emulator.figures(name)["in_flight"]
-    for message in list(held):
+    for message in held:
         message.ack()
     eventually(lambda: len(held) == 10)
     stream.cancel()
@@ -145,17 +147,18 @@ def test_streaming_keeps_within_what_the_client_will_hold(emulator, publisher, s
     assert in_flight == 5
 
 
-def test_two_streams_share_the_work(publisher, subscriber, topic, subscribe, eventually):
+def test_two_streams_share_the_work(publish, subscriber, subscribe, eventually):
     name = subscribe()
     seen: list[tuple[str, bytes]] = []
-    streams = [
-        subscriber.subscribe(name, lambda message, who=who: (seen.append((who, message.data)), message.ack()))
-        for who in ("left", "right")
-    ]
+
+    def note(who, message):
+        seen.append((who, message.data))
+        message.ack()
+
+    streams = [subscriber.subscribe(name, partial(note, who)) for who in ("left", "right")]
     time.sleep(0.2)
 
-    for number in range(40):
-        publisher.publish(topic, f"{number}".encode()).result(5)
+    publish(*map(str, range(40)))
     eventually(lambda: len(seen) == 40)
     for stream in streams:
         stream.cancel()
@@ -165,10 +168,10 @@ def test_two_streams_share_the_work(publisher, subscriber, topic, subscribe, eve
     assert {who for who, _ in seen} == {"left", "right"}
 
 
-def test_messages_of_one_key_come_one_after_another_and_a_nack_repeats_only_that_key(publisher, subscriber, topic, subscribe):
+def test_messages_of_one_key_come_one_after_another_and_a_nack_repeats_only_that_key(publish, subscriber, subscribe):
     name = subscribe(enable_message_ordering=True)
-    for data, key in [(b"a1", "a"), (b"a2", "a"), (b"b1", "b"), (b"free", "")]:
-        publisher.publish(topic, data, ordering_key=key).result(5)
+    for data, key in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("free", "")]:
+        publish(data, key=key)
 
     first = {each.message.data: each.ack_id for each in pulled(subscriber, name)}
     subscriber.modify_ack_deadline(subscription=name, ack_ids=[first[b"a1"]], ack_deadline_seconds=0)
@@ -181,7 +184,7 @@ def test_messages_of_one_key_come_one_after_another_and_a_nack_repeats_only_that
     assert set(third) == {b"a2"}
 
 
-def test_streaming_keeps_the_order_of_every_key(publisher, subscriber, topic, subscribe, eventually):
+def test_streaming_keeps_the_order_of_every_key(publish, subscriber, subscribe, eventually):
     name = subscribe(enable_message_ordering=True)
     seen: dict[str, list[int]] = {"a": [], "b": [], "c": []}
 
@@ -190,9 +193,8 @@ def test_streaming_keeps_the_order_of_every_key(publisher, subscriber, topic, su
         message.ack()
 
     stream = subscriber.subscribe(name, callback)
-    for number in range(30):
-        for key in seen:
-            publisher.publish(topic, f"{number}".encode(), ordering_key=key)
+    for key in seen:
+        publish(*map(str, range(30)), key=key)
     eventually(lambda: sum(map(len, seen.values())) == 90)
     stream.cancel()
     stream.result(5)
@@ -200,37 +202,40 @@ def test_streaming_keeps_the_order_of_every_key(publisher, subscriber, topic, su
     assert all(numbers == list(range(30)) for numbers in seen.values())
 
 
-def test_a_message_that_is_never_acknowledged_ends_in_the_dead_letter_topic(publisher, subscriber, project, topic, subscribe):
-    dead_topic = publisher.create_topic(name=f"{project}/topics/deliver.dead").name
-    subscriber.create_subscription(name=f"{project}/subscriptions/deliver.dead", topic=dead_topic)
-    name = subscribe(dead_letter_policy={"dead_letter_topic": dead_topic, "max_delivery_attempts": 5})
-    publisher.publish(topic, b"poison", kind="bad").result(5)
+def test_a_message_that_is_never_acknowledged_ends_in_the_dead_letter_topic(
+    publish, subscriber, project, subscribe, dead_letters
+):
+    name = subscribe(dead_letter_policy={"dead_letter_topic": dead_letters.topic, "max_delivery_attempts": 5})
+    publish("poison", kind="bad")
 
     attempts = []
     for _ in range(5):
         [received] = pulled(subscriber, name)
         attempts.append(received.delivery_attempt)
         subscriber.modify_ack_deadline(subscription=name, ack_ids=[received.ack_id], ack_deadline_seconds=0)
-    [dead] = pulled(subscriber, f"{project}/subscriptions/deliver.dead")
+    [dead] = dead_letters.pull()
 
     assert attempts == [1, 2, 3, 4, 5]
     assert pulled(subscriber, name, seconds=0.5) == []
     assert dead.message.data == b"poison"
-    assert dead.message.attributes["kind"] == "bad"
-    assert dead.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
-    assert dead.message.attributes["CloudPubSubDeadLetterSourceSubscription"] == "deliver"
-    assert f"projects/{dead.message.attributes['CloudPubSubDeadLetterSourceSubscriptionProject']}" == project
-    assert "CloudPubSubDeadLetterSourceTopicPublishTime" in dead.message.attributes
+    attributes = dict(dead.message.attributes)
+    assert attributes.pop("CloudPubSubDeadLetterSourceTopicPublishTime").endswith("Z")
+    assert attributes == {
+        "kind": "bad",
+        "CloudPubSubDeadLetterSourceDeliveryCount": "5",
+        "CloudPubSubDeadLetterSourceSubscription": "deliver",
+        "CloudPubSubDeadLetterSourceSubscriptionProject": project.removeprefix("projects/"),
+    }
 
 
-def test_a_nacked_message_waits_for_its_backoff(publisher, subscriber, topic, subscribe):
+def test_a_nacked_message_waits_for_its_backoff(publish, subscriber, subscribe):
     name = subscribe(
         retry_policy={
             "minimum_backoff": duration_pb2.Duration(nanos=400_000_000),
             "maximum_backoff": duration_pb2.Duration(seconds=10),
         }
     )
-    publisher.publish(topic, b"one").result(5)
+    publish("one")
 
     waits = []
     [received] = pulled(subscriber, name)
@@ -240,16 +245,15 @@ def test_a_nacked_message_waits_for_its_backoff(publisher, subscriber, topic, su
         [received] = pulled(subscriber, name, seconds=5)
         waits.append(time.monotonic() - given_back_at)
 
-    assert 0.38 < waits[0] < 0.7
-    assert 0.78 < waits[1] < 1.2
+    assert 0.38 < waits[0] < 0.78 < waits[1] < 3
 
 
-def test_seeking_back_brings_acknowledged_messages_again_and_seeking_ahead_ends_them(publisher, subscriber, topic, subscribe):
+def test_seeking_back_brings_acknowledged_messages_again_and_seeking_ahead_ends_them(publish, subscriber, subscribe):
     name = subscribe(retain_acked_messages=True)
-    publisher.publish(topic, b"old").result(5)
+    publish("old")
     time.sleep(0.02)
     then = datetime.now(UTC)
-    publisher.publish(topic, b"new").result(5)
+    publish("new")
     received = pulled(subscriber, name)
     subscriber.acknowledge(subscription=name, ack_ids=[each.ack_id for each in received])
 
@@ -265,9 +269,9 @@ def test_seeking_back_brings_acknowledged_messages_again_and_seeking_ahead_ends_
     assert pulled(subscriber, name, seconds=0.3) == []
 
 
-def test_without_retention_acknowledged_messages_cannot_be_sought(publisher, subscriber, topic, subscribe):
+def test_without_retention_acknowledged_messages_cannot_be_sought(publish, subscriber, subscribe):
     name = subscribe()
-    publisher.publish(topic, b"gone").result(5)
+    publish("gone")
     [received] = pulled(subscriber, name)
     subscriber.acknowledge(subscription=name, ack_ids=[received.ack_id])
 

@@ -121,7 +121,12 @@ def test_a_name_may_have_dots(publisher, project):
         {"ack_deadline_seconds": 601},
         {"message_retention_duration": duration_pb2.Duration(seconds=60)},
         {"push_config": {"push_endpoint": "not-a-url"}},
-        {"retry_policy": {"minimum_backoff": duration_pb2.Duration(seconds=9), "maximum_backoff": duration_pb2.Duration(seconds=1)}},
+        {
+            "retry_policy": {
+                "minimum_backoff": duration_pb2.Duration(seconds=9),
+                "maximum_backoff": duration_pb2.Duration(seconds=1),
+            }
+        },
         {"dead_letter_policy": {"dead_letter_topic": "nonsense", "max_delivery_attempts": 5}},
         {"dead_letter_policy": {"dead_letter_topic": "projects/other/topics/dead", "max_delivery_attempts": 4}},
     ],

@@ -1,0 +1,50 @@
+"""What RetailCRM answers: statuses, shapes and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+KEY_MISSING = '"apiKey" is missing.'
+KEY_WRONG = 'Wrong "apiKey" value.'
+ACCESS_DENIED = "Access denied."
+ENTITY_ERRORS = "Errors in the entity format"
+INPUT_ERRORS = "Errors in the input parameters"
+NOT_FOUND = "Not found"
+METHOD_NOT_FOUND = "API method not found"
+METHOD_NOT_ALLOWED = "Method Not Allowed"
+RATE_LIMIT = "Rate limit exceeded"
+UNAVAILABLE = "Service temporary unavailable"
+TELEPHONY_OFF = "Telephony not enabled"
+UPLOAD_OFF = "Telephony not enabled or not supports calls upload"
+NO_SIMPLE_CONNECTION = "Not enabled simple connection"
+
+BLANK = "This value should not be blank"
+INVALID = "This value is not valid"
+NOT_A_CHOICE = "The value you selected is not a valid choice."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int
+    body: Mapping[str, object]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def success(*, status: int = 200, **content: object) -> Answer:
+    return Answer(status=status, body={"success": True, **content})
+
+
+def refusal(status: int, message: str, errors: Mapping[str, str] | Sequence[str] | None = None) -> Answer:
+    body: dict[str, object] = {"success": False, "errorMsg": message}
+    if errors:
+        body["errors"] = errors
+    return Answer(status=status, body=body)
+
+
+def parameter_missing(name: str) -> Answer:
+    return refusal(400, f"Parameter '{name}' is missing")
+
+
+def non_scalar(name: str) -> Answer:
+    return refusal(400, f'Input value "{name}" contains a non-scalar value')

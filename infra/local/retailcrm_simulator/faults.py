@@ -1,0 +1,194 @@
+"""What goes wrong on purpose: rules that say whose requests fail, how, how often."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from infra.local.retailcrm_simulator import fields
+from infra.local.retailcrm_simulator.fields import Field, Findings
+
+# mode → whether the request is applied before its answer goes wrong
+MODES: Final = {
+    "ok": True,
+    "slow": True,
+    "ok_then_rst": True,
+    "apply_then_hang": True,
+    "hang_before_apply": False,
+    "error_500_after_apply": True,
+    "error_500": False,
+    "error_503": False,
+    "error_429": False,
+    "success_false": False,
+    "truncated_json": True,
+    "html": False,
+    "redirect_30x": False,
+    "slow_drip": True,
+    "huge_body": True,
+}
+
+_SLOW_MS: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """
+    `requests` is how many more it hits, None for all until it is taken back. `delay_ms` passes before anything
+    happens; `apply` overrides what the mode does. The rest is the answer: `sent_bytes` of it get out before a
+    reset, `interval_ms` passes between the bytes of a slow drip.
+    """
+
+    id: int
+    mode: str
+    account: str | None = None
+    endpoint: str = "all"
+    requests: int | None = None
+    probability: float = 1.0
+    apply: bool | None = None
+    delay_ms: int = 0
+    hang_seconds: float = 60.0
+    status: int | None = None
+    retry_after: int | str | None = None
+    error_msg: str | None = None
+    errors: Mapping[str, str] | list[str] | None = None
+    location: str = "http://127.0.0.1:9/"
+    sent_bytes: int = 0
+    size_bytes: int = 10_000_000
+    interval_ms: int = 1000
+
+    @property
+    def applies(self) -> bool:
+        return MODES.get(self.mode, True) if self.apply is None else self.apply
+
+    @property
+    def delay_seconds(self) -> float:
+        return (self.delay_ms or (_SLOW_MS if self.mode == "slow" else 0)) / 1000
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class InvalidFault(ValueError):
+    """The message names every problem."""
+
+
+class FaultBook:
+    """
+    Rules for a number of requests come first, in the order in which they were given; then the standing ones, the
+    latest first. A standing rule takes the place of the earlier one for the same account and endpoint.
+    """
+
+    def __init__(self, *, modes: Iterable[str], endpoints: Iterable[str]) -> None:
+        self._table = _table(sorted(modes), sorted({"all", *endpoints}))
+        self._ids = itertools.count(1)
+        self._rules: list[Fault] = []
+
+    def add(self, data: object) -> Fault:
+        """Raises InvalidFault."""
+        if not isinstance(data, dict):
+            raise InvalidFault("a fault must be an object")
+        findings = Findings()
+        fields.examine(data, self._table, findings)
+        problems = [f"{name}: {text}" for name, text in findings.errors.items()]
+        problems += [f"{name}: unknown field" for name in findings.unknown]
+        if problems:
+            raise InvalidFault("; ".join(problems))
+        fault = Fault(id=next(self._ids), **{name: value for name, value in data.items() if value is not None})
+        if fault.requests is None:
+            self._rules = [rule for rule in self._rules if rule.requests or not _same_place(rule, fault)]
+        self._rules.append(fault)
+        return fault
+
+    def remove(self, *, account: str | None = None, endpoint: str | None = None) -> int:
+        """Takes back those of the account and endpoint, of any where it is None; how many that were."""
+        kept = [
+            rule
+            for rule in self._rules
+            if (account is not None and rule.account != account) or (endpoint is not None and rule.endpoint != endpoint)
+        ]
+        removed = len(self._rules) - len(kept)
+        self._rules = kept
+        return removed
+
+    def listed(self) -> list[Fault]:
+        return list(self._rules)
+
+    def choose(self, account: str, endpoints: Iterable[str]) -> Fault | None:
+        """The fault of one request; `endpoints` are the names under which a rule may mean it."""
+        names = {"all", *endpoints}
+        counted = [rule for rule in self._rules if rule.requests is not None]
+        standing = [rule for rule in reversed(self._rules) if rule.requests is None]
+        for rule in (*counted, *standing):
+            if rule.account not in {None, account} or rule.endpoint not in names:
+                continue
+            if rule.probability < 1.0 and random.random() >= rule.probability:
+                continue
+            self._use_up(rule)
+            return rule
+        return None
+
+    def _use_up(self, rule: Fault) -> None:
+        if rule.requests is None:
+            return
+        index = self._rules.index(rule)
+        left = rule.requests - 1
+        self._rules[index : index + 1] = [replace(rule, requests=left)] if left else []
+
+
+def _same_place(one: Fault, other: Fault) -> bool:
+    return (one.account, one.endpoint) == (other.account, other.endpoint)
+
+
+def _positive(value: object) -> str | None:
+    return fields.count(value) or (None if value else "This value should be 1 or more")
+
+
+def _probability(value: object) -> str | None:
+    return None if isinstance(value, int | float) and 0 < value <= 1 else "This value should be over 0, at most 1"
+
+
+def _seconds(value: object) -> str | None:
+    return None if fields.number(value) is None and float(str(value)) >= 0 else "This value should be 0 or more"
+
+
+def _status(value: object) -> str | None:
+    return None if isinstance(value, int) and 200 <= value <= 599 else "This value should be an HTTP status"
+
+
+def _header(value: object) -> str | None:
+    text = str(value)
+    return None if text.isascii() and text.isprintable() else fields.INVALID
+
+
+def _error_texts(value: object) -> str | None:
+    check = fields.list_of(fields.text) if isinstance(value, list) else fields.map_of(fields.text)
+    return check(value)
+
+
+def _table(modes: list[str], endpoints: list[str]) -> Mapping[str, Field]:
+    return {
+        "mode": Field(check=_named(modes), required=True),
+        "account": Field(check=fields.filled),
+        "endpoint": Field(check=_named(endpoints)),
+        "requests": Field(check=_positive),
+        "probability": Field(check=_probability),
+        "apply": Field(check=fields.boolean),
+        "delay_ms": Field(check=fields.count),
+        "hang_seconds": Field(check=_seconds),
+        "status": Field(check=_status),
+        "retry_after": Field(check=_header),
+        "error_msg": Field(check=fields.text),
+        "errors": Field(check=_error_texts),
+        "location": Field(check=_header),
+        "sent_bytes": Field(check=fields.count),
+        "size_bytes": Field(check=fields.count),
+        "interval_ms": Field(check=fields.count),
+    }
+
+
+def _named(options: list[str]) -> fields.Check:
+    check = fields.one_of(*options)
+    return lambda value: f"must be one of {', '.join(options)}" if check(value) else None

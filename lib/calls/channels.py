@@ -1,0 +1,36 @@
+"""What the name of a channel says: `SIP/151-0000001e`, `Local/152@dialexecute-00000000;2`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+_NAME: Final = re.compile(r"^(?P<technology>[^/]+)/(?P<peer>.+?)(?:-[0-9A-Fa-f]{4,})?(?:;(?P<half>[12]))?$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    technology: str
+    peer: str
+    half: str
+    pair: str
+
+    @property
+    def is_local(self) -> bool:
+        """One end of a pair that Asterisk makes to call its own dialplan: a joint, never a person."""
+        return self.technology == "local"
+
+
+@lru_cache(maxsize=20_000)
+def channel_named(name: str) -> Channel:
+    found = _NAME.match(name)
+    if found is None:
+        return Channel(technology="", peer=name, half="", pair=name)
+    return Channel(
+        technology=found["technology"].lower(),
+        peer=found["peer"].partition("@")[0],
+        half=found["half"] or "",
+        pair=name.rpartition(";")[0] or name,
+    )

@@ -1,0 +1,98 @@
+"""What the rules know of an enterprise: its numbers, people and lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Final
+from zoneinfo import ZoneInfo
+
+_PUNCTUATION: Final = re.compile(r"[\s().\-]+")
+_EXTENSION_DIGITS: Final = 5
+_TAIL_DIGITS: Final = 9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    line_id: str
+    phone_number: str | None = None
+    site_code: str | None = None
+    incoming_transform: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory:
+    """
+    `extension_users` holds the mapped extensions: extension -> CRM user; `personal_phones`: number in E.164 ->
+    the extension of its person.
+    """
+
+    region: str = "BY"
+    timezone: str = "Europe/Minsk"
+    crm_timezone: str = "Europe/Minsk"
+    internal_phones: frozenset[str] = frozenset()
+    extension_users: Mapping[str, int | None] = field(default_factory=dict)
+    personal_phones: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, Line] = field(default_factory=dict)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return zone_named(self.timezone)
+
+    @property
+    def crm_zone(self) -> ZoneInfo:
+        return zone_named(self.crm_timezone)
+
+    def knows(self, extension: str) -> bool:
+        return extension in self.internal_phones or extension in self.extension_users
+
+    def is_extension(self, value: str) -> bool:
+        """
+        Internal: a number of the enterprise's internal phones, else at most 5 digits and not a known line.
+        For values from the extension side of an event; see `roles` for the other side.
+        """
+        if self.knows(value):
+            return True
+        return len(value) <= _EXTENSION_DIGITS and _digits(value) and value not in self.lines
+
+    def is_mapped(self, extension: str) -> bool:
+        return extension in self.extension_users
+
+    def outside(self, value: str) -> str | None:
+        """What is equal in every spelling of one external number: its last 9 digits. None: not such a number."""
+        if not value or self.is_extension(value) or value in self.lines:
+            return None
+        digits = _PUNCTUATION.sub("", value).removeprefix("+")
+        return digits[-_TAIL_DIGITS:] if _digits(digits) and len(digits) > _EXTENSION_DIGITS else None
+
+    def person(self, value: str) -> str | None:
+        """The extension of whoever answers this number: the extension itself, or that of a personal phone."""
+        if self.is_extension(value):
+            return value
+        return self.mobile_person(value)
+
+    def mobile_person(self, value: str) -> str | None:
+        tail = self.outside(value)
+        return None if tail is None else self._personal_tails.get(tail)
+
+    @cached_property
+    def _personal_tails(self) -> dict[str, str]:
+        tails = ((self.outside(number), extension) for number, extension in sorted(self.personal_phones.items()))
+        return {tail: extension for tail, extension in tails if tail is not None}
+
+
+@cache
+def zone_named(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError of neither kind
+        return ZoneInfo("UTC")
+    except KeyError:
+        return ZoneInfo("UTC")
+
+
+def _digits(value: str) -> bool:
+    return value.isascii() and value.isdecimal()

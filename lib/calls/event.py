@@ -1,0 +1,214 @@
+"""One stored event of a host, in every form in which hosts were seen to send it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+EVENT_TYPES: Final = (
+    "start",
+    "dial",
+    "new_callerid",
+    "bridge_create",
+    "bridge",
+    "bridge_leave",
+    "bridge_destroy",
+    "hangup",
+    "recording",
+)
+
+# Within one instant: what opens before what closes.
+_RANK: Final = {event_type: rank for rank, event_type in enumerate(EVENT_TYPES)}
+_UNKNOWN: Final = frozenset({"", "<unknown>", "unknown", "<хрен>", "<none>", "none", "null"})
+_EPOCH: Final = re.compile(r"(?:^|-)(\d{1,10})(?:\.\d+)?$")
+_SEPARATORS: Final = re.compile(r"[&,;\s]+")
+_TECHNOLOGY: Final = re.compile(r"^[A-Za-z][A-Za-z0-9]*/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallEvent:
+    """`phone`, `caller_id` and the like are as sent, or empty where the host said that it does not know."""
+
+    event_id: str
+    event_type: str
+    unique_id: str
+    received_at: datetime
+    origin: str = "live"
+    record_url: str | None = None
+    call_type: int | None = None
+    status: str = ""
+    phone: str = ""
+    extensions: tuple[str, ...] = ()
+    trunk: str = ""
+    channel: str = ""
+    exten: str = ""
+    caller_id: str = ""
+    connected_line: str = ""
+    bridge_id: str = ""
+    bridge_channels: int | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    date_received: datetime | None = None
+    epoch: int | None = None
+    external_initiated: bool = False
+    fingerprint: str = ""
+
+    @property
+    def live(self) -> bool:
+        return self.origin == "live"
+
+    @property
+    def moment(self) -> datetime:
+        """When its channel began, by the host's clock; the receipt, where the id does not say."""
+        return self.received_at if self.epoch is None else datetime.fromtimestamp(self.epoch, UTC)
+
+    @property
+    def order(self) -> tuple[datetime, int, str, str]:
+        """Events are always looked at in this order, whatever the order in which they came to us."""
+        return self.received_at, _RANK.get(self.event_type, len(_RANK)), self.fingerprint, self.event_id
+
+
+def in_order(events: Iterable[CallEvent]) -> list[CallEvent]:
+    return sorted(events, key=lambda event: event.order)
+
+
+def parse(
+    *,
+    event_id: str,
+    event_type: str,
+    unique_id: str,
+    raw: Mapping[str, object],
+    received_at: datetime,
+    origin: str = "live",
+    record_url: str | None = None,
+) -> CallEvent:
+    """Whatever the body holds: what can be understood is, the rest is as if it had not been sent."""
+    fields = _Fields(raw)
+    unique_id = _text(unique_id) or fields.text("UniqueId")
+    bridge = fields.text("BridgeUniqueid")
+    return CallEvent(
+        event_id=event_id,
+        event_type=event_type,
+        unique_id="" if unique_id.lower() in _UNKNOWN else unique_id,
+        received_at=received_at,
+        origin=origin,
+        record_url=_text(record_url) or fields.text("record_url") or fields.text("recordUrl") or None,
+        call_type=_small_int(fields.text("CallType"), most=2),
+        status=fields.text("CallStatus").removesuffix(".0"),
+        phone=fields.known("Phone"),
+        extensions=tuple(dict.fromkeys(_extensions(fields.any("Extensions", "Extension")))),
+        trunk=fields.known("Trunk", "TrunkId", "Incall"),
+        channel=fields.known("Channel"),
+        exten=fields.known("Exten"),
+        caller_id=fields.known("CallerIDNum"),
+        connected_line=fields.known("ConnectedLineNum"),
+        bridge_id="" if bridge.lower() in _UNKNOWN else bridge,
+        bridge_channels=_small_int(fields.text("BridgeNumChannels"), most=10_000),
+        start_time=_local_time(fields.text("StartTime")),
+        end_time=_local_time(fields.text("EndTime")),
+        date_received=_local_time(fields.text("DateReceived")),
+        epoch=epoch_of(unique_id),
+        external_initiated=fields.text("ExternalInitiated").lower() == "true",
+        fingerprint=_fingerprint(raw),
+    )
+
+
+def epoch_of(unique_id: str) -> int | None:
+    """The seconds in `1758798777.27`, also in `test-1758798777`; UTC by construction."""
+    found = _EPOCH.search(unique_id)
+    if found is None or not unique_id.isascii():
+        return None
+    return int(found[1]) if "." in unique_id or len(found[1]) >= 9 else None
+
+
+class _Fields:
+    """A body whose keys may differ in case; the exact spelling wins."""
+
+    def __init__(self, raw: Mapping[str, object]) -> None:
+        self._raw = raw
+        self._folded: dict[str, str] | None = None
+
+    def any(self, *names: str) -> object:
+        for name in names:
+            if name in self._raw:
+                return self._raw[name]
+        if self._folded is None:
+            self._folded = {key.lower(): key for key in sorted(key for key in self._raw if isinstance(key, str))}
+        for name in names:
+            if (key := self._folded.get(name.lower())) is not None:
+                return self._raw[key]
+        return None
+
+    def text(self, name: str) -> str:
+        return _text(self.any(name))
+
+    def known(self, *names: str) -> str:
+        for name in names:
+            value = _text(self.any(name))
+            if value.lower() not in _UNKNOWN:
+                return value
+        return ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        try:
+            return str(value)
+        except ValueError:  # an integer of thousands of digits
+            return ""
+    return ""
+
+
+def _small_int(text: str, *, most: int) -> int | None:
+    digits = text.removesuffix(".0")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 6:
+        return None
+    number = int(digits)
+    return number if number <= most else None
+
+
+def _extensions(value: object, depth: int = 0) -> Iterable[str]:
+    if isinstance(value, list | tuple):
+        if depth < 3:
+            for item in value:
+                yield from _extensions(item, depth + 1)
+        return
+    for part in _SEPARATORS.split(_text(value)):
+        bare = _TECHNOLOGY.sub("", part).partition("@")[0].partition("/")[0]
+        if bare.lower() not in _UNKNOWN:
+            yield bare
+
+
+def _local_time(text: str) -> datetime | None:
+    """The wall clock of the host. An offset, never seen so far, is believed where it is sent."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if 1970 <= time.year <= 2100 else None
+
+
+def _fingerprint(raw: Mapping[str, object]) -> str:
+    """Equal for copies of one event; recovery repeats an event with another token."""
+    pairs = sorted((key, _plain(value)) for key, value in raw.items() if isinstance(key, str) and key.lower() != "token")
+    return hashlib.blake2b(repr(pairs).encode("utf-8", "backslashreplace"), digest_size=12).hexdigest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return "[" + "|".join(_plain(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + "|".join(sorted(f"{key}={_plain(item)}" for key, item in value.items())) + "}"
+    return _text(value)

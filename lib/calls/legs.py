@@ -1,0 +1,136 @@
+"""
+Records of type 1 are written for every outgoing Dial: a manager's call, and also the leg to a mobile that rings
+for somebody else's call. What tells them apart stands here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lib.calls.channels import channel_named
+from lib.calls.directory import Directory
+from lib.calls.event import CallEvent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outgoing:
+    """
+    What the `dial`s and `hangup`s of type 1 on one channel say. `number` and `customers` are tails
+    (`Directory.outside`); `customers` are the external numbers that stand where a caller's extension would.
+    """
+
+    unique_id: str
+    number: str | None
+    extensions: tuple[str, ...]
+    customers: frozenset[str]
+    personal: bool
+    on_phone: bool
+    on_local: bool
+    dialled: bool
+    moment: datetime
+
+    @property
+    def like_mobile_leg(self) -> bool:
+        """`calls.md` 1.4, seen from the leg: the customer's number, or nothing, in place of an extension."""
+        return not self.on_phone and self.number is not None and not self.extensions
+
+    @property
+    def like_follow_me_leg(self) -> bool:
+        """1.5, seen from the leg. A real outgoing call starts on the channel of a telephone."""
+        return not self.on_phone and bool(self.extensions) and (self.personal or self.on_local)
+
+    @property
+    def certainly_a_leg(self) -> bool:
+        """Even where its call is not to be found: a customer does not dial out through the enterprise."""
+        return self.like_mobile_leg and bool(self.customers)
+
+
+def outgoing_records(by_id: Mapping[str, Sequence[CallEvent]], directory: Directory) -> list[Outgoing]:
+    found = (_outgoing(unique_id, events, directory) for unique_id, events in sorted(by_id.items()))
+    return [record for record in found if record is not None]
+
+
+def _outgoing(unique_id: str, events: Sequence[CallEvent], directory: Directory) -> Outgoing | None:
+    records = [event for event in events if is_outgoing_record(event)]
+    if not unique_id or not records:
+        return None
+    number = next((tail for event in records if (tail := directory.outside(event.phone))), None)
+    channels = [channel_named(event.channel) for event in events if event.channel]
+    return Outgoing(
+        unique_id=unique_id,
+        number=number,
+        extensions=tuple(dict.fromkeys(name for event in records for name in named_extensions(event, directory))),
+        customers=frozenset(tail for event in records for tail in named_customers(event, directory)),
+        personal=any(directory.mobile_person(event.phone) is not None for event in records),
+        on_phone=any(is_phone(event, directory) for event in events),
+        on_local=any(channel.is_local for channel in channels),
+        dialled=any(event.event_type == "dial" for event in records),
+        moment=records[0].moment,
+    )
+
+
+def is_outgoing_record(event: CallEvent) -> bool:
+    return event.call_type == 1 and event.event_type in ("dial", "hangup")
+
+
+def is_phone(event: CallEvent, directory: Directory) -> bool:
+    """A channel of a desk phone, `SIP/<extension>-…`."""
+    return phone_extension(event.channel, directory) is not None
+
+
+def phone_extension(channel_name: str, directory: Directory) -> str | None:
+    if not channel_name:
+        return None
+    channel = channel_named(channel_name)
+    if channel.is_local or not channel.technology or not directory.is_extension(channel.peer):
+        return None
+    return channel.peer
+
+
+def is_line(event: CallEvent, directory: Directory) -> bool:
+    channel = channel_named(event.channel)
+    return bool(channel.technology) and not channel.is_local and not directory.is_extension(channel.peer)
+
+
+def named_extensions(event: CallEvent, directory: Directory) -> list[str]:
+    return [name for name in event.extensions if directory.is_extension(name) and name != event.trunk]
+
+
+def named_customers(event: CallEvent, directory: Directory) -> list[str]:
+    """External numbers among the extensions; over SIP lines the line's own name stands there."""
+    return [tail for name in event.extensions if name != event.trunk and (tail := directory.outside(name))]
+
+
+def other_party(event: CallEvent, directory: Directory) -> str | None:
+    """Whom a desk phone's channel talks to: the connected line, else the number that it dialled."""
+    return directory.outside(event.connected_line) or (
+        directory.outside(event.exten) if not event.connected_line else None
+    )
+
+
+def is_main_hangup(event: CallEvent) -> bool:
+    """Records of consultations and of a manager's own leg have type 2, and neither a start nor a line."""
+    return event.event_type == "hangup" and (
+        event.call_type in (0, 1) or event.start_time is not None or bool(event.trunk)
+    )
+
+
+def follows(leg: Outgoing, bridges: Iterable[CallEvent], *, own_call: bool, directory: Directory) -> list[CallEvent]:
+    """
+    1.5, seen from the other call: its bridges of the telephone that stands in the leg's `Extensions`. The manager's
+    own leg of a click-to-call to the same number is not another call: its other party is that number, or unknown
+    (`own_call`: the bridges belong to a call with a start or dial of its own, so an unknown party proves nothing).
+    """
+    found = []
+    for event in bridges:
+        if event.event_type != "bridge" or event.unique_id == leg.unique_id:
+            continue
+        if phone_extension(event.channel, directory) not in leg.extensions:
+            continue
+        party = other_party(event, directory)
+        if party == leg.number or (party is None and not own_call and not event.connected_line):
+            continue
+        found.append(event)
+    return found

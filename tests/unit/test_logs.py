@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from lib.logs import JsonFormatter, mask
+
+
+def written(message="said", **extra):
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "test", **extra})
+    return json.loads(JsonFormatter().format(record))
+
+
+def test_a_line_is_json_with_its_extras():
+    line = written(status=204, call="1760000000.1")
+
+    assert (line["severity"], line["message"], line["status"], line["call"]) == ("INFO", "said", 204, "1760000000.1")
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "Token", "api_key", "apiKey", "X-API-KEY", "password", "client_secret", "Authorization"]
+)
+def test_a_secret_is_not_written_under_any_usual_name(name):
+    assert "canary" not in json.dumps(written(request={"headers": {name: "canary"}}))
+
+
+def test_phones_are_masked_wherever_they_stand():
+    line = json.dumps(written("from +375291111111", phone="375291111111", deep=[{"x": "to 80291111111."}]))
+
+    assert "291111111" not in line
+
+
+def test_identifiers_are_not_taken_for_phones():
+    assert mask("call 1760000000.370 event 6f9619ff-8b86-4d01-b42d-00cf4fc964ff") == (
+        "call 1760000000.370 event 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+    )
+
+
+def test_an_exception_stands_in_the_same_line():
+    try:
+        raise ValueError("for +375291111111")
+    except ValueError:
+        import sys
+
+        line = written(exc_info=sys.exc_info())
+
+    assert "ValueError" in line["exception"]
+    assert "375291111111" not in line["exception"]
