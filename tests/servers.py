@@ -116,6 +116,46 @@ class CRM:
         with process("infra.local.retailcrm_simulator", "--port", str(port), health=f"{crm.url}/_sim/health"):
             yield crm
 
+    def account(self, name: str, **changes: Any) -> None:
+        """An account with an active telephony module; its managers 18 to 21 have the extensions 150 to 153."""
+        data = {
+            "name": name,
+            "api_key": f"key-of-{name}",
+            "timezone": "Europe/Minsk",
+            "users": [{"id": user} for user in (18, 19, 20, 21)],
+            "additional_codes": [{"user_id": user, "code": str(user + 132)} for user in (18, 19, 20, 21)],
+            "module_active": True,
+            **changes,
+        }
+        self._control("POST", "accounts", json=data)
+
+    def fault(self, mode: str, **options: Any) -> None:
+        self._control("POST", "faults", json={"mode": mode, **options})
+
+    def clear(self) -> None:
+        self._control("DELETE", "faults")
+        self._control("DELETE", "ledger")
+
+    def entries(self, account: str, kind: str = "") -> list[dict[str, Any]]:
+        """What it was told, in order: `event` and `upload` requests with what they did."""
+        found: list[dict[str, Any]] = self._control("GET", "ledger", params={"account": account})["entries"]
+        return [entry for entry in found if entry["kind"] == kind or not kind]
+
+    def events(self, account: str) -> list[dict[str, Any]]:
+        """The `call/event`s that were applied."""
+        return [entry["applied"]["event"] for entry in self.entries(account, "event") if entry["applied"]]
+
+    def rows(self, account: str) -> list[dict[str, Any]]:
+        """The history rows it holds."""
+        answer = self._control("GET", "ledger/calls", params={"account": account})
+        return [row["call"] for row in answer["calls"]]
+
+    def _control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = requests.request(method, f"{self.url}/_sim/{path}", timeout=10, **options)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
 
 def push_envelope(body: object, *, message_id: str = "1") -> dict[str, Any]:
     """A push as Pub/Sub wraps it."""

@@ -409,6 +409,8 @@ def _loose_rank(event: CallEvent, owner: _Tree) -> int | None:
         if _called(owner, {extension}, customer, event.moment):
             return 0  # 1.6
     else:
+        if not is_line(event, directory):
+            return None
         extension, customer = event.connected_line, directory.outside(event.caller_id)
         if _called(owner, {extension}, customer, event.moment):
             return 0  # 1.7

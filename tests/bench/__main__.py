@@ -93,24 +93,21 @@ def account(crm: str) -> None:
     requests.post(f"{crm}/_sim/accounts", json=data, timeout=5).raise_for_status()
 
 
-def told(crm: str) -> list[Mapping[str, Any]]:
-    ledger: list[Mapping[str, Any]] = requests.get(f"{crm}/_sim/ledger?account=bench", timeout=10).json()["requests"]
-    return ledger
-
-
 def popups_at(crm: str) -> dict[str, float]:
     """Phone → when the CRM received the first pop-up about it."""
+    entries = requests.get(f"{crm}/_sim/ledger?account=bench&kind=event", timeout=10).json()["entries"]
     found: dict[str, float] = {}
-    for entry in told(crm):
-        event = entry.get("fields", {}).get("event") or {}
+    for entry in entries:
+        event = (entry["applied"] or {}).get("event", {})
         if event.get("type") == "in":
             found.setdefault(event["phone"].lstrip("+"), entry["received_at"])
     return found
 
 
 def rows_of(crm: str) -> set[str]:
+    """The phones of the history rows that the CRM holds."""
     calls = requests.get(f"{crm}/_sim/ledger/calls?account=bench", timeout=10).json()["calls"]
-    return {call["phone"].lstrip("+") for call in calls}
+    return {row["call"]["phone"].lstrip("+") for row in calls}
 
 
 def delays_ms(outcome: Outcome, received: Mapping[str, float]) -> list[float]:

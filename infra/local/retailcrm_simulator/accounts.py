@@ -126,7 +126,7 @@ class Account:
 
     @cached_property
     def code_by_user(self) -> Mapping[int, str]:
-        return {user: code for code, users in reversed(self.users_by_code.items()) for user in users}
+        return {user: code for code, users in reversed(list(self.users_by_code.items())) for user in users}
 
     def supports(self, flag: str) -> bool:
         return any(telephony[flag] for telephony in self.active_telephony)

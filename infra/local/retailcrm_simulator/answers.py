@@ -31,8 +31,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def success(*, status: int = 200, **content: object) -> Answer:
-    return Answer(status=status, body={"success": True, **content})
+def success(content: Mapping[str, object] | None = None, *, status: int = 200) -> Answer:
+    return Answer(status=status, body={"success": True, **(content or {})})
 
 
 def refusal(status: int, message: str, errors: Mapping[str, str] | Sequence[str] | None = None) -> Answer:

@@ -84,7 +84,7 @@ def _module(call: Call) -> Decision:
     found = call.account.modules.get(call.arguments["code"])
     if found is None:
         return Decision(answer=refusal(404, answers.NOT_FOUND))
-    return Decision(answer=success(integrationModule=module.shown(found)))
+    return Decision(answer=success({"integrationModule": module.shown(found)}))
 
 
 def _module_edit(call: Call) -> Decision:
@@ -102,7 +102,7 @@ def _module_edit(call: Call) -> Decision:
     registered = module.register(value, user_ids=account.user_by_id, sites=account.sites)
     return Decision(
         # PHP writes an empty map as [].
-        answer=success(status=200 if code in account.modules else 201, info=registered.info or []),
+        answer=success({"info": registered.info or []}, status=200 if code in account.modules else 201),
         applied={"module": code, "active": registered.module["active"], "created": code not in account.modules},
         account=replace(account, modules={**account.modules, code: registered.module}),
         warnings=warnings,
@@ -124,7 +124,7 @@ def _module_scopes(call: Call) -> Decision:
         return Decision(answer=refusal(400, answers.ENTITY_ERRORS, errors))
     key = secrets.token_hex(16)
     return Decision(
-        answer=success(apiKey=key),
+        answer=success({"apiKey": key}),
         applied={"module": code, "scopes": scopes},
         account=replace(account, api_key=key, scopes=tuple(scopes)),
     )
@@ -192,14 +192,13 @@ ROUTES: Final = (
         method="GET",
         path="/api/credentials",
         kind="credentials",
-        # The real service names the paths of this older list without a version.
-        decide=lambda call: Decision(answer=directory.credentials(call.account, _PATHS)),
+        decide=lambda call: Decision(answer=directory.credentials(call.account, _paths())),
     ),
     Route(
         method="GET",
         path="/api/api-versions",
         kind="api_versions",
-        decide=lambda _: Decision(answer=success(versions=["3.0", "4.0", "5.0"])),
+        decide=lambda _: Decision(answer=success({"versions": ["3.0", "4.0", "5.0"]})),
     ),
     Route(
         method="GET",
@@ -208,7 +207,6 @@ ROUTES: Final = (
         decide=lambda call: Decision(answer=directory.system_info(call.account, call.address)),
     ),
 )
-_PATHS: Final = {route.path.replace("/api/v5/", "/api/"): route.scope for route in ROUTES}
 KINDS: Final = (*(route.kind for route in ROUTES), "unknown")
 
 
@@ -277,6 +275,11 @@ class API:
         entry.answered_at = time.time() if entry.answer else None
         self._crm.decided(entry)
         return await wire.send(request, answer, fault)
+
+
+def _paths() -> dict[str, str | None]:
+    """The API's paths as the older list of credentials writes them: without a version."""
+    return {route.path.replace("/api/v5/", "/api/"): route.scope for route in ROUTES}
 
 
 def _find(incoming: Incoming) -> tuple[Route | None, Mapping[str, str]]:

@@ -90,8 +90,9 @@ class Board:
             return [*doubts, "second hangup of its call"] if call in seen.ended else doubts
         if call in seen.ended:
             return ["pop-up after the hangup of its call"]
-        again = sorted({popup.code for popup in shown if popup.code in (event.get("codes") or [])} - {None})
-        return [f"pop-up shown again to {', '.join(map(str, again))}"] if again else []
+        codes = event.get("codes") or []
+        again = sorted(popup.code for popup in shown if popup.code and popup.code in codes)
+        return [f"pop-up shown again to {', '.join(again)}"] if again else []
 
     def _chosen(self, account: str | None) -> Iterator[_Seen]:
         if account is None:

@@ -302,8 +302,8 @@ class Control:
         user = account.user_by_id.get(call.get("userId") or (owners[0] if owners else -1))
         customer = customer_of(account, call["phone"])
         return {
-            "manager_name": user and _full_name(user.first_name, user.last_name),
-            "customer_name": customer and _full_name(customer.first_name, customer.last_name),
+            "manager_name": _full_name(user.first_name, user.last_name) if user else None,
+            "customer_name": _full_name(customer.first_name, customer.last_name) if customer else None,
         }
 
 
@@ -326,7 +326,7 @@ def _number(request: web.Request, name: str) -> float:
 
 def _module_code(account: Account, data: Mapping[str, Any]) -> str:
     """The module that is meant: named, or the last one that was registered."""
-    code = data.get("module") or next(reversed(account.modules), "")
+    code = data.get("module") or next(reversed(list(account.modules)), "")
     if code not in account.modules:
         raise ControlError(404, "not_found", f"no module {code}".rstrip())
     return str(code)

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from infra.local.retailcrm_simulator import fields
 from infra.local.retailcrm_simulator.accounts import DAYS, GROUPS, STATUSES, Account, Customer, User
 from infra.local.retailcrm_simulator.answers import (
     BLANK,
     INPUT_ERRORS,
+    INVALID,
     NOT_A_CHOICE,
     NOT_FOUND,
     Answer,
@@ -33,23 +33,19 @@ def users(account: Account, incoming: Incoming) -> tuple[Answer, list[str]]:
     warnings: list[str] = []
     found: Sequence[User] = account.users
     for written, value in incoming.query.items():
-        name, is_list = _filter_name(written)
-        if name is None:
-            if written not in {"page", "limit"}:
-                # The official Python client sends filter=None when it is given no filter.
-                warnings.append(f"unknown parameter: {written}")
-            continue
-        text = value[-1] if isinstance(value, list) else value
-        keep = _user_filter(name, list(value) if is_list and isinstance(value, list) else [text])
-        if keep is None:
-            warnings.append(f"unknown filter: {name}")
-        elif isinstance(keep, str):
-            errors[name] = keep
-        else:
-            found = [user for user in found if keep(user)]
+        name = _filter_name(written)
+        if name in _FILTERS:
+            keep = _FILTERS[name](value if isinstance(value, list) else [value])
+            if isinstance(keep, str):
+                errors[name] = keep
+            else:
+                found = [user for user in found if keep(user)]
+        elif written not in {"page", "limit"}:
+            # The official Python client sends filter=None when it is given no filter.
+            warnings.append(f"unknown parameter: {written}")
     page = _page(incoming, errors)
     if account.behaviour.unknown_fields == "refuse":
-        errors |= {text: "This form should not contain extra fields" for text in warnings}
+        errors |= dict.fromkeys(warnings, "This form should not contain extra fields")
     if errors:
         return refusal(400, INPUT_ERRORS, errors), warnings
     return _paginated("users", [user_json(user) for user in found], *page), warnings
@@ -57,7 +53,7 @@ def users(account: Account, incoming: Incoming) -> tuple[Answer, list[str]]:
 
 def user(account: Account, user_id: int) -> Answer:
     found = account.user_by_id.get(user_id)
-    return success(user=user_json(found)) if found else refusal(404, NOT_FOUND)
+    return success({"user": user_json(found)}) if found else refusal(404, NOT_FOUND)
 
 
 def groups(_: Account, incoming: Incoming) -> Answer:
@@ -91,32 +87,29 @@ def settings(account: Account) -> Answer:
         | {"lunch_end_time": "14:00"}
         for day in DAYS[:5]
     )
-    return success(
-        settings={
-            "default_currency": {"value": "RUB", "updated_at": _UPDATED_AT},
-            "system_language": {"value": "RU", "updated_at": _UPDATED_AT},
-            "timezone": {"value": account.timezone, "updated_at": _UPDATED_AT},
-            "work_times": [dict(each) for each in hours],
-        }
-    )
+    found = {
+        "default_currency": {"value": "RUB", "updated_at": _UPDATED_AT},
+        "system_language": {"value": "RU", "updated_at": _UPDATED_AT},
+        "timezone": {"value": account.timezone, "updated_at": _UPDATED_AT},
+        "work_times": [dict(each) for each in hours],
+    }
+    return success({"settings": found})
 
 
 def credentials(account: Account, paths: Mapping[str, str | None]) -> Answer:
     """`paths` maps the patterns of the API's paths to the scope that each needs."""
     scopes = account.scopes
     allowed = [path for path, scope in paths.items() if scopes is None or scope is None or scope in scopes]
-    sites = {"sitesAvailable": list(account.sites)} if account.site_access == "access_selective" else {}
-    return success(
-        **({} if scopes is None else {"scopes": list(scopes)}),
-        credentials=allowed,
-        siteAccess=account.site_access,
-        **sites,
-    )
+    found: dict[str, object] = {} if scopes is None else {"scopes": list(scopes)}
+    found |= {"credentials": allowed, "siteAccess": account.site_access}
+    if account.site_access == "access_selective":
+        found["sitesAvailable"] = list(account.sites)
+    return success(found)
 
 
 def system_info(account: Account, address: str) -> Answer:
     public = account.public_url or address
-    return success(systemVersion="8.1.51", publicUrl=public, technicalUrl=public)
+    return success({"systemVersion": "8.1.51", "publicUrl": public, "technicalUrl": public})
 
 
 def manager(account: Account, incoming: Incoming, address: str) -> tuple[Answer, list[str]]:
@@ -146,7 +139,7 @@ def manager(account: Account, incoming: Incoming, address: str) -> tuple[Answer,
         if customer:
             body["customer"] = _customer_json(customer)
         body["links"] = _links(account.public_url or address, phone.strip(), customer)
-    return success(**body), warnings
+    return success(body), warnings
 
 
 def user_json(user: User) -> dict[str, Any]:
@@ -177,40 +170,52 @@ def user_json(user: User) -> dict[str, Any]:
 _MANAGER_PARAMETERS: Final = ("phone", "details", "ignoreStatus")
 
 
-def _filter_name(written: str) -> tuple[str | None, bool]:
-    """`filter[groups][]` → groups, and whether it is a list."""
+def _filter_name(written: str) -> str:
+    """`filter[groups][]` → groups; empty for what is no filter."""
     match = re.fullmatch(r"filter\[(\w+)\](\[\w*\])?", written)
-    return (match[1], bool(match[2])) if match else (None, False)
+    return match[1] if match else ""
 
 
-def _user_filter(name: str, values: list[str]) -> Callable[[User], bool] | str | None:
-    """Who stays; a text is the problem with the value; None: there is no such filter."""
-    value = values[-1]
-    if name in _BOOLEAN_FILTERS:
-        if value not in _FLAGS:
-            return NOT_A_CHOICE
-        return lambda user: _BOOLEAN_FILTERS[name](user) is _FLAGS[value]
-    if name == "status":
-        return (lambda user: user.online and user.status == value) if value in STATUSES else NOT_A_CHOICE
-    if name == "email":
-        return lambda user: user.email == value
-    if name == "groups":
-        wanted = set(values)
-        return lambda user: any(code in wanted or str(GROUPS[code].id) in wanted for code in user.groups)
-    if name in {"createdAtFrom", "createdAtTo"}:
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:]{8})?", value):
-            return "This value is not valid"
-        later = name == "createdAtFrom"
-        return lambda user: (user.created_at >= value) if later else (user.created_at[: len(value)] <= value)
-    return None
+def _boolean(of: Callable[[User], bool]) -> _Filter:
+    def keep(values: list[str]) -> Callable[[User], bool] | str:
+        wanted = _FLAGS.get(values[-1])
+        return NOT_A_CHOICE if wanted is None else lambda user: of(user) is wanted
+
+    return keep
 
 
-_BOOLEAN_FILTERS: Final[Mapping[str, Callable[[User], bool]]] = {
-    "active": lambda user: user.active,
-    "online": lambda user: user.online,
-    "isAdmin": lambda user: user.is_admin,
-    "isManager": lambda user: user.is_manager,
-    "isPosManager": lambda _: False,
+def _status(values: list[str]) -> Callable[[User], bool] | str:
+    wanted = values[-1]
+    return (lambda user: user.online and user.status == wanted) if wanted in STATUSES else NOT_A_CHOICE
+
+
+def _groups(values: list[str]) -> Callable[[User], bool] | str:
+    return lambda user: any(code in values or str(GROUPS[code].id) in values for code in user.groups)
+
+
+def _created(*, since: bool) -> _Filter:
+    def keep(values: list[str]) -> Callable[[User], bool] | str:
+        limit = values[-1]
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2}:[0-9]{2})?", limit):
+            return INVALID
+        return lambda user: user.created_at >= limit if since else user.created_at[: len(limit)] <= limit
+
+    return keep
+
+
+# Given the values, who stays; a text is the problem with the value.
+_Filter = Callable[[list[str]], Callable[[User], bool] | str]
+_FILTERS: Final[Mapping[str, _Filter]] = {
+    "active": _boolean(lambda user: user.active),
+    "online": _boolean(lambda user: user.online),
+    "isAdmin": _boolean(lambda user: user.is_admin),
+    "isManager": _boolean(lambda user: user.is_manager),
+    "isPosManager": _boolean(lambda _: False),
+    "status": _status,
+    "email": lambda values: lambda user: user.email == values[-1],
+    "groups": _groups,
+    "createdAtFrom": _created(since=True),
+    "createdAtTo": _created(since=False),
 }
 
 
@@ -219,7 +224,7 @@ def _page(incoming: Incoming, errors: dict[str, str]) -> tuple[int, int]:
     if limit not in LIMITS:
         errors["limit"] = NOT_A_CHOICE
     if not re.fullmatch("[1-9][0-9]{0,8}", page):
-        errors["page"] = fields.INVALID
+        errors["page"] = INVALID
     return (1, 20) if errors else (int(page), int(limit))
 
 
@@ -230,7 +235,7 @@ def _paginated(name: str, items: Sequence[object], page: int, limit: int) -> Ans
         "currentPage": page,
         "totalPageCount": math.ceil(len(items) / limit),
     }
-    return success(pagination=pagination, **{name: list(items[(page - 1) * limit : page * limit])})
+    return success({"pagination": pagination, name: list(items[(page - 1) * limit : page * limit])})
 
 
 def _flag(incoming: Incoming, name: str, errors: dict[str, str], warnings: list[str]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from infra.local.retailcrm_simulator import fields
+from infra.local.retailcrm_simulator.answers import INVALID
 from infra.local.retailcrm_simulator.fields import Field, Findings
 
 # mode → whether the request is applied before its answer goes wrong
@@ -160,7 +161,7 @@ def _status(value: object) -> str | None:
 
 def _header(value: object) -> str | None:
     text = str(value)
-    return None if text.isascii() and text.isprintable() else fields.INVALID
+    return None if text.isascii() and text.isprintable() else INVALID
 
 
 def _error_texts(value: object) -> str | None:

@@ -134,12 +134,11 @@ def _accepted_event(account: Account, event: Mapping[str, Any], warnings: tuple[
     if not account.supports(flag):
         warnings = (*warnings, f"the module does not declare {flag}: nobody is shown anything")
         shown_to = []
-    answer = success(
-        **({"notExistCodes": unknown_codes} if unknown_codes else {}),
-        **({"notExistUsers": unknown_users} if unknown_users else {}),
-    )
+    missing: dict[str, object] = {"notExistCodes": unknown_codes} if unknown_codes else {}
+    if unknown_users:
+        missing["notExistUsers"] = unknown_users
     shown = [{"code": code, "user_id": user} for code, user in dict.fromkeys(shown_to)]
-    return Decision(answer=answer, applied={"event": event, "shown_to": shown}, warnings=warnings)
+    return Decision(answer=success(missing), applied={"event": event, "shown_to": shown}, warnings=warnings)
 
 
 def _accepted_calls(account: Account, calls: list[dict[str, Any]], board: Board, warnings: tuple[str, ...]) -> Decision:
@@ -155,9 +154,11 @@ def _accepted_calls(account: Account, calls: list[dict[str, Any]], board: Board,
         changed = sorted(name for name in {*call, *earlier} if call.get(name) != earlier.get(name))
         if changed:
             warnings = (*warnings, f"duplicate {external_id} differs in {', '.join(changed)}: ignored")
-    answer = success(processedCallsCount=len(stored), **({"duplicateCalls": duplicates} if duplicates else {}))
+    counts: dict[str, object] = {"processedCallsCount": len(stored)}
+    if duplicates:
+        counts["duplicateCalls"] = duplicates
     applied = {"stored": list(stored.values()), "duplicates": duplicates}
-    return Decision(answer=answer, applied=applied, warnings=warnings)
+    return Decision(answer=success(counts), applied=applied, warnings=warnings)
 
 
 def _telephony_off(account: Account, text: str) -> Answer:

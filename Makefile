@@ -1,0 +1,56 @@
+# The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
+.DEFAULT_GOAL := help
+.PHONY: help venv run test check fmt lock call provision explain bench clean
+
+PY := .venv/bin/python
+RUN_DIR ?= .local
+ENTERPRISE ?= 0367
+SPEED ?= 1
+# `pip-compile` must not write this machine's package sources into the result.
+COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: ## make the virtual environment, if it is missing or out of date
+	@infra/local/bootstrap.sh
+
+run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
+	@$(PY) -m infra.local.run
+
+test: venv ## run the tests (ARGS="tests/unit -k popup")
+	@$(PY) -m pytest $(ARGS)
+
+check: venv ## formatting, lint, types, direction of imports
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy lib infra tests
+	@for main in functions/*/main.py; do $(PY) -m mypy "$$main" || exit 1; done
+	@.venv/bin/lint-imports
+
+fmt: venv ## format, and mend what can be mended
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+lock: venv ## compile the .in files to requirements with versions and hashes
+	@$(COMPILE) --output-file requirements.txt requirements.in
+	@$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+
+call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
+	@$(PY) -m infra.local.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)
+
+provision: venv ## add or change an enterprise (FILE=enterprise.json)
+	@test -n "$(FILE)" || { echo "Which file? make provision FILE=enterprise.json" >&2; exit 2; }
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.provision "$(FILE)"
+
+explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367)
+	@test -n "$(CALL)" || { echo "Which call? make explain CALL=1758798777.27" >&2; exit 2; }
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.explain --enterprise "$(ENTERPRISE)" "$(CALL)"
+
+bench: venv ## measure latency and throughput, next to simpler services
+	@$(PY) -m tests.bench $(ARGS)
+
+clean: ## remove state and caches; .venv stays
+	@if [ -d "$(RUN_DIR)" ]; then RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.run --clean; fi
+	@rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from infra import provision
+from lib.vault import Vault, parse_keys
+from tests.conftest import VAULT_KEYS
+from tests.enterprises import enterprise
+
+
+@pytest.fixture
+def run(process, database_url, tmp_path):
+    """`python -m infra.provision FILE` with this content."""
+
+    def provisioned(content):
+        file = tmp_path / "enterprise.json"
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        return subprocess.run(
+            [sys.executable, "-m", "infra.provision", str(file)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return provisioned
+
+
+@pytest.fixture
+def everything(database_url):
+    def dump():
+        with psycopg.connect(database_url) as conn:
+            return [
+                conn.execute(
+                    f"SELECT to_jsonb(t) - 'updated_at' - 'id' - 'password_hash' FROM {table} t ORDER BY 1::text"
+                ).fetchall()  # type: ignore[arg-type]
+                for table in ("enterprises", "users", "user_internal_phones", "lines")
+            ]
+
+    return dump
+
+
+def config(everything):
+    return everything()[0][0][0]["integrations_config"]["retailcrm"]
+
+
+def test_an_enterprise_is_written_with_its_key_sealed(run, everything):
+    done = run(enterprise())
+
+    assert (done.returncode, done.stderr) == (0, "")
+    enterprises, users, phones, lines = everything()
+    assert [len(rows) for rows in (enterprises, users, phones, lines)] == [1, 5, 6, 4]
+    sealed = config(everything)["api_key"]
+    assert "key-of-0367" not in sealed
+    assert Vault(parse_keys(VAULT_KEYS)).decrypt(sealed, owner="0367") == "key-of-0367"
+
+
+def test_again_changes_nothing(run, everything):
+    run(enterprise())
+    before = everything()
+    run(enterprise())
+
+    assert everything() == before
+
+
+def test_what_the_file_does_not_mention_stays(run, everything):
+    run(enterprise(settle_seconds=7))
+    changed = enterprise(owner_policy="first_talker")
+    del changed["integrations_config"]["retailcrm"]["api_key"]
+    run(changed)
+
+    assert config(everything)["settle_seconds"] == 7
+    assert config(everything)["owner_policy"] == "first_talker"
+    assert config(everything)["api_key"].startswith("v1.")
+    assert config(everything)["version"] == 2
+
+
+def test_every_problem_is_named_at_once_and_nothing_is_changed(run, everything):
+    run(enterprise())
+    before = everything()
+    broken = enterprise(
+        domain="crm.example.com", user_extensions={"x": "150", "19": "151", "20": "151"}, settle_seconds="soon"
+    )
+    broken |= {"token": "", "region": "XX", "timezone": "Mars/Olympus", "asterisk_url": "ftp://x"}
+    broken["users"].append({"login": "150"})
+    broken["lines"].append({"line_id": "9", "incoming_transform": "{}"})
+    broken["internal_phones"].append("SIP/150")
+
+    done = run(broken)
+
+    assert done.returncode == 1
+    for word in (
+        "nothing was changed",
+        "token",
+        "region",
+        "timezone",
+        "asterisk_url",
+        "domain",
+        "users[5].login",
+        "incoming_transform",
+        "internal_phones[6]",
+        "user_extensions",
+        "settle_seconds",
+    ):
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert everything() == before
+
+
+def test_another_enterprises_token_is_refused(run):
+    run(enterprise("0367"))
+    done = run(enterprise("0368"))
+
+    assert done.returncode == 1
+    assert "another enterprise has this token" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", "{", '{"number": 367}', '{"users": {}}', '{"integrations_config": []}']
+)
+def test_what_is_no_enterprise_is_one_clear_message(run, content):
+    done = run(content)
+
+    assert done.returncode == 1
+    assert "nothing was changed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_is_said(process):
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.provision", "no-such-file.json"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "no-such-file.json cannot be read" in done.stderr
+
+
+def test_a_password_is_stored_as_scrypt_with_a_salt_of_its_own():
+    first, second = provision.hash_password("a password"), provision.hash_password("a password")
+
+    assert first.startswith("scrypt$16384$8$1$")
+    assert first != second
+    assert "a password" not in first
