@@ -21,9 +21,10 @@ import phonenumbers
 import psycopg
 from psycopg.types.json import Jsonb
 
-from lib import address, config, db
+from lib import config, db
 from lib.calls.settings import Settings
 from lib.errors import AppError, ConfigError, InvalidPayload
+from lib.retailcrm import address
 from lib.vault import vault
 
 _EXTENSION = re.compile(r"[0-9]{1,10}")

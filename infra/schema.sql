@@ -155,15 +155,15 @@ CREATE TABLE call_links (
     enterprise_number text NOT NULL,
     key text NOT NULL,
     call_id bigint NOT NULL,
-    is_weak boolean NOT NULL,
-    seen_at timestamp with time zone NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
     CONSTRAINT call_links_pkey PRIMARY KEY (enterprise_number, key, call_id),
     CONSTRAINT call_links_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id) ON DELETE CASCADE
 );
 
 CREATE INDEX call_links_call_id_idx ON call_links USING btree (call_id);
 
-CREATE INDEX call_links_enterprise_number_key_seen_at_idx ON call_links USING btree (enterprise_number, key, seen_at);
+CREATE INDEX call_links_enterprise_number_key_last_at_idx ON call_links USING btree (enterprise_number, key, last_at);
 
 CREATE TABLE deliveries (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from lib import db, notices
@@ -30,7 +30,6 @@ from lib.store.events import NewEvent, StoredEvent
 from lib.wakeup import WakeCall
 
 _ROUNDS: Final = 10
-_NO_KEYS: Final = calls.Keys(exact=(), local=(), weak=(), at=datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +75,23 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
 
 def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None) -> list[int]:
     known = directory(enterprise)
-    keys = _keys(_parse(event), known) if event else _NO_KEYS
-    now = calls.lock_keys(conn, enterprise.number, keys)
-    rows = _lock_linked(conn, enterprise.number, keys, awake)
+    arrived = [_parse(event)] if event else []
+    keys = [_keys(one, known) for one in arrived]
+    now = calls.lock_keys(conn, enterprise.number, [name for one in keys for name in _lock_names(one)])
+    found = calls.find_linked(conn, enterprise.number, keys) | ({awake} if awake else set())
+    rows, stored = _neighbours(conn, enterprise.number, known, found)
+    if not stored and not arrived:
+        return []  # the call became part of another one, which has a timer of its own
     row_ids = [row.id for row in rows]
     deliveries.settle_lost_leases(conn, row_ids)
 
-    stored = events.list_events(conn, row_ids)
-    if event and all(event.event_id != other.event_id for other in stored):
-        stored.append(event)
-    home = {other.event_id: other.call_id for other in stored}
-    groups = _place(linking.group([_parse(other) for other in stored], known), home, rows)
+    home: dict[str, int | None] = {other.event_id: other.call_id for other in stored}
+    members = [_parse(other) for other in stored]
+    if event and event.event_id not in home:
+        home[event.event_id] = None
+        members += arrived
+    groups = _place(linking.group(members, known), home, rows)
     ledger = _share(deliveries.list_deliveries(conn, row_ids), groups, home)
-
     touched = [
         _write(conn, enterprise, known, group, ledger[index], home, now)
         for index, group in enumerate(groups)
@@ -98,17 +101,23 @@ def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None,
     return touched
 
 
-def _lock_linked(
-    conn: Connection, enterprise_number: str, keys: calls.Keys, call_id: int | None
-) -> list[calls.StoredCall]:
-    """The calls that may belong together, locked; looked up again until nobody has changed them meanwhile."""
+def _neighbours(
+    conn: Connection, enterprise_number: str, known: Directory, found: set[int]
+) -> tuple[list[calls.StoredCall], list[StoredEvent]]:
+    """
+    The calls that may have to do with each other, locked, and their events: what is found, what its events lead to,
+    and so on to the end. Rows are locked in one order; a round that finds more lets go and starts again.
+    """
     for _ in range(_ROUNDS):
-        found = calls.find_linked(conn, enterprise_number, keys, call_id)
-        rows = calls.lock_calls(conn, enterprise_number, found)
-        if [row.id for row in rows] == found == calls.find_linked(conn, enterprise_number, keys, call_id):
-            return rows
-        if call_id is not None and call_id in found and call_id not in [row.id for row in rows]:
-            return []  # it became part of another call, which has a timer of its own
+        with conn.transaction() as attempt:
+            rows = calls.lock_calls(conn, enterprise_number, found)
+            stored = events.list_events(conn, [row.id for row in rows])
+            more = calls.find_linked(conn, enterprise_number, [_keys(_parse(event), known) for event in stored])
+            settled = more <= {row.id for row in rows}
+            attempt.force_rollback = not settled
+        if settled:
+            return rows, stored
+        found = {row.id for row in rows} | more
     raise Unavailable("The calls around this event change faster than they can be read")
 
 
@@ -181,20 +190,21 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
         calls.update_call(conn, call_id, state)
     if group.regrouped:
         calls.delete_links(conn, [call_id])
-    for event in group.events:
-        if group.regrouped or home[event.event_id] is None:
-            calls.upsert_links(conn, enterprise.number, call_id, _keys(event, known))
+    new = [event for event in group.events if group.regrouped or home[event.event_id] is None]
+    calls.upsert_links(conn, enterprise.number, call_id, [_keys(event, known) for event in new])
     events.assign_call(conn, [e.event_id for e in group.events if home[e.event_id] != call_id], call_id)
     deliveries.move_deliveries(conn, [d.id for d in ledger if d.call_id != call_id], call_id)
-    if planned.withdraw:
+    if planned.withdraw_popups:
         deliveries.withdraw_popups(conn, call_id, reason="call_over")
-    deliveries.insert_deliveries(conn, enterprise.number, call_id, [notices.new_delivery(w) for w in planned.wanted])
+    deliveries.insert_deliveries(
+        conn, enterprise.number, call_id, [notices.new_delivery(w, now) for w in planned.wanted]
+    )
     deliveries.settle_timer(conn, call_id)
     return call_id
 
 
 def _state(folded: folding.Call, planned: Plan, members: Sequence[CallEvent]) -> calls.CallState:
-    moments = [_at(event) for event in members]
+    moments = [event.moment for event in members]
     return calls.CallState(
         main_unique_id=folded.main_unique_id,
         kind=folded.kind,
@@ -207,7 +217,7 @@ def _state(folded: folding.Call, planned: Plan, members: Sequence[CallEvent]) ->
         last_event_at=max(moments),
         over_at=folded.over_at,
         due_at=planned.wake_at,
-        decisions=[decision.as_json() for decision in (*folded.decisions, *planned.decisions)],
+        decisions=[notices.decision_as_json(decision) for decision in (*planned.decisions, *folded.warnings)],
     )
 
 
@@ -226,15 +236,10 @@ def _parse(event: StoredEvent) -> CallEvent:
 def _keys(event: CallEvent, known: Directory) -> calls.Keys:
     found = linking.link_keys(event, known)
     return calls.Keys(
-        exact=sorted(key for key in found.exact if not key.startswith("l:")),
-        local=sorted(key for key in found.exact if key.startswith("l:")),
-        weak=sorted(found.weak),
-        at=_at(event),
+        exact=sorted(found.exact), weak=sorted(found.weak), sought=sorted(found.sought), moment=event.moment
     )
 
 
-def _at(event: CallEvent) -> datetime:
-    """When it happened, as well as we know: a recovered event arrives hours late."""
-    if event.origin != "live" and event.epoch is not None:
-        return datetime.fromtimestamp(event.epoch, UTC)
-    return event.received_at
+def _lock_names(keys: calls.Keys) -> list[str]:
+    """The two sides of a weak key (`c<…`, `c>…`) meet at one lock."""
+    return [*keys.exact, *(key.replace("<", ":", 1).replace(">", ":", 1) for key in keys.weak)]

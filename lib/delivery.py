@@ -10,11 +10,12 @@ import logging
 import random
 from typing import Final
 
-from lib import address, config, db, notices, retailcrm
+from lib import config, db, notices
 from lib.cache import enterprise_cache
 from lib.calls.plan import CallRow, EndNotice, RingNotice, end_extensions
 from lib.errors import ConfigError
-from lib.retailcrm import Account, Form, Reply
+from lib.retailcrm import address, client, telephony
+from lib.retailcrm.client import Account, Form, Reply
 from lib.store import deliveries, integration_logs
 from lib.store.deliveries import Claim, Delivery, Result
 from lib.store.enterprises import Enterprise
@@ -57,7 +58,7 @@ def _attempt(claim: Claim) -> None:
         deliveries.begin_attempt(conn, claim, form.as_log())
     timeouts = config.current(config.RetailCRM)
     is_upload = delivery.effect == "upload"
-    reply = retailcrm.send(
+    reply = client.send(
         account,
         form,
         timeout_seconds=(
@@ -83,14 +84,14 @@ def _form(delivery: Delivery) -> Form | None:
     notice = notices.decode(delivery)
     match notice:
         case RingNotice():
-            return retailcrm.ring_form(notice)
+            return telephony.ring_form(notice)
         case CallRow():
-            return retailcrm.upload_form([notice])
+            return telephony.upload_form([notice])
         case EndNotice():
             with db.connection() as conn:
                 ledger = deliveries.list_deliveries(conn, [delivery.call_id])
             told = end_extensions([notices.told(other) for other in ledger])
-            return retailcrm.end_form(notice, told) if told else None
+            return telephony.end_form(notice, told) if told else None
 
 
 def _finish(claim: Claim, form: Form | None, reply: Reply) -> None:
@@ -127,7 +128,9 @@ def settle(delivery: Delivery, reply: Reply) -> Result:
     A history row is sent until it is in: RetailCRM knows it by its id. What pops up on a screen is news for seconds,
     and is not repeated once it may have arrived.
     """
-    state, reason, retry_in = "failed", reply.outcome, None
+    state = "failed"
+    reason: str | None = reply.outcome
+    retry_in: float | None = None
     backoff = UPLOAD_BACKOFF_SECONDS if delivery.effect == "upload" else NOTICE_BACKOFF_SECONDS
     match reply.outcome:
         case "done":

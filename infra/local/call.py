@@ -55,10 +55,15 @@ class CRM:
         rows = [row for entry in self.entries if entry["kind"] == "upload" for row in _list(entry["fields"], "calls")]
         return any(row.get("externalId") == external_id for row in rows)
 
-    def first_popup_at(self) -> float | None:
-        return next(
-            (e["received_at"] for e in self.entries if e["kind"] == "event" and _event(e)["type"] != "hangup"), None
-        )
+    def first_popup_at(self, external_id: str | None) -> float | None:
+        popups = [
+            entry
+            for entry in self.entries
+            if entry["kind"] == "event"
+            and _event(entry)["type"] != "hangup"
+            and _event(entry).get("callExternalId") == external_id
+        ]
+        return popups[0]["received_at"] if popups else None
 
 
 def play_and_show(
@@ -72,9 +77,11 @@ def play_and_show(
 ) -> Played:
     """Plays it, with a line for every event and for everything that the CRM is told, as it happens."""
     print(f"Playing {scenario.id}: {scenario.title}")
-    began = time.time()
+    began: float | None = None
 
     def line(at: float, who: str, text: str) -> None:
+        nonlocal began
+        began = at if began is None else began
         print(f"  {at - began:6.1f} s  {who:4}  {text}", flush=True)
 
     def show_news() -> None:
@@ -143,7 +150,7 @@ def _row(row: Mapping[str, Any]) -> str:
 
 
 def _sum_up(played: Played, crm: CRM, *, expects_row: bool) -> str:
-    popup_at, rang_at = crm.first_popup_at(), played.rang_at
+    popup_at, rang_at = crm.first_popup_at(played.scenario.main_unique_id), played.rang_at
     parts = []
     if popup_at and rang_at:
         parts.append(

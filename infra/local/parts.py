@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import random
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ OFFSETS: Final = {
     "admin-api": 16,
 }
 PORTS_IN_ALL: Final = 40
+_BASES_TO_TRY: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +167,25 @@ class Layout:
             log=self.log(name),
             env=self.environment(),
         )
+
+
+def free_base_port() -> int:
+    """A base whose ports are all free at this moment, for a stack beside others."""
+    for _ in range(_BASES_TO_TRY):
+        base = random.randrange(20_000, 30_000, PORTS_IN_ALL)
+        if all(is_free(base + offset) for offset in range(PORTS_IN_ALL)):
+            return base
+    raise RuntimeError("no free ports")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _answering(url: str) -> Callable[[], bool]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local import demo, rundir
-from infra.local.processes import end_marked
+from infra.local.processes import ROOT, end_marked
 from infra.local.rundir import StartError
 from infra.local.stack import Crashed, Stack
 
@@ -109,8 +109,9 @@ def _addresses(stack: Stack, *, with_demo: bool) -> str:
     ]
     if with_demo:
         who = f"enterprise 0367, login {demo.ADMIN_LOGIN}, password {stack.secrets.admin_password}"
+        lines.insert(1, ("Demo sign-in", who))
+    if (ROOT / "ui").is_dir():
         lines.insert(1, ("Settings page", f"{stack.url('gateway')}/retailcrm-admin/"))
-        lines.insert(2, ("Demo sign-in", who))
     listing = "\n".join(f"  {name:22} {value}" for name, value in lines)
     return f"\n{listing}\n\nIt stays up. Another call: make call SCENARIO=2-1-doc. Ctrl-C ends everything."
 

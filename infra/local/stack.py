@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from infra.local import rundir
-from infra.local.parts import PORTS_IN_ALL, Layout, Part
+from infra.local.parts import PORTS_IN_ALL, Layout, Part, is_free
 from infra.local.postgres import PostgresError
 from infra.local.processes import Processes, end_marked
 from infra.local.rundir import StartError
@@ -126,13 +125,8 @@ class Stack:
         if not 1 <= self.layout.base_port <= 65535 - PORTS_IN_ALL:
             raise StartError(f"PORT={self.layout.base_port} is out of range: 1 to {65535 - PORTS_IN_ALL}")
         for name, port in self.layout.used_ports().items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError as error:
-                    why = (error.strerror or "").lower()
-                    raise StartError(f"Port {port} for {name}: {why}; choose others with PORT=…") from error
+            if not is_free(port):
+                raise StartError(f"Port {port} for {name} is in use: stop what uses it, or choose others with PORT=…")
 
     def _bring_up(self, parts: Sequence[Part]) -> None:
         """Starts each as soon as what it needs is ready, all others at once, and waits for all."""

@@ -52,9 +52,9 @@ CREATE TABLE call_links (
     enterprise_number text NOT NULL,
     key text NOT NULL,
     call_id bigint NOT NULL REFERENCES calls ON DELETE CASCADE,
-    is_weak boolean NOT NULL,
-    seen_at timestamptz NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
     PRIMARY KEY (enterprise_number, key, call_id)
 );
-CREATE INDEX call_links_enterprise_number_key_seen_at_idx ON call_links (enterprise_number, key, seen_at);
+CREATE INDEX call_links_enterprise_number_key_last_at_idx ON call_links (enterprise_number, key, last_at);
 CREATE INDEX call_links_call_id_idx ON call_links (call_id);

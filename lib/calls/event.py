@@ -200,7 +200,9 @@ def _local_time(text: str) -> datetime | None:
 
 def _fingerprint(raw: Mapping[str, object]) -> str:
     """Equal for copies of one event; recovery repeats an event with another token."""
-    pairs = sorted((key, _plain(value)) for key, value in raw.items() if isinstance(key, str) and key.lower() != "token")
+    pairs = sorted(
+        (key, _plain(value)) for key, value in raw.items() if isinstance(key, str) and key.lower() != "token"
+    )
     return hashlib.blake2b(repr(pairs).encode("utf-8", "backslashreplace"), digest_size=12).hexdigest()
 
 

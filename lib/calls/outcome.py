@@ -50,7 +50,7 @@ def outcome(
     if not stays and found.kind == "in":
         talks += _named_by_phones(talking, found, events, directory)
     talks.sort(key=lambda talk: (talk.first, talk.last, talk.channel))
-    by_status = not talks and _answered_by_status(found, stays)
+    by_status = not talks and _answered_by_status(found)
     answered = bool(talks) or by_status
     intervals = _intervals(stays, found, directory, events)
     duration, is_estimate = _duration(intervals, answered, found, directory)
@@ -95,8 +95,11 @@ def _only_named(
         if any(talk.first < stay.last and stay.first < talk.last for talk in talks):
             continue
         if any(
-            other.bridge == stay.bridge and other.key not in customer and other.first < stay.last
-            and stay.first < other.last and not _is_joint(other)
+            other.bridge == stay.bridge
+            and other.key not in customer
+            and other.first < stay.last
+            and stay.first < other.last
+            and not _is_joint(other)
             for other in talking.stays
         ):
             continue
@@ -157,12 +160,11 @@ def _named_by_phones(
     return talks
 
 
-def _answered_by_status(found: Roles, stays: Sequence[Stay]) -> bool:
+def _answered_by_status(found: Roles) -> bool:
     """
     Where the host sends no bridge events of the customer, or none that shows with whom. Without a hangup of the main
     id, that of a mobile's leg says it as well.
     """
-    del stays
     hangup = found.main_hangup
     if hangup is not None:
         return hangup.status == ANSWER

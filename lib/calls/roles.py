@@ -37,6 +37,11 @@ class Roles:
         return list(self.by_id.get(self.main_id, ()))
 
     @property
+    def has_records(self) -> bool:
+        """Something that a dialplan wrote about a call, not only channels that came and went."""
+        return any(event.event_type in ("start", "dial", "hangup") for event in self.main_events)
+
+    @property
     def main_dials(self) -> list[CallEvent]:
         return [event for event in self.main_events if event.event_type == "dial"]
 
@@ -139,9 +144,7 @@ def _age(unique_id: str, by_id: Mapping[str, Sequence[CallEvent]]) -> tuple[floa
     return by_id[unique_id][0].moment.timestamp(), number, unique_id
 
 
-def _kind(
-    main_events: Sequence[CallEvent], legs: Mapping[str, LegRole], main_id: str, directory: Directory
-) -> Kind:
+def _kind(main_events: Sequence[CallEvent], legs: Mapping[str, LegRole], main_id: str, directory: Directory) -> Kind:
     records = [event for event in main_events if event.event_type in ("start", "dial", "hangup")]
     if not records or main_id in legs:
         return "unknown"
@@ -220,7 +223,9 @@ def _other_legs(
     return found
 
 
-def customer_channels(found: Roles, stays: Iterable[Stay], events: Sequence[CallEvent], directory: Directory) -> frozenset[ChannelKey]:
+def customer_channels(
+    found: Roles, stays: Iterable[Stay], events: Sequence[CallEvent], directory: Directory
+) -> frozenset[ChannelKey]:
     """
     Incoming: the channel of the main id. Outgoing: the line's channel with the customer's number; where the host
     does not give that number, a line's channel with no number at all.
@@ -241,7 +246,9 @@ def customer_channels(found: Roles, stays: Iterable[Stay], events: Sequence[Call
         and phone_extension(key.channel, directory) is None
     }
     customer = directory.outside(found.customer or "")
-    named = frozenset(key for key, event in lines.items() if directory.outside(event.caller_id) == customer and customer)
+    named = frozenset(
+        key for key, event in lines.items() if directory.outside(event.caller_id) == customer and customer
+    )
     if named:
         return named
     stayed = {stay.key for stay in stays}

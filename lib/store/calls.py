@@ -2,12 +2,12 @@
 Calls and what links events to them.
 
 Concurrency: whoever adds an event first locks the event's link keys, then the rows of every call that they lead
-to, so two processes that could form one call are never at it at once (docs/decisions/0003).
+to, so two processes that could form one call are never at it at once (docs/decisions/0003-linking-by-keys.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,77 +44,56 @@ class CallState:
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Link keys of one event, seen `at`. Local names repeat after a restart of Asterisk: an hour at most."""
+    """
+    Link keys of one event (`lib.calls.linking`): `exact` ones are sought and stored whatever the time; `weak` ones
+    are stored for `moment`, `sought` ones looked for among the weak ones of others within (since, until).
+    """
 
     exact: Sequence[str]
-    local: Sequence[str]
     weak: Sequence[str]
-    at: datetime
+    sought: Sequence[tuple[str, datetime, datetime]]
+    moment: datetime
 
 
-def lock_keys(conn: Connection, enterprise_number: str, keys: Keys) -> datetime:
-    """Waits until nobody else works on these keys; the database's time then."""
+def lock_keys(conn: Connection, enterprise_number: str, names: Sequence[str]) -> datetime:
+    """Waits until nobody else works on these names; the database's time then."""
     row = conn.execute(
         """
-        SELECT clock_timestamp(), count(pg_advisory_xact_lock(hash)) FROM (
-            SELECT DISTINCT hashtextextended(%s || ' ' || key, 0) AS hash FROM unnest(%s::text[]) key ORDER BY 1
+        SELECT count(pg_advisory_xact_lock(hash)), clock_timestamp() FROM (
+            SELECT DISTINCT hashtextextended(%s || ' ' || name, 0) AS hash FROM unnest(%s::text[]) name ORDER BY 1
         ) hashes
         """,
-        [enterprise_number, [*keys.exact, *keys.local, *keys.weak]],
+        [enterprise_number, list(names)],
     ).fetchone()
     assert row is not None  # noqa: S101  (an aggregate always returns a row)
-    now: datetime = row[0]
+    now: datetime = row[1]
     return now
 
 
-def find_linked(conn: Connection, enterprise_number: str, keys: Keys, call_id: int | None = None) -> list[int]:
-    """
-    The calls that these keys lead to, and those that the weak keys of these lead to, near in time.
-
-    Every branch is an index look-up bounded in time, so cost does not grow with history.
-    """
+def find_linked(conn: Connection, enterprise_number: str, keys: Sequence[Keys]) -> set[int]:
+    """The calls that these keys lead to: look-ups in one index, bounded by key and time, not by history."""
+    spans = sorted({span for one in keys for span in one.sought})
     rows = conn.execute(
         """
-        WITH direct AS (
-            SELECT %(call_id)s::bigint AS call_id
-            UNION
-            SELECT call_id FROM call_links
-            WHERE enterprise_number = %(number)s AND key = ANY(%(exact)s)
-            UNION
-            SELECT call_id FROM call_links
-            WHERE enterprise_number = %(number)s AND key = ANY(%(local)s)
-              AND seen_at BETWEEN %(at)s - interval '1 hour' AND %(at)s + interval '1 hour'
-            UNION
-            SELECT l.call_id FROM call_links l JOIN calls c ON c.id = l.call_id
-            WHERE l.enterprise_number = %(number)s AND l.key = ANY(%(weak)s)
-              AND l.seen_at BETWEEN %(at)s - interval '4 hours' AND %(at)s + interval '4 hours'
-              AND (c.over_at IS NULL OR c.over_at > %(at)s - interval '90 seconds')
-        ), hop AS (
-            SELECT theirs.call_id
-            FROM direct
-            JOIN calls mine ON mine.id = direct.call_id
-            JOIN call_links ours ON ours.call_id = mine.id AND ours.is_weak
-            JOIN call_links theirs ON theirs.enterprise_number = %(number)s AND theirs.key = ours.key
-                AND theirs.seen_at BETWEEN ours.seen_at - interval '4 hours' AND ours.seen_at + interval '4 hours'
-            JOIN calls other ON other.id = theirs.call_id
-            WHERE (other.over_at IS NULL OR other.over_at > mine.first_event_at - interval '90 seconds')
-              AND (mine.over_at IS NULL OR mine.over_at > other.first_event_at - interval '90 seconds')
-        )
-        SELECT call_id FROM direct WHERE call_id IS NOT NULL UNION SELECT call_id FROM hop
+        SELECT call_id FROM call_links WHERE enterprise_number = %(number)s AND key = ANY(%(exact)s)
+        UNION
+        SELECT l.call_id
+        FROM unnest(%(keys)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS s (key, since, until)
+        JOIN call_links l ON l.enterprise_number = %(number)s AND l.key = s.key
+             AND l.last_at >= s.since AND l.first_at <= s.until
         """,
         {
-            "call_id": call_id,
             "number": enterprise_number,
-            "exact": list(keys.exact),
-            "local": list(keys.local),
-            "weak": list(keys.weak),
-            "at": keys.at,
+            "exact": sorted({key for one in keys for key in one.exact}),
+            "keys": [key for key, _, _ in spans],
+            "since": [since for _, since, _ in spans],
+            "until": [until for _, _, until in spans],
         },
     ).fetchall()
-    return sorted(row[0] for row in rows)
+    return {row[0] for row in rows}
 
 
-def lock_calls(conn: Connection, enterprise_number: str, call_ids: Sequence[int]) -> list[StoredCall]:
+def lock_calls(conn: Connection, enterprise_number: str, call_ids: Collection[int]) -> list[StoredCall]:
     """Locks those that are still there, in order of id."""
     with conn.cursor(row_factory=class_row(StoredCall)) as cursor:
         return cursor.execute(
@@ -122,7 +101,7 @@ def lock_calls(conn: Connection, enterprise_number: str, call_ids: Sequence[int]
             SELECT id, main_unique_id FROM calls
             WHERE enterprise_number = %s AND id = ANY(%s) ORDER BY id FOR UPDATE
             """,
-            [enterprise_number, list(call_ids)],
+            [enterprise_number, sorted(call_ids)],
         ).fetchall()
 
 
@@ -162,22 +141,22 @@ def delete_calls(conn: Connection, call_ids: Sequence[int]) -> None:
     conn.execute("DELETE FROM calls WHERE id = ANY(%s)", [list(call_ids)])
 
 
-def upsert_links(conn: Connection, enterprise_number: str, call_id: int, keys: Keys) -> None:
+def upsert_links(conn: Connection, enterprise_number: str, call_id: int, keys: Sequence[Keys]) -> None:
     conn.execute(
         """
-        INSERT INTO call_links (enterprise_number, key, call_id, is_weak, seen_at)
-        SELECT %(number)s, key, %(call_id)s, is_weak, %(at)s
-        FROM (SELECT DISTINCT unnest(%(firm)s::text[]) AS key, false AS is_weak
-              UNION ALL SELECT DISTINCT unnest(%(weak)s::text[]), true) keys
+        INSERT INTO call_links (enterprise_number, key, call_id, first_at, last_at)
+        SELECT %(number)s, key, %(call_id)s, min(moment), max(moment)
+        FROM unnest(%(keys)s::text[], %(moments)s::timestamptz[]) AS k (key, moment) GROUP BY key
         ON CONFLICT (enterprise_number, key, call_id)
-            DO UPDATE SET seen_at = greatest(call_links.seen_at, excluded.seen_at)
+            DO UPDATE SET first_at = least(call_links.first_at, excluded.first_at),
+                          last_at = greatest(call_links.last_at, excluded.last_at)
+            WHERE call_links.first_at > excluded.first_at OR call_links.last_at < excluded.last_at
         """,
         {
             "number": enterprise_number,
             "call_id": call_id,
-            "firm": [*keys.exact, *keys.local],
-            "weak": list(keys.weak),
-            "at": keys.at,
+            "keys": [key for one in keys for key in (*one.exact, *one.weak)],
+            "moments": [one.moment for one in keys for _ in (*one.exact, *one.weak)],
         },
     )
 

@@ -18,8 +18,8 @@ from lib.db import Connection
 class NewDelivery:
     effect: str
     external_id: str
-    extensions: Sequence[str]
     content: Mapping[str, Any]
+    extensions: Sequence[str] = ()
     expires_at: datetime | None = None
 
 

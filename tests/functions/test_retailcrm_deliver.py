@@ -149,7 +149,9 @@ def test_an_event_that_only_pubsub_took_is_stored_on_arrival(gateway, crm, sql):
     assert len(crm.rows("0367")) == 1
 
 
-def test_an_incoming_call_without_a_dial_is_announced_by_its_hangup(gateway, crm):
+def test_an_incoming_call_without_a_dial_is_announced_by_its_hangup(gateway, crm, provisioned):
+    provisioned(domain=crm.url, settle_seconds=0)
+    time.sleep(0.7)
     gateway.happen("start", Phone=CUSTOMER, CallType=0, Trunk="0001301")
     gateway.happen("hangup", **{**gateway.missed_body(), "Extensions": ["151"], "CallStatus": "2"})
 

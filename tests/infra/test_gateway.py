@@ -117,10 +117,16 @@ class Answer:
 
     @property
     def code(self) -> str:
-        return json.loads(self.body)["error"]["code"]
+        return str(json.loads(self.body)["error"]["code"])
 
 
-def ask(port: int, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | Iterator[bytes] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path, body, headers or {})

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ NOW = 1_800_000_000.25
 TOKEN = "375290000009"
 
 
-def scenario(*events: Event, epoch: int = 1_758_798_777, expected: dict | None = None) -> Scenario:
+def scenario(*events: Event, epoch: int = 1_758_798_777, expected: dict[str, Any] | None = None) -> Scenario:
     return Scenario(
         id="one", title="One", epoch=epoch, main_unique_id=f"{epoch}.27", events=events, expected=expected or {}
     )
@@ -28,7 +29,7 @@ def event(at: float = 0.0, **body) -> Event:
     return Event(at=at, endpoint="/hangup", body={"Token": "375290000001", **body})
 
 
-def moved(**body) -> dict:
+def moved(**body) -> dict[str, Any]:
     return dict(player.rebase(scenario(event(**body)), now=NOW, token=TOKEN, salt=3).events[0].body)
 
 
@@ -112,8 +113,8 @@ def test_every_scenario_moves_whole(subtests):
 
 
 @pytest.fixture
-def host() -> Iterator[tuple[str, list]]:
-    received: list[tuple[float, str, str, dict]] = []
+def host() -> Iterator[tuple[str, list[Any]]]:
+    received: list[tuple[float, str, str | None, dict[str, Any]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib import address
 from lib.errors import ConfigError
+from lib.retailcrm import address
 
 EXTRA = "127.0.0.1:*,crm.example.com"
 

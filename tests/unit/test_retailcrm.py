@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lib import retailcrm
+from lib.retailcrm import client
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from lib import retailcrm
     ],
 )
 def test_what_an_answer_means(status, body, outcome):
-    reply = retailcrm.read(status, body if isinstance(body, str) else json.dumps(body))
+    reply = client.read(status, body if isinstance(body, str) else json.dumps(body))
 
     assert reply.outcome == outcome
     assert (reply.error is None) == (outcome == "done")
@@ -53,8 +53,8 @@ def test_what_an_answer_means(status, body, outcome):
     ],
 )
 def test_an_error_is_told_in_retailcrms_own_words(body, words):
-    assert retailcrm.read(400, json.dumps(body)).error == words
+    assert client.read(400, json.dumps(body)).error == words
 
 
 def test_a_web_page_instead_of_an_answer_points_at_the_address():
-    assert "address" in str(retailcrm.read(405, "<html></html>").error)
+    assert "address" in str(client.read(405, "<html></html>").error)

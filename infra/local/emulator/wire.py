@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2  # type: ignore[import-untyped]
+from google.protobuf import duration_pb2, empty_pb2, timestamp_pb2
 from google.pubsub_v1 import types
 
 Duration: Any = duration_pb2.Duration

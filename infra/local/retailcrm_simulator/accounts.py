@@ -10,7 +10,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from infra.local.retailcrm_simulator import fields, module
-from infra.local.retailcrm_simulator.fields import Field, Findings
+from infra.local.retailcrm_simulator.fields import Field, InvalidInput
 
 SCOPES: Final = (
     "integration_read",
@@ -121,7 +121,8 @@ class Account:
         found: dict[str, tuple[int, ...]] = {}
         for telephony in self.active_telephony:
             for item in telephony["additionalCodes"]:
-                found[item["code"]] = (*found.get(item["code"], ()), item["userId"])
+                others = found.get(item["code"], ())
+                found[item["code"]] = (*others, *({item["userId"]} - set(others)))
         return found
 
     @cached_property
@@ -132,26 +133,16 @@ class Account:
         return any(telephony[flag] for telephony in self.active_telephony)
 
 
-class InvalidAccount(ValueError):
-    """The message names every problem."""
-
-
 def account_from(data: object) -> Account:
     """
     An account as the control API and the accounts file describe it.
 
     `additional_codes` ([{user_id, code}]) and `module_active` give it a telephony module that is registered
-    already; `module` gives that module's fields (RetailCRM's names) where they matter.
+    already; `module` gives that module's fields (RetailCRM's names) where they matter. `scopes` null is an old key.
+
+    Raises InvalidInput.
     """
-    if not isinstance(data, dict):
-        raise InvalidAccount("an account must be an object")
-    findings = Findings()
-    fields.examine(data, _ACCOUNT, findings)
-    problems = [f"{name}: {text}" for name, text in findings.errors.items()]
-    problems += [f"{name}: unknown field" for name in findings.unknown]
-    if problems:
-        raise InvalidAccount("; ".join(problems))
-    given = {name: value for name, value in data.items() if value is not None}
+    given = fields.checked(data, _ACCOUNT)
     account = Account(
         name=given["name"],
         api_key=given["api_key"],
@@ -161,7 +152,7 @@ def account_from(data: object) -> Account:
             for index, item in enumerate(given.get("customers", ()), start=1)
         ),
         behaviour=Behaviour(**given.get("behaviour", {})),
-        scopes=None if data.get("scopes", ()) is None else tuple(given.get("scopes", SCOPES)),
+        scopes=None if _is_old_key(data) else tuple(given.get("scopes", SCOPES)),
         sites=tuple(given.get("sites", ("main",))),
         work_times=tuple(given.get("work_times", ())),
         modules=_installed_module(given),
@@ -169,7 +160,7 @@ def account_from(data: object) -> Account:
     )
     ids = [user.id for user in account.users]
     if len(ids) != len(set(ids)):
-        raise InvalidAccount("users: the same id twice")
+        raise InvalidInput("users: the same id twice")
     return account
 
 
@@ -181,6 +172,10 @@ def snapshot(account: Account) -> dict[str, Any]:
 def restored(data: Mapping[str, Any]) -> Account:
     definition = {name: value for name, value in data.items() if name != "modules"}
     return replace(account_from(definition), modules=data["modules"])
+
+
+def _is_old_key(data: object) -> bool:
+    return isinstance(data, dict) and data.get("scopes", ()) is None
 
 
 def _user(item: Mapping[str, Any]) -> User:
@@ -231,10 +226,10 @@ class Accounts:
         return self._by_key.get(key)
 
     def put(self, account: Account) -> None:
-        """Raises InvalidAccount when the key is another account's."""
+        """Raises InvalidInput when the key is another account's."""
         holder = self._by_key.get(account.api_key)
         if holder is not None and holder.name != account.name:
-            raise InvalidAccount(f"api_key: it is the key of {holder.name} already")
+            raise InvalidInput(f"api_key: it is the key of {holder.name} already")
         self.remove(account.name)
         self._by_name[account.name] = account
         self._by_key[account.api_key] = account

@@ -244,7 +244,7 @@ class API:
             account = self._crm.accounts.with_key(incoming.api_key)
         decision = self._decide(account, incoming, route, arguments, f"{request.scheme}://{request.host}")
         entry.warnings.extend(decision.warnings)
-        if fault is None or fault.applies:
+        if fault is None or fault.apply:
             self._crm.apply(entry, decision)
         return await self._finish(request, entry, decision.answer, fault)
 

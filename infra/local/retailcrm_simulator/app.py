@@ -8,10 +8,12 @@ from typing import Final
 
 from aiohttp import web
 
-from infra.local.retailcrm_simulator.accounts import Account, InvalidAccount, account_from
+from infra.local.retailcrm_simulator.accounts import Account, account_from
 from infra.local.retailcrm_simulator.api import API, KINDS
-from infra.local.retailcrm_simulator.control import Control, control_errors
+from infra.local.retailcrm_simulator.control import Control
+from infra.local.retailcrm_simulator.control_http import control_errors
 from infra.local.retailcrm_simulator.crm import CRM
+from infra.local.retailcrm_simulator.fields import InvalidInput
 from infra.local.retailcrm_simulator.process import CannotStart
 from infra.local.retailcrm_simulator.state import StateFile
 
@@ -63,5 +65,5 @@ def _read(path: Path) -> list[Account]:
         return [account_from(each) for each in listed]
     except OSError as exc:
         raise CannotStart(f"{path} cannot be read: {exc.strerror or exc}.") from exc
-    except (InvalidAccount, ValueError, TypeError) as exc:
+    except (InvalidInput, ValueError, TypeError) as exc:
         raise CannotStart(f"{path} is no list of accounts: {exc}.") from exc

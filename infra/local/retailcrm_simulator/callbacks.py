@@ -13,13 +13,10 @@ import aiohttp
 from yarl import URL
 
 from infra.local.retailcrm_simulator.accounts import Account
+from infra.local.retailcrm_simulator.control_http import NotThere
 
 _TIMEOUT_SECONDS: Final = 30.0
 _BODY_SHOWN: Final = 16_000
-
-
-class NoSuchCallback(Exception):
-    """The account has no module that gave such an address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +57,7 @@ def activity(
 ) -> Outgoing:
     module = account.modules.get(code)
     if module is None or "activity" not in module["actions"]:
-        raise NoSuchCallback(f"no module {code} with an action 'activity'")
+        raise NotThere(f"no module {code} with an action 'activity'")
     form = {"clientId": module["clientId"], "activity": json.dumps({"active": active, "freeze": freeze})}
     if system_url is not None:
         form["systemUrl"] = system_url
@@ -73,13 +70,13 @@ def activity(
 def open_account(account: Account, code: str) -> Outgoing:
     module = account.modules.get(code)
     if module is None or not module["accountUrl"]:
-        raise NoSuchCallback(f"no module {code} with an accountUrl")
+        raise NotThere(f"no module {code} with an accountUrl")
     return Outgoing(method="POST", url=module["accountUrl"], form={"clientId": module["clientId"]})
 
 
 def listen(call: Mapping[str, Any] | None, byte_range: str | None) -> Outgoing:
     if call is None or not call.get("recordUrl"):
-        raise NoSuchCallback("no such call with a recording")
+        raise NotThere("no such call with a recording")
     return Outgoing(method="GET", url=call["recordUrl"], headers={"Range": byte_range} if byte_range else None)
 
 
@@ -112,7 +109,7 @@ def _telephony(account: Account, address: str) -> tuple[Mapping[str, Any], Mappi
         telephony = module["integrations"].get("telephony")
         if telephony and telephony[address] and module["active"] and not module["freeze"]:
             return module, telephony
-    raise NoSuchCallback(f"no active module with a {address}")
+    raise NotThere(f"no active module with a {address}")
 
 
 def _with_query(url: str, values: Mapping[str, object], *, safe: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,49 +13,16 @@ import aiohttp
 from aiohttp import web
 
 from infra.local.retailcrm_simulator import board, callbacks, fields
-from infra.local.retailcrm_simulator.accounts import STATUSES, Account, InvalidAccount, account_from
-from infra.local.retailcrm_simulator.callbacks import NoSuchCallback
+from infra.local.retailcrm_simulator.accounts import STATUSES, Account, account_from
+from infra.local.retailcrm_simulator.callbacks import Outgoing
+from infra.local.retailcrm_simulator.control_http import NotThere, json_body, number
 from infra.local.retailcrm_simulator.crm import CRM, SHARES
 from infra.local.retailcrm_simulator.directory import customer_of
-from infra.local.retailcrm_simulator.faults import InvalidFault
-from infra.local.retailcrm_simulator.fields import Field, Findings, Table
-from infra.local.retailcrm_simulator.incoming import NotJSON, json_value, masked
+from infra.local.retailcrm_simulator.fields import Field, Table
+from infra.local.retailcrm_simulator.incoming import masked
 from infra.local.retailcrm_simulator.ledger import count_by
 
-PREFIX: Final = "/_sim/"
 _KEEP_ALIVE_SECONDS: Final = 15.0
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class ControlError(Exception):
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
-@web.middleware
-async def control_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ControlError as error:
-        return _problem(error.status, error.code, str(error))
-    except (InvalidAccount, InvalidFault) as error:
-        return _problem(400, "invalid", str(error))
-    except NoSuchCallback as error:
-        return _problem(404, "no_callback", str(error))
-    except web.HTTPException as error:
-        if request.path.startswith(PREFIX) and error.status >= 400:
-            return _problem(error.status, error.reason.lower().replace(" ", "_"), error.reason)
-        raise
-
-
-async def json_body(request: web.Request) -> Any:
-    """Raises ControlError."""
-    try:
-        return json_value(await request.text())
-    except (NotJSON, UnicodeDecodeError, LookupError) as exc:
-        raise ControlError(400, "invalid", "the body must be JSON") from exc
 
 
 class Control:
@@ -143,25 +108,25 @@ class Control:
         return web.json_response({"removed": removed})
 
     async def _faults(self, _: web.Request) -> web.Response:
-        return web.json_response({"faults": [fault.as_json() for fault in self._crm.faults.listed()]})
+        return web.json_response({"faults": [self._crm.faults.as_json(fault) for fault in self._crm.faults.listed()]})
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         data = await json_body(request)
         given = data["faults"] if isinstance(data, dict) and isinstance(data.get("faults"), list) else [data]
         added = [self._crm.faults.add(each) for each in given]
-        return web.json_response({"faults": [fault.as_json() for fault in added]}, status=201)
+        return web.json_response({"faults": [self._crm.faults.as_json(fault) for fault in added]}, status=201)
 
     async def _remove_faults(self, request: web.Request) -> web.Response:
-        removed = self._crm.faults.remove(account=request.query.get("account"), endpoint=request.query.get("endpoint"))
+        removed = self._crm.faults.remove(owner=request.query.get("account"), endpoint=request.query.get("endpoint"))
         return web.json_response({"removed": removed})
 
     async def _ledger(self, request: web.Request) -> web.Response:
         entries = self._crm.ledger.select(
             account=request.query.get("account"),
             kind=request.query.get("kind"),
-            since=_number(request, "since"),
-            after=int(_number(request, "after")),
-            limit=int(_number(request, "limit")),
+            since=number(request, "since"),
+            after=int(number(request, "after")),
+            limit=int(number(request, "limit")),
         )
         return web.json_response({"entries": [entry.as_json() for entry in entries]})
 
@@ -171,7 +136,7 @@ class Control:
 
     async def _calls(self, request: web.Request) -> web.Response:
         rows = self._crm.board.history(request.query.get("account"))
-        limit = int(_number(request, "limit"))
+        limit = int(number(request, "limit"))
         held = [row for row in rows if row.call is not None][-limit:]
         return web.json_response(
             {
@@ -181,7 +146,7 @@ class Control:
         )
 
     async def _popups(self, request: web.Request) -> web.Response:
-        limit = int(_number(request, "limit"))
+        limit = int(number(request, "limit"))
         popups = self._crm.board.popups(request.query.get("account"))[-limit:]
         listed = [
             {**board.as_json(popup), **self._names(popup.account, {"userId": popup.user_id, "phone": popup.phone})}
@@ -229,17 +194,17 @@ class Control:
             external_phone=data.get("external_phone"),
             escape_plus=data.get("escape_plus") is True,
         )
-        return web.json_response(await callbacks.perform(self._http(), outgoing))
+        return web.json_response(await self._perform(outgoing))
 
     async def _status(self, request: web.Request) -> web.Response:
         data, account = await self._act(request, _STATUS)
         user_id, new_status = data["user_id"], data["status"]
         if user_id not in account.user_by_id:
-            raise ControlError(404, "not_found", f"no user {user_id}")
+            raise NotThere(f"no user {user_id}")
         users = tuple(replace(u, status=new_status) if u.id == user_id else u for u in account.users)
         self._crm.replace_account(replace(account, users=users))
         outgoing = callbacks.status(account, user_id=user_id, new_status=new_status)
-        return web.json_response(await callbacks.perform(self._http(), outgoing))
+        return web.json_response(await self._perform(outgoing))
 
     async def _activity(self, request: web.Request) -> web.Response:
         data, account = await self._act(request, _ACTIVITY)
@@ -254,44 +219,38 @@ class Control:
         )
         module = {**account.modules[code], "active": active, "freeze": freeze}
         self._crm.replace_account(replace(account, modules={**account.modules, code: module}))
-        return web.json_response(await callbacks.perform(self._http(), outgoing))
+        return web.json_response(await self._perform(outgoing))
 
     async def _open_account(self, request: web.Request) -> web.Response:
         data, account = await self._act(request, _MODULE_OF)
         outgoing = callbacks.open_account(account, _module_code(account, data))
-        return web.json_response(await callbacks.perform(self._http(), outgoing))
+        return web.json_response(await self._perform(outgoing))
 
     async def _listen(self, request: web.Request) -> web.Response:
         data, account = await self._act(request, _LISTEN)
         call = self._crm.board.held_call(account.name, data["external_id"])
-        return web.json_response(await callbacks.perform(self._http(), callbacks.listen(call, data.get("range"))))
+        return web.json_response(await self._perform(callbacks.listen(call, data.get("range"))))
 
     async def _act(self, request: web.Request, table: Table) -> tuple[dict[str, Any], Account]:
-        data = await json_body(request)
-        if not isinstance(data, dict):
-            raise ControlError(400, "invalid", "the body must be an object")
-        findings = Findings()
-        fields.examine(data, {"account": Field(check=fields.filled, required=True), **table}, findings)
-        problems = [f"{name}: {text}" for name, text in findings.errors.items()]
-        problems += [f"{name}: unknown field" for name in findings.unknown]
-        if problems:
-            raise ControlError(400, "invalid", "; ".join(problems))
+        """What somebody is to do, and in which account."""
+        account = {"account": Field(check=fields.filled, required=True)}
+        data = fields.checked(await json_body(request), {**account, **table})
         return data, self._named(data["account"])
 
     def _named(self, name: str) -> Account:
         account = self._crm.accounts.named(name)
         if account is None:
-            raise ControlError(404, "not_found", f"no account {name}")
+            raise NotThere(f"no account {name}")
         return account
 
     def _chosen(self, request: web.Request) -> list[Account]:
         name = request.query.get("account")
         return list(self._crm.accounts) if name is None else [self._named(name)]
 
-    def _http(self) -> aiohttp.ClientSession:
+    async def _perform(self, outgoing: Outgoing) -> dict[str, object]:
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        return self._session
+        return await callbacks.perform(self._session, outgoing)
 
     def _names(self, account_name: str, call: Mapping[str, Any]) -> dict[str, str | None]:
         """Whom the page names: the manager and the customer."""
@@ -307,28 +266,15 @@ class Control:
         }
 
 
-def _problem(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"error": {"code": code, "message": message}}, status=status)
-
-
 def _full_name(first: str, last: str | None) -> str:
     return f"{first} {last}" if last else first
-
-
-def _number(request: web.Request, name: str) -> float:
-    text = request.query.get(name, "0")
-    with contextlib.suppress(ValueError):
-        value = float(text)
-        if math.isfinite(value) and value >= 0:
-            return value
-    raise ControlError(400, "invalid", f"{name} must be a number")
 
 
 def _module_code(account: Account, data: Mapping[str, Any]) -> str:
     """The module that is meant: named, or the last one that was registered."""
     code = data.get("module") or next(reversed(list(account.modules)), "")
     if code not in account.modules:
-        raise ControlError(404, "not_found", f"no module {code}".rstrip())
+        raise NotThere(f"no module {code}".rstrip())
     return str(code)
 
 

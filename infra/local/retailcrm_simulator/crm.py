@@ -9,10 +9,11 @@ from typing import Final, Literal
 from infra.local.retailcrm_simulator.accounts import Account, Accounts, restored, snapshot
 from infra.local.retailcrm_simulator.board import Board
 from infra.local.retailcrm_simulator.decision import Decision
-from infra.local.retailcrm_simulator.faults import MODES, FaultBook
+from infra.local.retailcrm_simulator.faults import FaultBook
 from infra.local.retailcrm_simulator.ledger import Entry, Ledger
 from infra.local.retailcrm_simulator.rates import SlidingSecond
 from infra.local.retailcrm_simulator.state import StateFile
+from infra.local.retailcrm_simulator.wire import MODES
 
 Share = Literal["telephony", "other"]
 SHARES: Final[tuple[Share, ...]] = ("telephony", "other")
@@ -22,7 +23,7 @@ class CRM:
     def __init__(self, state: StateFile, kinds: tuple[str, ...]) -> None:
         self.accounts = Accounts()
         self.board = Board()
-        self.faults = FaultBook(modes=MODES, endpoints=("other", *kinds))
+        self.faults = FaultBook(modes=MODES, endpoints=("other", *kinds), owner="account")
         self.ledger = Ledger()
         self.started_at = time.time()
         self._rates: dict[tuple[str, Share], SlidingSecond] = {}
@@ -51,7 +52,7 @@ class CRM:
         """
         True when it is new. An account that is there already keeps its modules and its users' statuses.
 
-        Raises InvalidAccount.
+        Raises InvalidInput.
         """
         known = self.accounts.named(account.name)
         if known is not None:
@@ -62,7 +63,7 @@ class CRM:
         return known is None
 
     def replace_account(self, account: Account) -> None:
-        """Raises InvalidAccount."""
+        """Raises InvalidInput."""
         self.accounts.put(account)
         self._state.append({"record": "account", "account": snapshot(account)})
 

@@ -10,26 +10,7 @@ from typing import Any, Final
 
 from infra.local.retailcrm_simulator import fields
 from infra.local.retailcrm_simulator.answers import INVALID
-from infra.local.retailcrm_simulator.fields import Field, Findings
-
-# mode → whether the request is applied before its answer goes wrong
-MODES: Final = {
-    "ok": True,
-    "slow": True,
-    "ok_then_rst": True,
-    "apply_then_hang": True,
-    "hang_before_apply": False,
-    "error_500_after_apply": True,
-    "error_500": False,
-    "error_503": False,
-    "error_429": False,
-    "success_false": False,
-    "truncated_json": True,
-    "html": False,
-    "redirect_30x": False,
-    "slow_drip": True,
-    "huge_body": True,
-}
+from infra.local.retailcrm_simulator.fields import Field
 
 _SLOW_MS: Final = 1000
 
@@ -37,18 +18,18 @@ _SLOW_MS: Final = 1000
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """
-    `requests` is how many more it hits, None for all until it is taken back. `delay_ms` passes before anything
-    happens; `apply` overrides what the mode does. The rest is the answer: `sent_bytes` of it get out before a
-    reset, `interval_ms` passes between the bytes of a slow drip.
+    `owner` is whose requests it hits, None for everybody's; `requests` how many more, None for all until it is
+    taken back. `delay_ms` passes before anything happens; `apply` says whether the request has its effect. The rest
+    is the answer: `sent_bytes` of it get out before a reset, `interval_ms` passes between the bytes of a slow drip.
     """
 
     id: int
     mode: str
-    account: str | None = None
+    apply: bool
+    owner: str | None = None
     endpoint: str = "all"
     requests: int | None = None
     probability: float = 1.0
-    apply: bool | None = None
     delay_ms: int = 0
     hang_seconds: float = 60.0
     status: int | None = None
@@ -61,54 +42,44 @@ class Fault:
     interval_ms: int = 1000
 
     @property
-    def applies(self) -> bool:
-        return MODES.get(self.mode, True) if self.apply is None else self.apply
-
-    @property
     def delay_seconds(self) -> float:
         return (self.delay_ms or (_SLOW_MS if self.mode == "slow" else 0)) / 1000
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class InvalidFault(ValueError):
-    """The message names every problem."""
 
 
 class FaultBook:
     """
     Rules for a number of requests come first, in the order in which they were given; then the standing ones, the
-    latest first. A standing rule takes the place of the earlier one for the same account and endpoint.
+    latest first. A standing rule takes the place of the earlier one for the same owner and endpoint.
+
+    `modes` maps each mode to whether it lets a request have its effect; `owner` is what JSON calls an owner.
     """
 
-    def __init__(self, *, modes: Iterable[str], endpoints: Iterable[str]) -> None:
-        self._table = _table(sorted(modes), sorted({"all", *endpoints}))
+    def __init__(self, *, modes: Mapping[str, bool], endpoints: Iterable[str], owner: str) -> None:
+        self._modes, self._owner = modes, owner
+        self._table = _table(owner, list(modes), ["all", *endpoints])
         self._ids = itertools.count(1)
         self._rules: list[Fault] = []
 
     def add(self, data: object) -> Fault:
-        """Raises InvalidFault."""
-        if not isinstance(data, dict):
-            raise InvalidFault("a fault must be an object")
-        findings = Findings()
-        fields.examine(data, self._table, findings)
-        problems = [f"{name}: {text}" for name, text in findings.errors.items()]
-        problems += [f"{name}: unknown field" for name in findings.unknown]
-        if problems:
-            raise InvalidFault("; ".join(problems))
-        fault = Fault(id=next(self._ids), **{name: value for name, value in data.items() if value is not None})
+        """Raises InvalidInput."""
+        given = fields.checked(data, self._table)
+        values = {"owner" if name == self._owner else name: value for name, value in given.items()}
+        fault = Fault(**{"id": next(self._ids), "apply": self._modes[given["mode"]], **values})
         if fault.requests is None:
             self._rules = [rule for rule in self._rules if rule.requests or not _same_place(rule, fault)]
         self._rules.append(fault)
         return fault
 
-    def remove(self, *, account: str | None = None, endpoint: str | None = None) -> int:
-        """Takes back those of the account and endpoint, of any where it is None; how many that were."""
+    def as_json(self, fault: Fault) -> dict[str, Any]:
+        values = asdict(fault)
+        return {self._owner: values.pop("owner"), **values}
+
+    def remove(self, *, owner: str | None = None, endpoint: str | None = None) -> int:
+        """Takes back those of the owner and endpoint, of any where it is None; how many that were."""
         kept = [
             rule
             for rule in self._rules
-            if (account is not None and rule.account != account) or (endpoint is not None and rule.endpoint != endpoint)
+            if (owner is not None and rule.owner != owner) or (endpoint is not None and rule.endpoint != endpoint)
         ]
         removed = len(self._rules) - len(kept)
         self._rules = kept
@@ -117,13 +88,13 @@ class FaultBook:
     def listed(self) -> list[Fault]:
         return list(self._rules)
 
-    def choose(self, account: str, endpoints: Iterable[str]) -> Fault | None:
+    def choose(self, owner: str, endpoints: Iterable[str]) -> Fault | None:
         """The fault of one request; `endpoints` are the names under which a rule may mean it."""
         names = {"all", *endpoints}
         counted = [rule for rule in self._rules if rule.requests is not None]
         standing = [rule for rule in reversed(self._rules) if rule.requests is None]
         for rule in (*counted, *standing):
-            if rule.account not in {None, account} or rule.endpoint not in names:
+            if rule.owner not in {None, owner} or rule.endpoint not in names:
                 continue
             if rule.probability < 1.0 and random.random() >= rule.probability:
                 continue
@@ -140,7 +111,7 @@ class FaultBook:
 
 
 def _same_place(one: Fault, other: Fault) -> bool:
-    return (one.account, one.endpoint) == (other.account, other.endpoint)
+    return (one.owner, one.endpoint) == (other.owner, other.endpoint)
 
 
 def _positive(value: object) -> str | None:
@@ -169,10 +140,10 @@ def _error_texts(value: object) -> str | None:
     return check(value)
 
 
-def _table(modes: list[str], endpoints: list[str]) -> Mapping[str, Field]:
+def _table(owner: str, modes: list[str], endpoints: list[str]) -> Mapping[str, Field]:
     return {
         "mode": Field(check=_named(modes), required=True),
-        "account": Field(check=fields.filled),
+        owner: Field(check=fields.filled),
         "endpoint": Field(check=_named(endpoints)),
         "requests": Field(check=_positive),
         "probability": Field(check=_probability),

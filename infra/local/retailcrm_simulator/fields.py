@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from infra.local.retailcrm_simulator.answers import BLANK, INVALID, NOT_A_CHOICE
@@ -55,6 +56,23 @@ def examine(value: Mapping[str, object], table: Table, findings: Findings, *, at
             _object(found, spec.inner, findings, path)
         elif spec.items is not None:
             _list(found, spec.items, findings, path)
+
+
+class InvalidInput(ValueError):
+    """What somebody told the simulator to do or to be; the message names every problem."""
+
+
+def checked(value: object, table: Table) -> dict[str, Any]:
+    """The fields of an object that are not null. Raises InvalidInput; unknown fields are problems too."""
+    if not isinstance(value, dict):
+        raise InvalidInput("an object is expected")
+    findings = Findings()
+    examine(value, table, findings)
+    problems = [f"{name}: {text}" for name, text in findings.errors.items()]
+    problems += [f"{name}: unknown field" for name in findings.unknown]
+    if problems:
+        raise InvalidInput("; ".join(problems))
+    return {name: found for name, found in value.items() if found is not None}
 
 
 def _object(value: object, table: Table, findings: Findings, path: str) -> None:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
-import time
 from typing import Any, Final
 
 from aiohttp import web
 
 from infra.local.retailcrm_simulator.answers import RATE_LIMIT, UNAVAILABLE, Answer, refusal
 from infra.local.retailcrm_simulator.faults import Fault
+from infra.local.retailcrm_simulator.sockets import hang, reset
 
-_LOOK_SECONDS: Final = 0.05
+# mode → whether the request is applied before its answer goes wrong
+MODES: Final = {
+    "ok": True,
+    "slow": True,
+    "ok_then_rst": True,
+    "apply_then_hang": True,
+    "hang_before_apply": False,
+    "error_500_after_apply": True,
+    "error_500": False,
+    "error_503": False,
+    "error_429": False,
+    "success_false": False,
+    "truncated_json": True,
+    "html": False,
+    "redirect_30x": False,
+    "slow_drip": True,
+    "huge_body": True,
+}
+
 _CHUNK: Final = 64 * 1024
 _PAGE: Final = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n<hr>\
 <center>nginx</center>\r\n</body>\r\n</html>\r\n"
@@ -73,31 +89,6 @@ def as_response(answer: Answer) -> web.Response:
         content_type="application/json",
         headers=answer.headers,
     )
-
-
-async def hang(request: web.Request, seconds: float) -> web.StreamResponse:
-    """Says nothing until the client leaves or the time is over, then closes."""
-    deadline = time.monotonic() + seconds
-    while not _left(request) and time.monotonic() < deadline:  # noqa: ASYNC110  (nothing tells a handler)
-        await asyncio.sleep(_LOOK_SECONDS)
-    return await reset(request, b"")
-
-
-def _left(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()
-
-
-async def reset(request: web.Request, first: bytes) -> web.StreamResponse:
-    """Sends these bytes and then an RST."""
-    transport = request.transport
-    if transport is not None:
-        if first:
-            transport.write(first)
-            await asyncio.sleep(_LOOK_SECONDS)  # an RST overtakes what the client has not read yet
-        raw = transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    return web.Response(status=500)  # never leaves: the connection is gone
 
 
 async def _drip(request: web.Request, answer: Answer, interval_seconds: float) -> web.StreamResponse:

@@ -1,30 +1,13 @@
-"""
-RetailCRM: what it is told, in its own words, and what its answers mean.
-
-The rest of the gateway speaks of rings, ends and rows (`lib.calls.plan`); another CRM is another module like this
-one. Facts: docs/retailcrm.md.
-"""
+"""Asking RetailCRM: one request, and what its answer means."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from lib import outbound
-from lib.calls.plan import CallRow, EndNotice, RingNotice
-
-CALLS_PER_UPLOAD: Final = 50
-
-# One thing is called differently in the two requests.
-_HANGUP_STATUS: Final = {
-    "answered": "answered",
-    "no answer": "no answered",
-    "busy": "busy",
-    "cancel": "cancel",
-    "failed": "failed",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,54 +41,6 @@ class Reply:
     text: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     retry_after_seconds: float | None = None
-
-
-def ring_form(notice: RingNotice) -> Form:
-    event = {
-        "phone": notice.phone,
-        "type": notice.direction,
-        "codes": list(notice.extensions),
-        "callExternalId": notice.call_id,
-        **_optional(externalPhone=notice.line_number, site=notice.site),
-    }
-    return Form(path="/api/v5/telephony/call/event", name="event", value=event)
-
-
-def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
-    """`extensions`: those who were really told of the ringing."""
-    event = {
-        "phone": notice.phone,
-        "type": "hangup",
-        "codes": list(extensions),
-        "hangupStatus": _HANGUP_STATUS.get(notice.status, notice.status),
-        "callExternalId": notice.call_id,
-        **_optional(externalPhone=notice.line_number, site=notice.site),
-    }
-    return Form(path="/api/v5/telephony/call/event", name="event", value=event)
-
-
-def upload_form(rows: Sequence[CallRow]) -> Form:
-    """At most CALLS_PER_UPLOAD rows."""
-    return Form(path="/api/v5/telephony/calls/upload", name="calls", value=[_row(row) for row in rows])
-
-
-def _row(row: CallRow) -> dict[str, object]:
-    return {
-        "date": row.date.strftime("%Y-%m-%d %H:%M:%S"),
-        "type": row.direction,
-        "phone": row.phone.removeprefix("+"),
-        "result": row.result,
-        "duration": row.duration_seconds,
-        "externalId": row.call_id,
-        **_optional(
-            code=row.extension,
-            userId=row.user_id,
-            durationWaiting=row.waiting_seconds,
-            recordUrl=row.record_url,
-            externalPhone=row.line_number,
-            site=row.site,
-        ),
-    }
 
 
 def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
@@ -163,7 +98,3 @@ def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
     if text.lstrip().startswith("<"):
         return f"HTTP {status} with a web page instead of JSON: is the address of the account right?"
     return f"HTTP {status} with an answer that is not RetailCRM's"
-
-
-def _optional(**values: object) -> dict[str, object]:
-    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,348 @@
+"""One call, put together from the events of one group: who, whom, over which line, who rang, who talked, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from lib.calls import clock
+from lib.calls.conversation import ChannelKey, Conversation, Talk, conversation
+from lib.calls.decision import Decision
+from lib.calls.directory import Directory
+from lib.calls.ending import Ending, Evidence, Pending, ending
+from lib.calls.event import CallEvent, in_order
+from lib.calls.legs import phone_extension
+from lib.calls.outcome import Outcome, Result, outcome
+from lib.calls.roles import Kind, Roles, customer_channels, roles
+from lib.calls.settings import Settings
+
+ChannelRole = Literal["customer", "phone", "line", "local"]
+
+_COPIES_COME_WITHIN: Final = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ring:
+    """
+    Telephones that begin to ring. `people` are the mapped extensions to notify, `unmapped` what nobody is mapped to.
+    `synthetic`: told by the hangup alone; `happened_at` is then when the host says that the call ended.
+    """
+
+    at: datetime
+    event_id: str
+    origin: str
+    extensions: tuple[str, ...]
+    people: tuple[str, ...]
+    unmapped: tuple[str, ...]
+    synthetic: bool = False
+    happened_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leg:
+    """A channel of the call, for the picture."""
+
+    channel: str
+    unique_id: str
+    role: ChannelRole
+    leg: str | None
+    number: str
+    stays: tuple[tuple[str, datetime, datetime | None], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transfer:
+    at: datetime
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """Instants are aware; `date_local` is the start on the wall of the CRM account. Durations are whole seconds."""
+
+    main_unique_id: str
+    unique_ids: tuple[str, ...]
+    kind: Kind
+    customer: str | None
+    line_id: str | None
+    external_phone: str | None
+    site: str | None
+    started_at: datetime
+    date_local: datetime | None
+    rings: tuple[Ring, ...]
+    talks: tuple[Talk, ...]
+    customer_intervals: tuple[tuple[datetime, datetime], ...]
+    legs: tuple[Leg, ...]
+    transfers: tuple[Transfer, ...]
+    answered: bool
+    answered_by_status: bool
+    duration_seconds: int
+    duration_is_estimate: bool
+    waiting_seconds: int | None
+    result: Result
+    hangup_status: str
+    owner_extension: str | None
+    owner_user_id: int | None
+    record_url: str | None
+    over: bool
+    over_at: datetime | None
+    pending: tuple[Pending, ...]
+    recovered: bool
+    upload_due_at: datetime | None
+    wake_at: datetime | None
+    first_event_at: datetime
+    last_event_at: datetime
+    hung_up_at: datetime | None
+    clock: clock.Clock
+    decisions: tuple[Decision, ...]
+    warnings: tuple[Decision, ...]
+
+    @property
+    def goes_to_crm(self) -> bool:
+        return self.kind in ("in", "out") and self.customer is not None
+
+
+def assemble(events: Sequence[CallEvent], directory: Directory, settings: Settings, now: datetime) -> Call:
+    """`events`: one group of `linking.group`, in any order; at least one."""
+    ordered = in_order(events)
+    found = roles(ordered, directory)
+    talking = conversation(ordered, directory)
+    customer = customer_channels(found, talking.stays, ordered, directory) if found.customer else frozenset()
+    result = outcome(
+        found=found, customer=customer, talking=talking, events=ordered, directory=directory, settings=settings
+    )
+    copies = _copies(ordered) | talking.copies
+    news = [event for event in ordered if event.event_id not in copies] or ordered
+    ended = ending(
+        Evidence(
+            roles=found, customer=customer, conversation=talking, events=ordered, last_news_at=news[-1].received_at
+        ),
+        settings,
+        now,
+    )
+    observed = clock.observe(found.main_events, directory.zone)
+    goes = found.kind in ("in", "out") and found.customer is not None
+    upload_due_at = _upload_due_at(found, result, ended, news[-1].received_at, settings) if goes else None
+    hangup = found.main_hangup
+    return Call(
+        main_unique_id=found.main_id,
+        unique_ids=tuple(sorted(found.by_id)),
+        kind=found.kind,
+        customer=found.customer,
+        line_id=found.line_id,
+        external_phone=found.line.phone_number if found.line else None,
+        site=found.line.site_code if found.line else None,
+        started_at=clock.counting_from(found.main_events) or ordered[0].received_at,
+        date_local=_date(found, directory),
+        rings=tuple(_rings(found, directory)),
+        talks=result.talks,
+        customer_intervals=result.customer_intervals,
+        legs=tuple(_legs(ordered, found, customer, talking, directory)),
+        transfers=tuple(_transfers(result.talks)),
+        answered=result.answered,
+        answered_by_status=result.by_status,
+        duration_seconds=result.duration_seconds,
+        duration_is_estimate=result.duration_is_estimate,
+        waiting_seconds=result.waiting_seconds,
+        result=result.result,
+        hangup_status="answered" if result.answered else "no answered",
+        owner_extension=result.owner,
+        owner_user_id=directory.extension_users.get(result.owner) if result.owner else None,
+        record_url=_record_url(found, ordered),
+        over=ended.over_at is not None,
+        over_at=ended.over_at,
+        pending=ended.pending,
+        recovered=any(not event.live for event in ordered),
+        upload_due_at=upload_due_at,
+        wake_at=(upload_due_at if ended.over_at is not None else ended.due_at) if goes else None,
+        first_event_at=ordered[0].received_at,
+        last_event_at=news[-1].received_at,
+        hung_up_at=hangup.received_at if hangup else None,
+        clock=observed,
+        decisions=tuple(_decisions(found, result, copies, ordered, goes=goes, over=ended.over_at is not None)),
+        warnings=tuple(_warnings(found, directory, observed)),
+    )
+
+
+def _rings(found: Roles, directory: Directory) -> Iterable[Ring]:
+    """
+    Every `dial` of the main id of an incoming call; of an outgoing one the first that names its caller: a line that
+    fails over is the same call. Where the hangup came before any dial, it stands in for one.
+    """
+    hangup, dials = found.main_hangup, found.main_dials
+    if found.kind not in ("in", "out"):
+        return
+    if hangup is not None and not any(dial.order < hangup.order for dial in dials):
+        stand_in = _ring(hangup, directory, found.kind)
+        if stand_in is not None:
+            yield stand_in
+    for dial in dials:
+        ring = _ring(dial, directory, found.kind)
+        if ring is not None:
+            yield ring
+            if found.kind == "out":
+                return
+
+
+def _ring(event: CallEvent, directory: Directory, kind: Kind) -> Ring | None:
+    names = [name for name in event.extensions if name != event.trunk and name not in directory.lines]
+    if kind == "out":
+        names = [name for name in names if directory.is_extension(name)][:1]
+    if not names:
+        return None
+    people = {name: directory.person(name) for name in names}
+    mapped = [person for person in people.values() if person is not None and directory.is_mapped(person)]
+    synthetic = event.event_type == "hangup"
+    return Ring(
+        at=event.received_at,
+        event_id=event.event_id,
+        origin=event.origin,
+        extensions=tuple(names),
+        people=tuple(dict.fromkeys(mapped)),
+        unmapped=tuple(name for name, person in people.items() if person is None or not directory.is_mapped(person)),
+        synthetic=synthetic,
+        happened_at=_happened_at(event) if synthetic else None,
+    )
+
+
+def _happened_at(hangup: CallEvent) -> datetime | None:
+    """Recovery replays hangups hours later in the live form; this is by the epoch, whatever the zone."""
+    if hangup.epoch is None or hangup.start_time is None or hangup.end_time is None:
+        return None
+    if (hangup.start_time.tzinfo is None) != (hangup.end_time.tzinfo is None):
+        return None
+    return hangup.moment + max(hangup.end_time - hangup.start_time, timedelta(0))
+
+
+def _upload_due_at(
+    found: Roles, result: Outcome, ended: Ending, last_news_at: datetime, settings: Settings
+) -> datetime | None:
+    """
+    An incoming call at once, if nothing is pending; every other after the settle time without news. What a hangup
+    says alone, or in place of bridge events, waits as well: in the usual order there is more to come.
+    """
+    if ended.over_at is None:
+        return None
+    hangup = found.main_hangup
+    settled = max(ended.over_at, last_news_at + settings.settle)
+    if found.kind == "out" or ended.pending or result.by_status:
+        return settled
+    if hangup is not None and (not hangup.live or not any(event.event_type != "hangup" for event in found.main_events)):
+        return settled
+    return ended.over_at
+
+
+def _date(found: Roles, directory: Directory) -> datetime | None:
+    """`StartTime` of the main id in the host's zone, else the epoch of the id, else `DateReceived`; never our clock."""
+    events = found.main_events
+    zone = directory.zone
+    wall = next((event.start_time for event in events if event.start_time is not None), None)
+    if wall is not None:
+        start = clock.to_utc(wall, zone)
+    elif events and events[0].epoch is not None:
+        start = datetime.fromtimestamp(events[0].epoch, UTC)
+    else:
+        known = [time for event in events for time in (event.date_received, event.end_time) if time is not None]
+        if not known:
+            return None
+        start = clock.to_utc(known[0], zone)
+    return start.astimezone(directory.crm_zone).replace(tzinfo=None)
+
+
+def _record_url(found: Roles, events: Sequence[CallEvent]) -> str | None:
+    """The main id's own recording before that of any other channel, the first before later ones."""
+    sent = [event for event in events if event.record_url]
+    own = [event for event in sent if event.unique_id == found.main_id]
+    return next((event.record_url for event in (*own, *sent)), None)
+
+
+def _copies(events: Sequence[CallEvent]) -> frozenset[str]:
+    """Of records that change no channel: the same type and body within seconds; of a hangup, at any time."""
+    seen: dict[tuple[str, str, str], datetime] = {}
+    copies = set()
+    for event in events:
+        if event.event_type in ("bridge", "bridge_leave"):
+            continue
+        key = (event.event_type, event.unique_id, event.fingerprint)
+        before = seen.get(key)
+        if before is not None and (event.event_type == "hangup" or event.received_at - before <= _COPIES_COME_WITHIN):
+            copies.add(event.event_id)
+        else:
+            seen[key] = event.received_at
+    return frozenset(copies)
+
+
+def _legs(
+    events: Sequence[CallEvent],
+    found: Roles,
+    customer: frozenset[ChannelKey],
+    talking: Conversation,
+    directory: Directory,
+) -> Iterable[Leg]:
+    shown: dict[ChannelKey, CallEvent] = {}
+    for event in events:
+        if event.channel:
+            shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
+    for key, event in shown.items():
+        role: ChannelRole = "line"
+        if key in customer:
+            role = "customer"
+        elif key.channel.lower().startswith("local/"):
+            role = "local"
+        elif phone_extension(key.channel, directory) is not None:
+            role = "phone"
+        yield Leg(
+            channel=key.channel,
+            unique_id=key.unique_id,
+            role=role,
+            leg=found.legs.get(key.unique_id),
+            number=event.caller_id,
+            stays=tuple((stay.bridge, stay.since, stay.until) for stay in talking.stays if stay.key == key),
+        )
+
+
+def _transfers(talks: Sequence[Talk]) -> Iterable[Transfer]:
+    for before, after in zip(talks, talks[1:], strict=False):
+        if before.person != after.person:
+            yield Transfer(
+                at=after.since,
+                before=before.person.extension or before.person.number,
+                after=after.person.extension or after.person.number,
+            )
+
+
+def _decisions(
+    found: Roles, result: Outcome, copies: frozenset[str], events: Sequence[CallEvent], *, goes: bool, over: bool
+) -> Iterable[Decision]:
+    last = events[-1].received_at
+    for unique_id, role in sorted(found.legs.items()):
+        for event in found.by_id[unique_id]:
+            if event.event_type in ("dial", "hangup"):
+                params = {"unique_id": unique_id, "leg": role, "event_type": event.event_type}
+                yield Decision(code="leg_of_another_call", params=params, at=event.received_at)
+    for event in events:
+        if event.event_id in copies:
+            params = {"unique_id": event.unique_id, "event_type": event.event_type}
+            yield Decision(code="duplicate", params=params, at=event.received_at)
+    if found.kind == "internal":
+        yield Decision(code="internal", at=last)
+    elif found.kind == "unknown" and not found.has_records and not found.legs:
+        yield Decision(code="only_channels", at=last)
+    elif not goes and not (found.kind == "unknown" and found.legs):
+        yield Decision(code="no_phone", at=last)
+    if goes and over and result.owner is None:
+        yield Decision(code="no_owner", at=last)
+
+
+def _warnings(found: Roles, directory: Directory, observed: clock.Clock) -> Iterable[Decision]:
+    at = found.main_events[0].received_at if found.main_events else None
+    if observed.zone_is_wrong:
+        params = {"seconds": round(observed.wall_seconds or 0), "timezone": directory.timezone}
+        yield Decision(code="host_zone_looks_wrong", params=params, at=at)
+    if observed.clock_is_wrong:
+        yield Decision(code="host_clock_looks_wrong", params={"seconds": round(observed.lag_seconds or 0)}, at=at)
+    if found.line_id and found.line is None and found.kind in ("in", "out"):
+        yield Decision(code="unknown_line", params={"line": found.line_id}, at=at)

@@ -1,0 +1,253 @@
+"""
+What a CRM must hear about a call at this moment: a ring, an end, a row. Any CRM: words of one of them stand elsewhere.
+
+`plan` is asked again and again; what the ledger holds already (`Told`) is all that it remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from lib.calls.call import Call, Ring
+from lib.calls.decision import Decision
+from lib.calls.outcome import Result
+from lib.calls.settings import Settings
+
+Direction = Literal["in", "out"]
+Effect = Literal["popup", "hangup", "upload"]
+
+# The popup never was, and never will be, on a screen.
+_NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed"})
+# How much later than its own times a hangup may arrive: the hosts' queue, on top of the age of a pop-up.
+_QUEUE: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RingNotice:
+    """Show the customer's card to these people, until `expires_at`. `phone` is E.164."""
+
+    direction: Direction
+    phone: str
+    extensions: tuple[str, ...]
+    call_id: str
+    line_number: str | None
+    site: str | None
+    expires_at: datetime
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndNotice:
+    phone: str
+    extensions: tuple[str, ...]
+    status: str
+    call_id: str
+    line_number: str | None
+    site: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallRow:
+    """One row of history. `date` is on the wall of the CRM account; durations are seconds."""
+
+    direction: Direction
+    phone: str
+    external_id: str
+    date: datetime
+    result: Result
+    extension: str | None
+    user_id: int | None
+    duration: int
+    waiting: int | None
+    record_url: str | None
+    line_number: str | None
+    site: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """A row of the ledger about this call, whatever its `state`; `content` is what it says, if that is known."""
+
+    effect: Effect
+    extensions: tuple[str, ...] = ()
+    state: str = "ready"
+    content: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """
+    `wanted`: due now. `withdraw_popups`: the call is over, pop-ups that were not sent are news no more. `wake_at`:
+    when to ask again if nothing happens; None: never.
+    """
+
+    wanted: tuple[RingNotice | EndNotice | CallRow, ...] = ()
+    withdraw_popups: bool = False
+    wake_at: datetime | None = None
+    decisions: tuple[Decision, ...] = field(default=())
+
+
+def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings) -> Plan:
+    decisions = list(call.decisions)
+    if not settings.enabled:
+        return Plan(decisions=(*decisions, Decision(code="integration_disabled", at=now)))
+    if not call.goes_to_crm:
+        return Plan(decisions=tuple(decisions), withdraw_popups=True)
+    rings, why = _rings(call, told, now, settings)
+    decisions += why
+    ends = _end(call, told, rings)
+    row, wake_at, why = _row(call, told, now, settings)
+    decisions += why
+    return Plan(
+        wanted=(*rings, *ends, *row),
+        withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),
+        wake_at=wake_at,
+        decisions=tuple(decisions),
+    )
+
+
+def end_extensions(told: Iterable[Told]) -> tuple[str, ...]:
+    """Who has a pop-up on the screen, or may have one."""
+    shown = (row.extensions for row in told if row.effect == "popup" and row.state not in _NOT_SHOWN)
+    return tuple(sorted({extension for extensions in shown for extension in extensions}))
+
+
+def _rings(
+    call: Call, told: Sequence[Told], now: datetime, settings: Settings
+) -> tuple[list[RingNotice], list[Decision]]:
+    """Pop-ups: every telephone that begins to ring, once, while it is news."""
+    notified = {extension for row in told if row.effect == "popup" for extension in row.extensions}
+    something_told = bool(notified)
+    notices: list[RingNotice] = []
+    decisions: list[Decision] = []
+    for ring in call.rings:
+        if ring.unmapped:
+            decisions.append(Decision(code="no_mapping", params={"numbers": ring.unmapped}, at=ring.at))
+        new = tuple(extension for extension in ring.people if extension not in notified)
+        if not new or (ring.synthetic and something_told):
+            continue
+        reason = _why_not(call, ring, now, settings)
+        if reason is not None:
+            decisions.append(Decision(code=reason[0], params={"extensions": new, "why": reason[1]}, at=ring.at))
+            continue
+        if ring.synthetic:
+            decisions.append(Decision(code="synthetic_dial", params={"extensions": new}, at=ring.at))
+        notified |= set(new)
+        notices.append(
+            RingNotice(
+                direction=_direction(call),
+                phone=call.customer or "",
+                extensions=new,
+                call_id=call.main_unique_id,
+                line_number=call.external_phone,
+                site=call.site,
+                expires_at=ring.at + settings.popup_max_age,
+                synthetic=ring.synthetic,
+            )
+        )
+    return notices, decisions
+
+
+def _why_not(call: Call, ring: Ring, now: datetime, settings: Settings) -> tuple[str, str] | None:
+    """Freshness. The synthetic dial is the one exception to "not after the hangup"."""
+    if ring.origin != "live":
+        return "expired", "recovered"
+    if now - ring.at > settings.popup_max_age:
+        return "expired", "too_old"
+    if not ring.synthetic:
+        return ("expired", "call_over") if call.over or call.hung_up_at is not None else None
+    if not settings.synthetic_dial:
+        return "synthetic_dial_off", "setting"
+    if ring.happened_at is not None and ring.at - ring.happened_at > settings.popup_max_age + _QUEUE:
+        return "expired", "replayed"
+    return None
+
+
+def _end(call: Call, told: Sequence[Told], rings: Sequence[RingNotice]) -> list[EndNotice]:
+    """Once per call that had a pop-up, to all who had it."""
+    if not call.over or any(row.effect == "hangup" for row in told):
+        return []
+    extensions = {*end_extensions(told), *(extension for ring in rings for extension in ring.extensions)}
+    if not extensions:
+        return []
+    return [
+        EndNotice(
+            phone=call.customer or "",
+            extensions=tuple(sorted(extensions)),
+            status=call.hangup_status,
+            call_id=call.main_unique_id,
+            line_number=call.external_phone,
+            site=call.site,
+        )
+    ]
+
+
+def _row(
+    call: Call, told: Sequence[Told], now: datetime, settings: Settings
+) -> tuple[list[CallRow], datetime | None, list[Decision]]:
+    """History: once per call, when it is due; a call that was told under another id of its own is told."""
+    row = _call_row(call)
+    uploads = [said for said in told if said.effect == "upload"]
+    if uploads:
+        return [], None if call.over else call.wake_at, _corrections(row, uploads, now) if call.over else []
+    if call.upload_due_at is None:
+        return [], call.wake_at, []
+    if row is None:
+        return [], None, [Decision(code="no_date", at=now)]
+    due = call.upload_due_at
+    if call.answered and call.record_url is None and call.over_at is not None:
+        held_until = call.over_at + settings.wait_for_recording
+        if held_until > max(due, now):
+            due = held_until
+            if now >= call.upload_due_at:
+                return [], due, [Decision(code="waiting_for_recording", params={"until": due}, at=now)]
+    return ([row], None, []) if now >= due else ([], due, [])
+
+
+def _call_row(call: Call) -> CallRow | None:
+    if call.date_local is None:
+        return None
+    return CallRow(
+        direction=_direction(call),
+        phone=call.customer or "",
+        external_id=call.main_unique_id,
+        date=call.date_local,
+        result=call.result,
+        extension=call.owner_extension,
+        user_id=call.owner_user_id,
+        duration=call.duration_seconds,
+        waiting=call.waiting_seconds,
+        record_url=call.record_url if call.answered else None,
+        line_number=call.external_phone,
+        site=call.site,
+    )
+
+
+def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) -> list[Decision]:
+    """A row is told once: a CRM ignores duplicates. What would now be said otherwise is kept."""
+    decisions = []
+    for said in uploads:
+        if row is None or said.content is None:
+            continue
+        mine = {name: _plain(value) for name, value in asdict(row).items()}
+        changed = sorted(name for name, value in mine.items() if name in said.content and said.content[name] != value)
+        if changed:
+            params = {"changed": {name: [said.content[name], mine[name]] for name in changed}}
+            decisions.append(Decision(code="corrected_after_upload", params=params, at=now))
+    return decisions
+
+
+def row_content(row: CallRow) -> dict[str, object]:
+    """What a ledger may keep as the `content` of an upload, so that corrections can be told from repeats."""
+    return {name: _plain(value) for name, value in asdict(row).items()}
+
+
+def _plain(value: object) -> object:
+    return value.isoformat(sep=" ") if isinstance(value, datetime) else value
+
+
+def _direction(call: Call) -> Direction:
+    return "out" if call.kind == "out" else "in"

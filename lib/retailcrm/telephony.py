@@ -1,0 +1,67 @@
+"""
+What RetailCRM's telephony is told, in its own words: pop-ups and history rows.
+
+The rest of the gateway speaks of rings, ends and rows (`lib.calls.plan`). Facts: docs/retailcrm.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from lib.calls.plan import CallRow, EndNotice, RingNotice
+from lib.retailcrm.client import Form
+
+CALLS_PER_UPLOAD: Final = 50
+
+
+def ring_form(notice: RingNotice) -> Form:
+    event = {
+        "phone": notice.phone,
+        "type": notice.direction,
+        "codes": list(notice.extensions),
+        "callExternalId": notice.call_id,
+        **_optional(externalPhone=notice.line_number, site=notice.site),
+    }
+    return Form(path="/api/v5/telephony/call/event", name="event", value=event)
+
+
+def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
+    """`extensions`: those who were really told of the ringing."""
+    event = {
+        "phone": notice.phone,
+        "type": "hangup",
+        "codes": list(extensions),
+        "hangupStatus": notice.status,
+        "callExternalId": notice.call_id,
+        **_optional(externalPhone=notice.line_number, site=notice.site),
+    }
+    return Form(path="/api/v5/telephony/call/event", name="event", value=event)
+
+
+def upload_form(rows: Sequence[CallRow]) -> Form:
+    """At most CALLS_PER_UPLOAD rows."""
+    return Form(path="/api/v5/telephony/calls/upload", name="calls", value=[_row(row) for row in rows])
+
+
+def _row(row: CallRow) -> dict[str, object]:
+    return {
+        "date": row.date.strftime("%Y-%m-%d %H:%M:%S"),
+        "type": row.direction,
+        "phone": row.phone.removeprefix("+"),
+        "result": row.result,
+        "duration": row.duration,
+        "externalId": row.external_id,
+        **_optional(
+            code=row.extension,
+            userId=row.user_id,
+            durationWaiting=row.waiting,
+            recordUrl=row.record_url,
+            externalPhone=row.line_number,
+            site=row.site,
+        ),
+    }
+
+
+def _optional(**values: object) -> dict[str, object]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,66 @@
+"""The whole system, as `make run` starts it, for the stories."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from infra import provision
+from infra.local.stack import Stack
+from lib import config
+from lib.vault import vault
+from tests.enterprises import enterprise
+from tests.servers import CRM
+
+PORTS = 40
+
+
+def free_base_port() -> int:
+    """The first of enough ports in a row that nobody uses."""
+    while True:
+        base = random.randrange(20_000, 32_000)
+        try:
+            for offset in range(PORTS):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        return base
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("stack"), free_base_port(), restart=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def crm(stack: Stack) -> CRM:
+    return CRM(url=stack.url("retailcrm-simulator"))
+
+
+@pytest.fixture
+def enrol(stack: Stack, crm: CRM, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Makes an enterprise with an account of its own in the CRM; its token."""
+    for name, value in stack.layout.environment().items():
+        monkeypatch.setenv(name, value)
+    config.current.cache_clear()
+    vault.cache_clear()
+
+    def make(number: str, **changes: Any) -> str:
+        token = f"token-of-{number}"
+        crm.account(number)
+        data = enterprise(number, token=token, domain=crm.url, **changes)
+        assert provision.check(data) == []
+        with psycopg.connect(stack.database_url) as conn:
+            provision.provision(conn, data)
+        return token
+
+    yield make
+    config.current.cache_clear()
+    vault.cache_clear()
