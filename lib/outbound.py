@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import requests
 import urllib3
@@ -40,15 +40,24 @@ class Answer:
 
 def post_form(url: str, fields: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float) -> Answer:
     """Raises NotSent or NoAnswer."""
+    return _exchange("POST", url, timeout_seconds, data=dict(fields), headers=dict(headers))
+
+
+def get(url: str, parameters: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float) -> Answer:
+    """Raises NotSent or NoAnswer."""
+    return _exchange("GET", url, timeout_seconds, params=dict(parameters), headers=dict(headers))
+
+
+def _exchange(method: str, url: str, timeout_seconds: float, **options: Any) -> Answer:
     deadline = time.monotonic() + timeout_seconds
     try:
-        response = _session().post(
+        response = _session().request(
+            method,
             url,
-            data=dict(fields),
-            headers=dict(headers),
             timeout=(min(CONNECT_SECONDS, timeout_seconds), timeout_seconds),
             allow_redirects=False,
             stream=True,
+            **options,
         )
     except (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.InvalidURL) as error:
         raise NotSent(f"No connection: {type(error).__name__}") from error

@@ -17,8 +17,9 @@ from lib.calls.legs import Outgoing, follows, is_main_hangup, outgoing_records, 
 Kind = Literal["in", "out", "internal", "unknown"]
 LegRole = Literal["mobile", "follow_me", "manager", "consultation"]
 
-_KIND_OF_TYPE: Final[Mapping[int, Kind]] = {0: "in", 1: "out"}
+_KIND_OF_TYPE: Final[Mapping[int | None, Kind]] = {0: "in", 1: "out"}
 _OPENING: Final = ("start", "dial")
+CHANNEL_EVENTS: Final = ("bridge", "bridge_leave", "new_callerid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +90,17 @@ def _outgoing_legs(
             continue
         if record.certainly_a_leg or (incoming and not record.extensions):
             legs[unique_id] = "mobile"
-        elif incoming:
-            legs[unique_id] = "follow_me"
-        elif record.like_follow_me_leg and any(
-            follows(record, others, own_call=_has_opening(others), directory=directory)
-            for other_id, others in by_id.items()
-            if other_id != unique_id
-        ):
+        elif incoming or (record.like_follow_me_leg and _follows_another(record, by_id, directory)):
             legs[unique_id] = "follow_me"
     return legs
+
+
+def _follows_another(record: Outgoing, by_id: Mapping[str, Sequence[CallEvent]], directory: Directory) -> bool:
+    return any(
+        follows(record, others, own_call=_has_opening(others), directory=directory)
+        for unique_id, others in by_id.items()
+        if unique_id != record.unique_id
+    )
 
 
 def _opens_incoming(event: CallEvent) -> bool:
@@ -120,19 +123,16 @@ def _main_id(
         events = by_id[unique_id]
         dials = {event.call_type for event in events if event.event_type == "dial"}
         hangups = [event for event in events if event.event_type == "hangup"]
-        if any(event.event_type == "start" for event in events):
-            return 0
-        if dials & {0, None}:
-            return 1
-        if unique_id in outgoing and unique_id not in legs:
-            return 2 if outgoing[unique_id].dialled else 3
-        if any(is_main_hangup(event) and event.call_type != 1 for event in hangups):
-            return 3
-        if dials - {1}:
-            return 4
-        if hangups and unique_id not in legs:
-            return 5
-        return 6
+        calls_out = unique_id in outgoing and unique_id not in legs
+        ranks = (
+            any(event.event_type == "start" for event in events),
+            bool(dials & {0, None}),
+            calls_out and outgoing[unique_id].dialled,
+            calls_out or any(is_main_hangup(event) and event.call_type != 1 for event in hangups),
+            bool(dials - {1}),
+            bool(hangups) and unique_id not in legs,
+        )
+        return next((rank for rank, holds in enumerate(ranks) if holds), len(ranks))
 
     return min(by_id, key=lambda unique_id: (rank(unique_id), _age(unique_id, by_id)), default="")
 
@@ -153,9 +153,7 @@ def _kind(main_events: Sequence[CallEvent], legs: Mapping[str, LegRole], main_id
     first = next((event for event in records if event.event_type in _OPENING), records[0])
     if first.event_type == "start":
         return "in"
-    return _KIND_OF_TYPE.get(first.call_type if first.call_type is not None else -1) or _by_who_is_internal(
-        first, directory
-    )
+    return _KIND_OF_TYPE.get(first.call_type) or _by_who_is_internal(first, directory)
 
 
 def _is_internal(records: Sequence[CallEvent], directory: Directory) -> bool:
@@ -190,9 +188,8 @@ def _line_id(main_events: Sequence[CallEvent], kind: Kind) -> str | None:
     """The first inbound or the last outbound trunk; a leg's trunk is not the call's."""
     opening = [event.trunk for event in main_events if event.event_type in _OPENING and event.trunk]
     closing = [event.trunk for event in main_events if event.event_type == "hangup" and event.trunk]
-    if kind == "out":
-        return (closing[:1] or opening[-1:] or [None])[0]
-    return (opening[:1] or closing[:1] or [None])[0]
+    known = [*closing, *reversed(opening)] if kind == "out" else [*opening, *closing]
+    return next(iter(known), None)
 
 
 def _customer(main_events: Sequence[CallEvent], kind: Kind, directory: Directory) -> str | None:
@@ -223,40 +220,30 @@ def _other_legs(
     return found
 
 
-def customer_channels(
-    found: Roles, stays: Iterable[Stay], events: Sequence[CallEvent], directory: Directory
-) -> frozenset[ChannelKey]:
+def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Directory) -> frozenset[ChannelKey]:
     """
     Incoming: the channel of the main id. Outgoing: the line's channel with the customer's number; where the host
-    does not give that number, a line's channel with no number at all.
+    does not give that number, the line's channels that have no number at all.
     """
-    shown = {
-        ChannelKey(event.unique_id, event.channel): event
-        for event in reversed(events)
-        if event.event_type in ("bridge", "bridge_leave", "new_callerid") and event.channel
-    }
+    shown: dict[ChannelKey, CallEvent] = {}
+    for event in events:
+        if event.event_type in CHANNEL_EVENTS and event.channel and not channel_named(event.channel).is_local:
+            shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
     if found.kind == "in":
-        own = {key for key in shown if key.unique_id == found.main_id and not channel_named(key.channel).is_local}
+        own = {key for key in shown if key.unique_id == found.main_id}
         return frozenset(key for key in own if phone_extension(key.channel, directory) is None) or frozenset(own)
     lines = {
         key: event
         for key, event in shown.items()
-        if key.unique_id != found.main_id
-        and not channel_named(key.channel).is_local
-        and phone_extension(key.channel, directory) is None
+        if key.unique_id != found.main_id and phone_extension(key.channel, directory) is None
     }
-    customer = directory.outside(found.customer or "")
-    named = frozenset(
-        key for key, event in lines.items() if directory.outside(event.caller_id) == customer and customer
-    )
-    if named:
-        return named
-    stayed = {stay.key for stay in stays}
-    return frozenset(key for key, event in lines.items() if not event.caller_id and key in stayed)
+    number = directory.outside(found.customer or "")
+    named = frozenset(key for key, event in lines.items() if number and directory.outside(event.caller_id) == number)
+    return named or frozenset(key for key, event in lines.items() if not event.caller_id)
 
 
 def person_in(stay: Stay, callers: Mapping[ChannelKey, str], directory: Directory) -> Person | None:
-    """Who talks on this channel: a desk phone's extension, or whoever was called over a line. A Local half is nobody."""
+    """Who talks on this channel: a desk phone's extension, or whoever was called over a line; a Local half is nobody."""
     channel = channel_named(stay.key.channel)
     if channel.is_local:
         return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lib import outbound
@@ -45,13 +46,21 @@ class Reply:
 
 def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
     """One request, no repeats, no redirects; whatever happens becomes a Reply."""
+    fields = {form.name: json.dumps(form.value, ensure_ascii=False)}
+    return _reply(
+        partial(outbound.post_form, account.base_url + form.path, fields), account, timeout_seconds=timeout_seconds
+    )
+
+
+def get(account: Account, path: str, parameters: Mapping[str, str], *, timeout_seconds: float) -> Reply:
+    """Asks for something; `details` of the Reply is the answer."""
+    return _reply(partial(outbound.get, account.base_url + path, parameters), account, timeout_seconds=timeout_seconds)
+
+
+def _reply(exchange: Callable[..., outbound.Answer], account: Account, *, timeout_seconds: float) -> Reply:
+    headers = {"X-API-KEY": account.api_key, "Accept": "application/json"}
     try:
-        answer = outbound.post_form(
-            account.base_url + form.path,
-            {form.name: json.dumps(form.value, ensure_ascii=False)},
-            headers={"X-API-KEY": account.api_key, "Accept": "application/json"},
-            timeout_seconds=timeout_seconds,
-        )
+        answer = exchange(headers=headers, timeout_seconds=timeout_seconds)
     except outbound.NotSent as error:
         return Reply(outcome="unavailable", error=str(error))
     except outbound.NoAnswer as error:

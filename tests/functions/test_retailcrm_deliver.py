@@ -195,7 +195,7 @@ def test_a_row_is_sent_until_it_is_in_and_held_once(gateway, crm, sql):
     assert gateway.deliveries()[-1] == ("upload", "delivered", None)
     assert len(crm.rows("0367")) == 1
     outcomes = sql(
-        "SELECT outcome FROM attempts JOIN deliveries d ON d.id = delivery_id WHERE d.effect = 'upload' ORDER BY fence"
+        "SELECT outcome FROM attempts JOIN deliveries d ON d.id = delivery_id WHERE d.effect = 'upload' ORDER BY attempts.fence"
     )
     assert outcomes == [("busy",), ("in_doubt",), ("done",)]
 
@@ -281,7 +281,7 @@ def test_what_a_dead_worker_left_is_settled_by_the_next(gateway, crm, sql):
 
     assert gateway.deliveries()[-1] == ("upload", "delivered", None)
     assert sql(
-        "SELECT outcome FROM attempts JOIN deliveries d ON d.id = delivery_id WHERE effect = 'upload' ORDER BY fence"
+        "SELECT outcome FROM attempts JOIN deliveries d ON d.id = delivery_id WHERE effect = 'upload' ORDER BY attempts.fence"
     ) == [
         ("done",),
         ("in_doubt",),

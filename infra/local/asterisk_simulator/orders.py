@@ -46,12 +46,14 @@ def transfer(query: Mapping[str, str], enterprises: Enterprises) -> Outcome:
     if isinstance(enterprise, Outcome):
         return enterprise
     kind, from_extension, to_extension = query["transfer_type"], query["from_ext"], query["to_ext"]
-    if kind not in {"blind", "attended"}:
-        return _refused(400, "Invalid parameter: transfer_type")
-    if not is_extension(from_extension):
-        return _refused(400, "Invalid parameter: from_ext")
-    if not (is_extension(to_extension) or is_phone(to_extension)):
-        return _refused(400, "Invalid parameter: to_ext")
+    valid = {
+        "transfer_type": kind in {"blind", "attended"},
+        "from_ext": is_extension(from_extension),
+        "to_ext": is_extension(to_extension) or is_phone(to_extension),
+    }
+    wrong = next((name for name, is_valid in valid.items() if not is_valid), None)
+    if wrong is not None:
+        return _refused(400, f"Invalid parameter: {wrong}")
     if enterprise.host is None:
         return _refused(500, "Host IP not configured for this enterprise")
     if from_extension not in enterprise.channels:
