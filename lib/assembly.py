@@ -83,22 +83,31 @@ def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None,
     if not stored and not arrived:
         return []  # the call became part of another one, which has a timer of its own
     row_ids = [row.id for row in rows]
-    deliveries.settle_lost_leases(conn, row_ids)
-
     home: dict[str, int | None] = {other.event_id: other.call_id for other in stored}
     members = [_parse(other) for other in stored]
     if event and event.event_id not in home:
         home[event.event_id] = None
         members += arrived
     groups = _place(linking.group(members, known), home, rows)
-    ledger = _share(deliveries.list_deliveries(conn, row_ids), groups, home)
+    ledger = _share(_ledger(conn, row_ids), groups, home)
     touched = [
         _write(conn, enterprise, known, group, ledger[index], home, now)
         for index, group in enumerate(groups)
         if group.regrouped or group.gained or group.call_id == awake
     ]
-    calls.delete_calls(conn, sorted(set(row_ids) - {group.call_id for group in groups}))
-    return touched
+    gone = set(row_ids) - {group.call_id for group in groups}
+    if gone:
+        calls.delete_calls(conn, sorted(gone))
+    return [call_id for call_id in touched if call_id is not None]
+
+
+def _ledger(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]:
+    """What the calls were told, with what dead workers left settled."""
+    ledger = deliveries.list_deliveries(conn, call_ids) if call_ids else []
+    if any(delivery.state == "leased" for delivery in ledger):
+        deliveries.settle_lost_leases(conn, call_ids)
+        ledger = deliveries.list_deliveries(conn, call_ids)
+    return ledger
 
 
 def _neighbours(
@@ -108,6 +117,8 @@ def _neighbours(
     The calls that may have to do with each other, locked, and their events: what is found, what its events lead to,
     and so on to the end. Rows are locked in one order; a round that finds more lets go and starts again.
     """
+    if not found:
+        return [], []
     for _ in range(_ROUNDS):
         with conn.transaction() as attempt:
             rows = calls.lock_calls(conn, enterprise_number, found)
@@ -177,8 +188,8 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
     ledger: Sequence[Delivery],
     home: Mapping[str, int | None],
     now: datetime,
-) -> int:
-    """Folds and plans one group and stores what came out; the id of its row."""
+) -> int | None:
+    """Folds and plans one group and stores what came out; the id of its row if the CRM has something to hear."""
     policy = settings(enterprise)
     folded = folding.assemble(group.events, known, policy, now)
     planned = plan(folded, [notices.told(delivery) for delivery in ledger], now, policy)

@@ -1,7 +1,7 @@
 """
 Plays scenarios against the running stack and shows what became of them: `make call SCENARIO=2-1-doc`.
 
-Without a scenario it lists them. The CRM simulator's account has the number of its enterprise as its name.
+Without a scenario it lists them.
 """
 
 from __future__ import annotations
@@ -19,51 +19,52 @@ from urllib.parse import urlencode, urlsplit
 import psycopg
 
 from infra.local import player, rundir
-from infra.local.player import Played, Scenario, Sent
+from infra.local.player import Event, Played, Scenario, Sent
 from infra.local.rundir import StartError
 
 _LOOK_SECONDS: Final = 0.1
-_PATIENCE_SECONDS: Final = 20.0
+# A call that nobody hangs up is over after 90 s without news.
+_PATIENCE_SECONDS: Final = 110.0
 _QUIET_SECONDS: Final = 3.0
+_HINT_AFTER_SECONDS: Final = 10.0
 
 
 class CRM:
-    """What an account of the simulator was told since we began to listen."""
+    """What the simulator was told about the calls of one play, since we began to listen."""
 
-    def __init__(self, url: str, account: str) -> None:
+    def __init__(self, url: str) -> None:
         self._netloc = urlsplit(url).netloc
-        self._account = account
-        self._last = 0
-        self.entries: list[Mapping[str, Any]] = []
-        self.news()
-        self.entries.clear()
+        self._ids: set[str] = set()
+        self.told: list[Mapping[str, Any]] = []
+        self._last = max((entry["seq"] for entry in self._ledger(limit=1)), default=0)
+
+    def concern(self, event: Event) -> None:
+        """The event's UniqueId is one of the play's."""
+        self._ids.add(str(event.body.get("UniqueId")))
 
     def news(self) -> list[Mapping[str, Any]]:
         """What has come in since the last look."""
-        query = urlencode({"account": self._account, "after": self._last})
+        found = self._ledger(after=self._last)
+        self._last = max((entry["seq"] for entry in found), default=self._last)
+        news = [entry for entry in found if self._ids.intersection(_calls(entry))]
+        self.told += news
+        return news
+
+    def has_row(self, unique_id: str | None) -> bool:
+        return any(entry["kind"] == "upload" and unique_id in _calls(entry) for entry in self.told)
+
+    def first_popup_at(self, unique_id: str | None) -> float | None:
+        popups = (e for e in self.told if e["kind"] == "event" and _event(e)["type"] != "hangup")
+        return next((float(entry["received_at"]) for entry in popups if unique_id in _calls(entry)), None)
+
+    def _ledger(self, **query: int) -> list[Mapping[str, Any]]:
         connection = http.client.HTTPConnection(self._netloc, timeout=5)
         try:
-            connection.request("GET", f"/_sim/ledger?{query}")
-            found: list[Mapping[str, Any]] = json.loads(connection.getresponse().read())["entries"]
+            connection.request("GET", f"/_sim/ledger?{urlencode(query)}")
+            entries: list[Mapping[str, Any]] = json.loads(connection.getresponse().read())["entries"]
         finally:
             connection.close()
-        self._last = max([self._last, *(entry["seq"] for entry in found)])
-        self.entries += found
-        return found
-
-    def has_row(self, external_id: str | None) -> bool:
-        rows = [row for entry in self.entries if entry["kind"] == "upload" for row in _list(entry["fields"], "calls")]
-        return any(row.get("externalId") == external_id for row in rows)
-
-    def first_popup_at(self, external_id: str | None) -> float | None:
-        popups = [
-            entry
-            for entry in self.entries
-            if entry["kind"] == "event"
-            and _event(entry)["type"] != "hangup"
-            and _event(entry).get("callExternalId") == external_id
-        ]
-        return popups[0]["received_at"] if popups else None
+        return entries
 
 
 def play_and_show(
@@ -74,6 +75,7 @@ def play_and_show(
     token: str,
     speed: float = 1.0,
     pause: Callable[[float], None] = time.sleep,
+    patience_seconds: float = _PATIENCE_SECONDS,
 ) -> Played:
     """Plays it, with a line for every event and for everything that the CRM is told, as it happens."""
     print(f"Playing {scenario.id}: {scenario.title}")
@@ -95,12 +97,19 @@ def play_and_show(
             show_news()
 
     def show_sent(sent: Sent) -> None:
+        crm.concern(sent.event)
         line(sent.sent_at, "host", happened(sent))
 
     played = player.play(scenario, gateway, token, speed=speed, pause=pause_and_look, tell=show_sent)
     expects_row = bool(scenario.expected.get("upload"))
-    until = time.monotonic() + (_PATIENCE_SECONDS if expects_row else _QUIET_SECONDS)
-    while time.monotonic() < until and not crm.has_row(played.scenario.main_unique_id):
+    over_at = time.monotonic()
+    hint = "no row yet; a call that is not hung up is over after 90 s without news" if expects_row else ""
+    while (waited := time.monotonic() - over_at) < (patience_seconds if expects_row else _QUIET_SECONDS):
+        if crm.has_row(played.scenario.main_unique_id):
+            break
+        if hint and waited > _HINT_AFTER_SECONDS:
+            line(time.time(), "", hint)
+            hint = ""
         pause_and_look(_LOOK_SECONDS)
     show_news()
     print(_sum_up(played, crm, expects_row=expects_row))
@@ -159,8 +168,8 @@ def _sum_up(played: Played, crm: CRM, *, expects_row: bool) -> str:
     if crm.has_row(played.scenario.main_unique_id):
         parts.append("The history row is in.")
     elif expects_row:
-        parts.append("No history row came: the logs say why.")
-    elif not crm.entries:
+        parts.append(f"No history row came; make explain CALL={played.scenario.main_unique_id} says why.")
+    elif not crm.told:
         reason = played.scenario.expected.get("reason")
         parts.append(
             f"The CRM was told nothing, as it should be ({reason})." if reason else "The CRM was told nothing."
@@ -168,6 +177,12 @@ def _sum_up(played: Played, crm: CRM, *, expects_row: bool) -> str:
     if played.refused:
         parts.append(f"{len(played.refused)} events were not accepted.")
     return "  ".join(parts)
+
+
+def _calls(entry: Mapping[str, Any]) -> list[Any]:
+    """The calls that a request is about, by the ids that the CRM was given."""
+    rows = [row.get("externalId") for row in _list(entry["fields"], "calls") if isinstance(row, dict)]
+    return [_event(entry).get("callExternalId"), *rows]
 
 
 def _event(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -198,7 +213,7 @@ def main() -> int:
         stack = rundir.read_description(options.run_dir.resolve())
         token = _token(stack["environment"]["DATABASE_URL"], options.enterprise)
         for name in options.scenarios:
-            crm = CRM(stack["urls"]["retailcrm-simulator"], options.enterprise)
+            crm = CRM(stack["urls"]["retailcrm-simulator"])
             play_and_show(scenarios[name], gateway=stack["urls"]["gateway"], crm=crm, token=token, speed=options.speed)
     except (StartError, psycopg.OperationalError, OSError, http.client.HTTPException) as error:
         print(f"make call: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ from infra.local.stack import Crashed, Stack
 
 SCENARIO: Final = "2-1-doc"
 ADMIN_LOGIN: Final = "admin"
+_PATIENCE_SECONDS: Final = 30.0
 _TEMPLATE: Final = Path(__file__).with_name("demo.json")
 
 
@@ -67,9 +68,13 @@ def provide(stack: Stack) -> None:
 
 def play(stack: Stack) -> None:
     data = enterprise(stack)
-    crm = CRM(stack.url("retailcrm-simulator"), data["number"])
     play_and_show(
-        player.load()[SCENARIO], gateway=stack.url("gateway"), crm=crm, token=data["token"], pause=stack.pause
+        player.load()[SCENARIO],
+        gateway=stack.url("gateway"),
+        crm=CRM(stack.url("retailcrm-simulator")),
+        token=data["token"],
+        pause=stack.pause,
+        patience_seconds=_PATIENCE_SECONDS,
     )
 
 

@@ -65,9 +65,12 @@ class Cluster:
 
         Raises PostgresError when what is there is not ours to use.
         """
-        if not (self.data_dir / "PG_VERSION").exists():
-            self._initialise()
-        version = (self.data_dir / "PG_VERSION").read_text().strip()
+        try:
+            if not (self.data_dir / "PG_VERSION").exists():
+                self._initialise()
+            version = (self.data_dir / "PG_VERSION").read_text().strip()
+        except OSError as error:
+            raise PostgresError(f"{self.data_dir} cannot be used: {error}") from error
         if version != _MAJOR:
             raise PostgresError(f"{self.data_dir} holds data of PostgreSQL {version}, not {_MAJOR}: move it away")
         if self.data_dir.stat().st_uid != _system_user().pw_uid:
@@ -126,7 +129,8 @@ class Cluster:
         )
         if result.returncode:
             last = (result.stderr.strip() or f"exit code {result.returncode}").splitlines()[-1]
-            raise PostgresError(f"PostgreSQL could not be initialised in {self.data_dir}: {last}")
+            who = f"; it runs as {user.pw_name}, who must be able to reach this folder" if "denied" in last else ""
+            raise PostgresError(f"PostgreSQL could not be initialised in {self.data_dir}: {last}{who}")
         unfinished.rename(self.data_dir)
 
     def clear_leftovers(self) -> None:

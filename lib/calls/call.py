@@ -1,26 +1,27 @@
-"""One call, put together from the events of one group: who, whom, over which line, who rang, who talked, how it ended."""
+"""One call, put together from the events of one group: who, whom, over which line, who rang and talked, the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from itertools import pairwise
+from typing import Literal
 
 from lib.calls import clock
-from lib.calls.conversation import ChannelKey, Conversation, Talk, conversation
+from lib.calls.channels import channel_named
+from lib.calls.conversation import ChannelKey, Talk
 from lib.calls.decision import Decision
 from lib.calls.directory import Directory
-from lib.calls.ending import Ending, Evidence, Pending, ending
-from lib.calls.event import CallEvent, in_order
+from lib.calls.ending import Ending, Pending, ending
+from lib.calls.event import CallEvent
 from lib.calls.legs import phone_extension
 from lib.calls.outcome import Outcome, Result, outcome
-from lib.calls.roles import Kind, Roles, customer_channels, roles
+from lib.calls.picture import Picture, picture
+from lib.calls.roles import Kind, Roles
 from lib.calls.settings import Settings
 
 ChannelRole = Literal["customer", "phone", "line", "local"]
-
-_COPIES_COME_WITHIN: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,26 +108,13 @@ class Call:
 
 def assemble(events: Sequence[CallEvent], directory: Directory, settings: Settings, now: datetime) -> Call:
     """`events`: one group of `linking.group`, in any order; at least one."""
-    ordered = in_order(events)
-    found = roles(ordered, directory)
-    talking = conversation(ordered, directory)
-    customer = customer_channels(found, talking.stays, ordered, directory) if found.customer else frozenset()
-    result = outcome(
-        found=found, customer=customer, talking=talking, events=ordered, directory=directory, settings=settings
-    )
-    copies = _copies(ordered) | talking.copies
-    news = [event for event in ordered if event.event_id not in copies] or ordered
-    ended = ending(
-        Evidence(
-            roles=found, customer=customer, conversation=talking, events=ordered, last_news_at=news[-1].received_at
-        ),
-        settings,
-        now,
-    )
+    seen = picture(events, directory)
+    found = seen.roles
+    result = outcome(seen, settings)
+    ended = ending(seen, settings, now)
     observed = clock.observe(found.main_events, directory.zone)
     goes = found.kind in ("in", "out") and found.customer is not None
-    upload_due_at = _upload_due_at(found, result, ended, news[-1].received_at, settings) if goes else None
-    hangup = found.main_hangup
+    upload_due_at = _upload_due_at(seen, result, ended, settings) if goes else None
     return Call(
         main_unique_id=found.main_id,
         unique_ids=tuple(sorted(found.by_id)),
@@ -135,12 +123,12 @@ def assemble(events: Sequence[CallEvent], directory: Directory, settings: Settin
         line_id=found.line_id,
         external_phone=found.line.phone_number if found.line else None,
         site=found.line.site_code if found.line else None,
-        started_at=clock.counting_from(found.main_events) or ordered[0].received_at,
+        started_at=clock.counting_from(found.main_events) or seen.events[0].received_at,
         date_local=_date(found, directory),
         rings=tuple(_rings(found, directory)),
         talks=result.talks,
         customer_intervals=result.customer_intervals,
-        legs=tuple(_legs(ordered, found, customer, talking, directory)),
+        legs=tuple(_legs(seen)),
         transfers=tuple(_transfers(result.talks)),
         answered=result.answered,
         answered_by_status=result.by_status,
@@ -151,23 +139,23 @@ def assemble(events: Sequence[CallEvent], directory: Directory, settings: Settin
         hangup_status="answered" if result.answered else "no answered",
         owner_extension=result.owner,
         owner_user_id=directory.extension_users.get(result.owner) if result.owner else None,
-        record_url=_record_url(found, ordered),
+        record_url=_record_url(seen),
         over=ended.over_at is not None,
         over_at=ended.over_at,
         pending=ended.pending,
-        recovered=any(not event.live for event in ordered),
+        recovered=any(not event.live for event in seen.events),
         upload_due_at=upload_due_at,
         wake_at=(upload_due_at if ended.over_at is not None else ended.due_at) if goes else None,
-        first_event_at=ordered[0].received_at,
-        last_event_at=news[-1].received_at,
-        hung_up_at=hangup.received_at if hangup else None,
+        first_event_at=seen.events[0].received_at,
+        last_event_at=seen.last_news_at,
+        hung_up_at=found.main_hangup.received_at if found.main_hangup else None,
         clock=observed,
-        decisions=tuple(_decisions(found, result, copies, ordered, goes=goes, over=ended.over_at is not None)),
+        decisions=tuple(_decisions(seen, result, goes=goes, over=ended.over_at is not None)),
         warnings=tuple(_warnings(found, directory, observed)),
     )
 
 
-def _rings(found: Roles, directory: Directory) -> Iterable[Ring]:
+def _rings(found: Roles, directory: Directory) -> Iterator[Ring]:
     """
     Every `dial` of the main id of an incoming call; of an outgoing one the first that names its caller: a line that
     fails over is the same call. Where the hangup came before any dial, it stands in for one.
@@ -217,21 +205,18 @@ def _happened_at(hangup: CallEvent) -> datetime | None:
     return hangup.moment + max(hangup.end_time - hangup.start_time, timedelta(0))
 
 
-def _upload_due_at(
-    found: Roles, result: Outcome, ended: Ending, last_news_at: datetime, settings: Settings
-) -> datetime | None:
+def _upload_due_at(seen: Picture, result: Outcome, ended: Ending, settings: Settings) -> datetime | None:
     """
     An incoming call at once, if nothing is pending; every other after the settle time without news. What a hangup
     says alone, or in place of bridge events, waits as well: in the usual order there is more to come.
     """
     if ended.over_at is None:
         return None
-    hangup = found.main_hangup
-    settled = max(ended.over_at, last_news_at + settings.settle)
-    if found.kind == "out" or ended.pending or result.by_status:
-        return settled
-    if hangup is not None and (not hangup.live or not any(event.event_type != "hangup" for event in found.main_events)):
-        return settled
+    hangup = seen.roles.main_hangup
+    alone = hangup is not None and all(event.event_type == "hangup" for event in seen.roles.main_events)
+    recovered = hangup is not None and not hangup.live
+    if seen.roles.kind == "out" or ended.pending or result.by_status or alone or recovered:
+        return max(ended.over_at, seen.last_news_at + settings.settle)
     return ended.over_at
 
 
@@ -252,60 +237,40 @@ def _date(found: Roles, directory: Directory) -> datetime | None:
     return start.astimezone(directory.crm_zone).replace(tzinfo=None)
 
 
-def _record_url(found: Roles, events: Sequence[CallEvent]) -> str | None:
+def _record_url(seen: Picture) -> str | None:
     """The main id's own recording before that of any other channel, the first before later ones."""
-    sent = [event for event in events if event.record_url]
-    own = [event for event in sent if event.unique_id == found.main_id]
+    sent = [event for event in seen.events if event.record_url]
+    own = [event for event in sent if event.unique_id == seen.roles.main_id]
     return next((event.record_url for event in (*own, *sent)), None)
 
 
-def _copies(events: Sequence[CallEvent]) -> frozenset[str]:
-    """Of records that change no channel: the same type and body within seconds; of a hangup, at any time."""
-    seen: dict[tuple[str, str, str], datetime] = {}
-    copies = set()
-    for event in events:
-        if event.event_type in ("bridge", "bridge_leave"):
-            continue
-        key = (event.event_type, event.unique_id, event.fingerprint)
-        before = seen.get(key)
-        if before is not None and (event.event_type == "hangup" or event.received_at - before <= _COPIES_COME_WITHIN):
-            copies.add(event.event_id)
-        else:
-            seen[key] = event.received_at
-    return frozenset(copies)
-
-
-def _legs(
-    events: Sequence[CallEvent],
-    found: Roles,
-    customer: frozenset[ChannelKey],
-    talking: Conversation,
-    directory: Directory,
-) -> Iterable[Leg]:
+def _legs(seen: Picture) -> Iterator[Leg]:
     shown: dict[ChannelKey, CallEvent] = {}
-    for event in events:
+    for event in seen.events:
         if event.channel:
             shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
     for key, event in shown.items():
-        role: ChannelRole = "line"
-        if key in customer:
-            role = "customer"
-        elif key.channel.lower().startswith("local/"):
-            role = "local"
-        elif phone_extension(key.channel, directory) is not None:
-            role = "phone"
+        stays = [stay for stay in seen.conversation.stays if stay.key == key]
         yield Leg(
             channel=key.channel,
             unique_id=key.unique_id,
-            role=role,
-            leg=found.legs.get(key.unique_id),
+            role=_role(key, seen),
+            leg=seen.roles.legs.get(key.unique_id),
             number=event.caller_id,
-            stays=tuple((stay.bridge, stay.since, stay.until) for stay in talking.stays if stay.key == key),
+            stays=tuple((stay.bridge, stay.since, stay.until) for stay in stays),
         )
 
 
-def _transfers(talks: Sequence[Talk]) -> Iterable[Transfer]:
-    for before, after in zip(talks, talks[1:], strict=False):
+def _role(key: ChannelKey, seen: Picture) -> ChannelRole:
+    if key in seen.customer:
+        return "customer"
+    if channel_named(key.channel).is_local:
+        return "local"
+    return "line" if phone_extension(key.channel, seen.directory) is None else "phone"
+
+
+def _transfers(talks: Sequence[Talk]) -> Iterator[Transfer]:
+    for before, after in pairwise(talks):
         if before.person != after.person:
             yield Transfer(
                 at=after.since,
@@ -314,30 +279,26 @@ def _transfers(talks: Sequence[Talk]) -> Iterable[Transfer]:
             )
 
 
-def _decisions(
-    found: Roles, result: Outcome, copies: frozenset[str], events: Sequence[CallEvent], *, goes: bool, over: bool
-) -> Iterable[Decision]:
-    last = events[-1].received_at
-    for unique_id, role in sorted(found.legs.items()):
-        for event in found.by_id[unique_id]:
-            if event.event_type in ("dial", "hangup"):
-                params = {"unique_id": unique_id, "leg": role, "event_type": event.event_type}
-                yield Decision(code="leg_of_another_call", params=params, at=event.received_at)
-    for event in events:
-        if event.event_id in copies:
-            params = {"unique_id": event.unique_id, "event_type": event.event_type}
+def _decisions(seen: Picture, result: Outcome, *, goes: bool, over: bool) -> Iterator[Decision]:
+    found, last = seen.roles, seen.events[-1].received_at
+    for event in seen.events:
+        params = {"unique_id": event.unique_id, "event_type": event.event_type}
+        if event.event_id in seen.copies:
             yield Decision(code="duplicate", params=params, at=event.received_at)
+        elif event.unique_id in found.legs and event.event_type in ("dial", "hangup"):
+            params["leg"] = found.legs[event.unique_id]
+            yield Decision(code="leg_of_another_call", params=params, at=event.received_at)
     if found.kind == "internal":
         yield Decision(code="internal", at=last)
-    elif found.kind == "unknown" and not found.has_records and not found.legs:
+    elif found.kind == "unknown" and not found.has_records:
         yield Decision(code="only_channels", at=last)
-    elif not goes and not (found.kind == "unknown" and found.legs):
+    elif not goes and found.main_id not in found.legs:
         yield Decision(code="no_phone", at=last)
     if goes and over and result.owner is None:
         yield Decision(code="no_owner", at=last)
 
 
-def _warnings(found: Roles, directory: Directory, observed: clock.Clock) -> Iterable[Decision]:
+def _warnings(found: Roles, directory: Directory, observed: clock.Clock) -> Iterator[Decision]:
     at = found.main_events[0].received_at if found.main_events else None
     if observed.zone_is_wrong:
         params = {"seconds": round(observed.wall_seconds or 0), "timezone": directory.timezone}

@@ -78,6 +78,15 @@ class Directory:
         tail = self.outside(value)
         return None if tail is None else self._personal_tails.get(tail)
 
+    def is_own_line(self, value: str) -> bool:
+        """The name of a line, or its number."""
+        return value in self.lines or self.outside(value) in self._own_tails
+
+    @cached_property
+    def _own_tails(self) -> frozenset[str]:
+        tails = (self.outside(line.phone_number) for line in self.lines.values() if line.phone_number)
+        return frozenset(tail for tail in tails if tail is not None)
+
     @cached_property
     def _personal_tails(self) -> dict[str, str]:
         tails = ((self.outside(number), extension) for number, extension in sorted(self.personal_phones.items()))

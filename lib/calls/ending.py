@@ -56,13 +56,13 @@ def _by_time(due: datetime, now: datetime, blocking: tuple[Pending, ...], opened
 
 
 def _without_hangup(seen: Picture, settings: Settings) -> datetime:
-    """After the customer's last bridge, unless a phone was rung for the customer since."""
+    """After the customer's last bridge, or whatever was rung or hung up since."""
     stays = seen.stays
     if not stays or _in_bridge(seen):
         return seen.last_news_at + settings.call_max
     left = [stay.until for stay in stays if stay.until is not None]
-    rung = [event.received_at for event in seen.events if event.event_type == "dial"]
-    return max([*left, *rung]) + settings.finalize_after
+    rung_or_hung_up = [event.received_at for event in seen.events if event.event_type in ("dial", "hangup")]
+    return max([*left, *rung_or_hung_up]) + settings.finalize_after
 
 
 def _in_bridge(seen: Picture) -> bool:

@@ -88,31 +88,31 @@ def parse(
 ) -> CallEvent:
     """Whatever the body holds: what can be understood is, the rest is as if it had not been sent."""
     fields = _Fields(raw)
-    unique_id = _text(unique_id) or fields.text("UniqueId")
-    bridge = fields.text("BridgeUniqueid")
+    unique_id = _text(unique_id) or fields.text("uniqueid")
+    bridge = fields.text("bridgeuniqueid")
     return CallEvent(
         event_id=event_id,
         event_type=event_type,
         unique_id="" if unique_id.lower() in _UNKNOWN else unique_id,
         received_at=received_at,
         origin=origin,
-        record_url=_text(record_url) or fields.text("record_url") or fields.text("recordUrl") or None,
-        call_type=_small_int(fields.text("CallType"), most=2),
-        status=fields.text("CallStatus").removesuffix(".0"),
-        phone=fields.known("Phone"),
-        extensions=tuple(dict.fromkeys(_extensions(fields.any("Extensions", "Extension")))),
-        trunk=fields.known("Trunk", "TrunkId", "Incall"),
-        channel=fields.known("Channel"),
-        exten=fields.known("Exten"),
-        caller_id=fields.known("CallerIDNum"),
-        connected_line=fields.known("ConnectedLineNum"),
+        record_url=_text(record_url) or fields.text("record_url") or fields.text("recordurl") or None,
+        call_type=_small_int(fields.text("calltype"), most=2),
+        status=fields.text("callstatus").removesuffix(".0"),
+        phone=fields.known("phone"),
+        extensions=tuple(dict.fromkeys(_extensions(fields.any("extensions") or fields.any("extension")))),
+        trunk=fields.known("trunk", "trunkid", "incall"),
+        channel=fields.known("channel"),
+        exten=fields.known("exten"),
+        caller_id=fields.known("calleridnum"),
+        connected_line=fields.known("connectedlinenum"),
         bridge_id="" if bridge.lower() in _UNKNOWN else bridge,
-        bridge_channels=_small_int(fields.text("BridgeNumChannels"), most=10_000),
-        start_time=_local_time(fields.text("StartTime")),
-        end_time=_local_time(fields.text("EndTime")),
-        date_received=_local_time(fields.text("DateReceived")),
+        bridge_channels=_small_int(fields.text("bridgenumchannels"), most=10_000),
+        start_time=_local_time(fields.text("starttime")),
+        end_time=_local_time(fields.text("endtime")),
+        date_received=_local_time(fields.text("datereceived")),
         epoch=epoch_of(unique_id),
-        external_initiated=fields.text("ExternalInitiated").lower() == "true",
+        external_initiated=fields.text("externalinitiated").lower() == "true",
         fingerprint=_fingerprint(raw),
     )
 
@@ -126,30 +126,23 @@ def epoch_of(unique_id: str) -> int | None:
 
 
 class _Fields:
-    """A body whose keys may differ in case; the exact spelling wins."""
+    """A body whose keys may differ in case; the spelling with more capitals, the hosts' own, wins."""
 
     def __init__(self, raw: Mapping[str, object]) -> None:
-        self._raw = raw
-        self._folded: dict[str, str] | None = None
+        self._values = {
+            key.lower(): raw[key] for key in sorted((key for key in raw if isinstance(key, str)), reverse=True)
+        }
 
-    def any(self, *names: str) -> object:
-        for name in names:
-            if name in self._raw:
-                return self._raw[name]
-        if self._folded is None:
-            self._folded = {key.lower(): key for key in sorted(key for key in self._raw if isinstance(key, str))}
-        for name in names:
-            if (key := self._folded.get(name.lower())) is not None:
-                return self._raw[key]
-        return None
+    def any(self, name: str) -> object:
+        return self._values.get(name)
 
     def text(self, name: str) -> str:
-        return _text(self.any(name))
+        return _text(self._values.get(name))
 
     def known(self, *names: str) -> str:
         for name in names:
-            value = _text(self.any(name))
-            if value.lower() not in _UNKNOWN:
+            value = _text(self._values.get(name))
+            if value and value.lower() not in _UNKNOWN:
                 return value
         return ""
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from lib.calls.channels import channel_named
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
+
+NEAR: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +65,7 @@ def _outgoing(unique_id: str, events: Sequence[CallEvent], directory: Directory)
         unique_id=unique_id,
         number=number,
         extensions=tuple(dict.fromkeys(name for event in records for name in named_extensions(event, directory))),
-        customers=frozenset(tail for event in records for tail in named_customers(event, directory)),
+        customers=frozenset(tail for event in records for tail in named_customers(event, directory)) - {number},
         personal=any(directory.mobile_person(event.phone) is not None for event in records),
         on_phone=any(is_phone(event, directory) for event in events),
         on_local=any(channel.is_local for channel in channels),
@@ -99,8 +102,9 @@ def named_extensions(event: CallEvent, directory: Directory) -> list[str]:
 
 
 def named_customers(event: CallEvent, directory: Directory) -> list[str]:
-    """External numbers among the extensions; over SIP lines the line's own name stands there."""
-    return [tail for name in event.extensions if name != event.trunk and (tail := directory.outside(name))]
+    """External numbers among the extensions; over SIP lines the line itself stands there."""
+    names = (name for name in event.extensions if name != event.trunk and not directory.is_own_line(name))
+    return [tail for name in names if (tail := directory.outside(name))]
 
 
 def other_party(event: CallEvent, directory: Directory) -> str | None:
@@ -114,6 +118,17 @@ def is_main_hangup(event: CallEvent) -> bool:
     """Records of consultations and of a manager's own leg have type 2, and neither a start nor a line."""
     return event.event_type == "hangup" and (
         event.call_type in (0, 1) or event.start_time is not None or bool(event.trunk)
+    )
+
+
+def is_clicked(record: Outgoing, bridges: Iterable[CallEvent], directory: Directory) -> bool:
+    """The caller's own telephone was put through to this very number first: click-to-call, whatever rings now."""
+    return record.number is not None and any(
+        event.event_type == "bridge"
+        and phone_extension(event.channel, directory) in record.extensions
+        and other_party(event, directory) == record.number
+        and abs(event.moment - record.moment) <= NEAR
+        for event in bridges
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from lib.calls import clock
@@ -22,8 +23,10 @@ from lib.calls.channels import channel_named
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent, in_order
 from lib.calls.legs import (
+    NEAR,
     Outgoing,
     follows,
+    is_clicked,
     is_line,
     is_main_hangup,
     is_outgoing_record,
@@ -34,7 +37,6 @@ from lib.calls.legs import (
     phone_extension,
 )
 
-NEAR: Final = timedelta(seconds=60)
 LONGEST_CALL: Final = timedelta(hours=4)
 LOCAL_NAMES_LAST: Final = timedelta(hours=1)
 _FORGOTTEN_AFTER: Final = timedelta(seconds=90)
@@ -185,7 +187,7 @@ def _trees(events: Sequence[CallEvent], keys: Mapping[int, LinkKeys]) -> list[li
                 locals_[key].append(position)
     for positions in locals_.values():
         positions.sort(key=lambda position: events[position].moment)
-        for earlier, later in zip(positions, positions[1:], strict=False):
+        for earlier, later in pairwise(positions):
             if events[later].moment - events[earlier].moment <= LOCAL_NAMES_LAST:
                 joined.unite(earlier, later)
     trees: dict[int, list[CallEvent]] = defaultdict(list)
@@ -345,8 +347,11 @@ class _Index:
 def _owner_of_leg(leg: _Tree, index: _Index) -> _Tree | None:
     """1.4 a mobile leg, 1.5 a follow-me leg."""
     found: list[tuple[tuple[int, float, int], _Tree]] = []
-    for owner in index.owners_for(leg):
+    owners = index.owners_for(leg)
+    for owner in owners:
         for record in leg.outgoing:
+            if any(is_clicked(record, other.events, leg.directory) for other in (leg, *owners)):
+                return None
             rank = _mobile_leg(record, owner) if record.like_mobile_leg else _follow_me_leg(leg, record, owner)
             if rank is not None:
                 found.append(((*rank, owner.index), owner))
@@ -394,28 +399,28 @@ def _owner_of_loose(loose: _Tree, index: _Index, callable_trees: set[int]) -> _T
 
 
 def _loose_rank(event: CallEvent, owner: _Tree) -> int | None:
-    directory = owner.directory
     if event.event_type == "hangup":
-        extensions = set(named_extensions(event, directory))
-        customer = directory.outside(event.phone)
-        if _called(owner, extensions, customer, event.moment):
+        customer = owner.directory.outside(event.phone)
+        if _called(owner, set(named_extensions(event, owner.directory)), customer, event.moment):
             return 0  # 1.6
         return 2 if customer in owner.customers and owner.lives_at(event.moment, after=NEAR) else None
+    ends = _ends(event, owner.directory)
+    if ends is None:
+        return None
+    extension, customer = ends
+    if _called(owner, {extension}, customer, event.moment):
+        return 0  # 1.6, 1.7
+    rings = extension in owner.rung and customer in owner.customers
+    return 1 if rings and event.event_type == "bridge" and owner.lives_at(event.moment) else None  # 1.8
+
+
+def _ends(event: CallEvent, directory: Directory) -> tuple[str, str | None] | None:
+    """The extension and the customer whom this channel puts together; None as customer: the host does not know."""
     extension = phone_extension(event.channel, directory)
     if extension is not None:
         customer = other_party(event, directory)
-        if customer is None and event.connected_line:
-            return None
-        if _called(owner, {extension}, customer, event.moment):
-            return 0  # 1.6
-    else:
-        if not is_line(event, directory):
-            return None
-        extension, customer = event.connected_line, directory.outside(event.caller_id)
-        if _called(owner, {extension}, customer, event.moment):
-            return 0  # 1.7
-    rings = extension in owner.rung and customer in owner.customers
-    return 1 if rings and event.event_type == "bridge" and owner.lives_at(event.moment) else None  # 1.8
+        return None if customer is None and event.connected_line else (extension, customer)
+    return (event.connected_line, directory.outside(event.caller_id)) if is_line(event, directory) else None
 
 
 def _called(owner: _Tree, extensions: set[str], customer: str | None, moment: datetime) -> bool:

@@ -17,7 +17,7 @@ _COPIES_COME_WITHIN: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """`events` in order; `customer` are the channels of the customer, `copies` the ids of events that say nothing new."""
+    """`events` in order; `customer`: the customer's channels; `copies`: the ids of events that say nothing new."""
 
     events: Sequence[CallEvent]
     directory: Directory

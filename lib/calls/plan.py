@@ -188,9 +188,9 @@ def _end(call: Call, told: Sequence[Told], rings: Sequence[RingNotice]) -> list[
 def _row(
     call: Call, told: Sequence[Told], now: datetime, settings: Settings
 ) -> tuple[list[CallRow], datetime | None, list[Decision]]:
-    """History: once per call, when it is due; a call that was told under another id of its own is told."""
+    """History: once per call, when it is due; a call that was told under another of its ids is told."""
     row = _call_row(call)
-    uploads = [said for said in told if said.effect == "upload"]
+    uploads = [said for said in told if said.effect == "upload" and _tells(said, call)]
     if uploads:
         return [], None if call.over else call.wake_at, _corrections(row, uploads, now) if call.over else []
     if call.upload_due_at is None:
@@ -226,11 +226,17 @@ def _call_row(call: Call) -> CallRow | None:
     )
 
 
+def _tells(said: Told, call: Call) -> bool:
+    """Calls may be joined after one was told: the same customer's row is this row, a mere leg's is not."""
+    content = said.content or {}
+    return content.get("external_id") in (None, call.main_unique_id) or content.get("phone") == call.customer
+
+
 def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) -> list[Decision]:
     """A row is told once: a CRM ignores duplicates. What would now be said otherwise is kept."""
     decisions = []
     for said in uploads:
-        if row is None or said.content is None:
+        if row is None or said.content is None or said.content.get("external_id") != row.external_id:
             continue
         mine = {name: _plain(value) for name, value in asdict(row).items()}
         changed = sorted(name for name, value in mine.items() if name in said.content and said.content[name] != value)

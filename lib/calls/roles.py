@@ -223,7 +223,7 @@ def _other_legs(
 def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Directory) -> frozenset[ChannelKey]:
     """
     Incoming: the channel of the main id. Outgoing: the line's channel with the customer's number; where the host
-    does not give that number, the line's channels that have no number at all.
+    does not give that number, the line's channels that have nobody's.
     """
     shown: dict[ChannelKey, CallEvent] = {}
     for event in events:
@@ -239,11 +239,11 @@ def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Dire
     }
     number = directory.outside(found.customer or "")
     named = frozenset(key for key, event in lines.items() if number and directory.outside(event.caller_id) == number)
-    return named or frozenset(key for key, event in lines.items() if not event.caller_id)
+    return named or frozenset(key for key, event in lines.items() if directory.outside(event.caller_id) is None)
 
 
 def person_in(stay: Stay, callers: Mapping[ChannelKey, str], directory: Directory) -> Person | None:
-    """Who talks on this channel: a desk phone's extension, or whoever was called over a line; a Local half is nobody."""
+    """Who talks on this channel: a desk phone's extension, or whoever was called over a line. Local halves do not."""
     channel = channel_named(stay.key.channel)
     if channel.is_local:
         return None

@@ -140,7 +140,7 @@ def bench_gateway(stack: Stack, seconds: float) -> Row:
     steady = open_loop(dispatch, missed_calls(int(seconds * RATE / 3)), per_second=RATE)
     time.sleep(3)
     to_crm = delays_ms(steady, popups_at(crm))
-    memory = memory_mb(stack.processes()["dispatch-call-event"])
+    memory = memory_mb(pids(stack)["dispatch-call-event"])
     say(f"gateway: ingest at concurrency {CONCURRENCY}")
     ingest = closed_loop(dispatch, endless_events(), concurrency=CONCURRENCY, seconds=seconds / 3)
     wait_until_quiet(stack)
@@ -255,6 +255,11 @@ def kills(kill: Any, *, every_seconds: float = 5.0) -> Iterator[None]:
         thread.join()
 
 
+def pids(stack: Stack) -> dict[str, int]:
+    found: dict[str, int] = json.loads((stack.layout.run_dir / "stack.json").read_text())["pids"]
+    return found
+
+
 def wait_until_quiet(stack: Stack) -> None:
     """Until what was taken in is assembled, so that it does not weigh on what is measured next."""
     import psycopg
@@ -278,19 +283,19 @@ def table(rows: Sequence[Row]) -> str:
     head = ["", "ack p50", "ack p99", "event→CRM p50", "event→CRM p99", "ingest/s", "memory MiB", "lost when killed"]
     lines = [head, ["---"] * len(head)]
     base = rows[0]
-    for row in rows:
-        lines.append(
-            [
-                row.name,
-                _ms(row.ack, 50, base.ack),
-                _ms(row.ack, 99, base.ack),
-                _ms(row.to_crm, 50, base.to_crm),
-                _ms(row.to_crm, 99, base.to_crm),
-                f"{row.ingest:.0f} ({row.ingest / base.ingest:.2f}×)" if row.ingest and base.ingest else "—",
-                f"{row.memory_mb:.0f}" if row.memory_mb else "—",
-                row.lost,
-            ]
-        )
+    lines += [
+        [
+            row.name,
+            _ms(row.ack, 50, base.ack),
+            _ms(row.ack, 99, base.ack),
+            _ms(row.to_crm, 50, base.to_crm),
+            _ms(row.to_crm, 99, base.to_crm),
+            f"{row.ingest:.0f} ({row.ingest / base.ingest:.2f}×)" if row.ingest and base.ingest else "—",
+            f"{row.memory_mb:.0f}" if row.memory_mb else "—",
+            row.lost,
+        ]
+        for row in rows
+    ]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -314,21 +319,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--seconds", type=float, default=30, help="how long each load lasts")
     seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        port = free_port()
-        with Stack(Path(folder), port if port < 60_000 else 21_000, restart=True) as stack:
-            crm = stack.url("retailcrm-simulator")
-            account(crm)
-            file = Path(folder) / "enterprise.json"
-            file.write_text(json.dumps(enterprise(domain=crm)))
-            stack.run("provision", "infra.provision", str(file))
-            rows = [bench_gateway(stack, seconds)]
-            python = sys.executable
-            ports = free_port(), free_port()
-            nothing = [python, "-m", "functions_framework", "--source=tests/bench/do_nothing.py", "--target=do_nothing"]
-            rows.append(bench_service("do-nothing function", [*nothing, f"--port={ports[0]}"], ports[0], None, seconds))
-            forget = [python, "-m", "uvicorn", "tests.bench.fire_and_forget:app", f"--port={ports[1]}"]
-            rows.append(bench_service("fire and forget", forget, ports[1], crm, seconds))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Stack(Path(folder), 21_500, restart=True) as stack:
+        crm = stack.url("retailcrm-simulator")
+        account(crm)
+        file = Path(folder) / "enterprise.json"
+        file.write_text(json.dumps(enterprise(domain=crm)))
+        stack.run("provision", "infra.provision", str(file))
+        rows = [bench_gateway(stack, seconds)]
+        python = sys.executable
+        ports = free_port(), free_port()
+        nothing = [python, "-m", "functions_framework", "--source=tests/bench/do_nothing.py", "--target=do_nothing"]
+        rows.append(bench_service("do-nothing function", [*nothing, f"--port={ports[0]}"], ports[0], None, seconds))
+        forget = [python, "-m", "uvicorn", "tests.bench.fire_and_forget:app", f"--port={ports[1]}"]
+        rows.append(bench_service("fire and forget", forget, ports[1], crm, seconds))
     print(table(rows))
     return 0
 

@@ -36,7 +36,7 @@ def tell(event_type: str, body: dict[str, object]) -> None:
                 "type": "in",
                 "phone": body["Phone"],
                 "result": "answered" if body["CallStatus"] == "2" else "no answer",
-                "code": extensions[0] if extensions else "",
+                **({"code": extensions[0]} if extensions else {}),
                 "externalId": body["UniqueId"],
             }
         ]

@@ -74,7 +74,7 @@ def test_a_part_that_is_killed_during_a_call_costs_nothing(stack, crm, enrol, pa
             stack.pause(0.3)
             stack.wait_until_ready(part)
 
-    played = player.play(SCENARIOS["2-1-doc"], stack.url("gateway"), token, pause=stack.pause, tell=tell)
+    played = player.play(SCENARIOS["2-1"], stack.url("gateway"), token, pause=stack.pause, tell=tell)
 
     assert killed == [part]
     assert played.refused == []

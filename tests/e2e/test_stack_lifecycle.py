@@ -123,6 +123,8 @@ def test_a_stop_ends_everything_within_seconds(tmp_path, number):
     with running(tmp_path, "--no-demo") as run:
         run.wait_for("It stays up")
         assert get(f"http://127.0.0.1:{run.base_port}/health") == 200
+        for secret in ("secrets.json", "stack.json", "postgres.password"):
+            assert (tmp_path / secret).stat().st_mode & 0o077 == 0
 
         run.process.send_signal(number)
 
@@ -293,12 +295,41 @@ def test_an_emulator_that_is_there_is_used(tmp_path):
         emulator.wait(10)
 
 
+def ask(run_dir: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"RUN_DIR": str(run_dir)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.slow
-def test_the_demo_call_is_played_and_reported(tmp_path):
-    with running(tmp_path) as run:
+def test_the_demo_call_is_played_and_reported_and_the_other_verbs_find_the_stack(tmp_path):
+    (tmp_path / "other.json").write_text(
+        json.dumps({"number": "0400", "name": "Other", "token": "375290000400", "secret": "a-secret", "lines": []})
+    )
+    with running(tmp_path / "run") as run:
         run.wait_for("It stays up", 90)
+        provisioned = ask(run.run_dir, "infra.local.inside", "infra.provision", str(tmp_path / "other.json"))
+        called = ask(run.run_dir, "infra.local.call", "--run-dir", str(run.run_dir), "--speed", "20", "2-2-doc")
+        stranger = ask(
+            run.run_dir, "infra.local.call", "--run-dir", str(run.run_dir), "--enterprise", "0999", "2-2-doc"
+        )
 
     assert "pop-up          +375291111111 for 150, 151, 152" in run.said
     assert "ms after the phones began to ring" in run.said
     assert "The history row is in." in run.said
     assert "login admin, password " in run.said
+    assert (provisioned.returncode, provisioned.stderr) == (0, "")
+    assert (called.returncode, called.stderr) == (0, "")
+    assert "The history row is in." in called.stdout
+    assert (stranger.returncode, "no enterprise 0999" in stranger.stderr) == (1, True)
+
+
+def test_the_verbs_say_when_no_stack_runs(tmp_path):
+    assert "start one with `make run`" in ask(tmp_path, "infra.local.inside", "infra.provision", "x.json").stderr
+    assert "start one with `make run`" in ask(tmp_path, "infra.local.call", "--run-dir", str(tmp_path), "1-1").stderr

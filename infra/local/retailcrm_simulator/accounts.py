@@ -245,7 +245,7 @@ class Accounts:
 def _zone(value: object) -> str | None:
     try:
         ZoneInfo(value if isinstance(value, str) else "")
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return "no such time zone"
     return None
 

@@ -19,6 +19,12 @@ from infra.local.retailcrm_simulator.state import StateFile
 
 _MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _PAGE: Final = Path(__file__).parent / "page"
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 _POLICY: Final = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -53,9 +59,9 @@ def build(*, accounts: Path | None = None, state: Path | None = None) -> web.App
 
 async def _page(request: web.Request) -> web.StreamResponse:
     path = _PAGE / request.match_info.get("name", "index.html")
-    if path.parent != _PAGE or not path.is_file():
+    if path.parent != _PAGE or path.suffix not in _TYPES or not path.is_file():
         raise web.HTTPNotFound
-    return web.FileResponse(path, headers=_POLICY)
+    return web.FileResponse(path, headers={**_POLICY, "Content-Type": _TYPES[path.suffix]})
 
 
 def _read(path: Path) -> list[Account]:

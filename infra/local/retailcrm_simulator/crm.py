@@ -30,7 +30,8 @@ class CRM:
         self._state = state
 
     def open(self) -> None:
-        """Takes up what the state file has. Raises OSError."""
+        """Takes up what the state file has. Raises OSError, or whatever a foreign file makes of it."""
+        entries: list[Entry] = []
         for record in self._state.read():
             match record.get("record"):
                 case "account":
@@ -38,11 +39,12 @@ class CRM:
                 case "account_removed":
                     self.accounts.remove(record["name"])
                 case "request":
-                    entry = Entry.from_json(record["entry"])
-                    self.ledger.restore(entry)
-                    self.board.fold(entry)
+                    entries.append(Entry.from_json(record["entry"]))
+                    self.board.fold(entries[-1])
                 case "cleared":
-                    self._clear(record["account"])
+                    entries = [entry for entry in entries if record["account"] not in {None, entry.account}]
+                    self.board.clear(record["account"])
+        self.ledger.restore(entries)
         self._state.open()
 
     def close(self) -> None:
@@ -95,12 +97,9 @@ class CRM:
 
     def clear(self, account: str | None) -> None:
         """Forgets what was told; accounts stay."""
-        self._clear(account)
+        self.ledger.clear(account)
+        self.board.clear(account)
         for (name, _), rate in self._rates.items():
             if account in {None, name}:
                 rate.forget()
         self._state.append({"record": "cleared", "account": account})
-
-    def _clear(self, account: str | None) -> None:
-        self.ledger.clear(account)
-        self.board.clear(account)

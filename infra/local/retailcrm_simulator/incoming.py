@@ -61,7 +61,10 @@ def masked(secret: str) -> str:
 async def read(request: web.Request) -> Incoming:
     """Raises web.HTTPRequestEntityTooLarge."""
     query = _pairs(request.rel_url.raw_query_string)
-    form, non_scalar, unread, warnings = await _body(request)
+    try:
+        form, non_scalar, unread, warnings = await _body(request)
+    except (ConnectionError, web.RequestPayloadError):
+        form, non_scalar, unread, warnings = {}, frozenset(), "", ["the body did not come whole"]
     scalars, arrays = _collect(query)
     key = request.headers.get("X-API-KEY", "") or form.get("apiKey", "") or str(scalars.get("apiKey", ""))
     if not request.headers.get("X-API-KEY") and key:
@@ -83,10 +86,10 @@ async def read(request: web.Request) -> Incoming:
 async def _body(request: web.Request) -> tuple[dict[str, str], frozenset[str], str, list[str]]:
     if request.method in {"GET", "HEAD"}:
         return {}, frozenset(), "", []
-    raw = await request.read()
     kind = request.content_type
     if kind == "multipart/form-data":
-        return await _multipart(request, raw)
+        return await _multipart(request)
+    raw = await request.read()
     text = raw.decode("utf-8", "replace")
     if kind == "application/x-www-form-urlencoded":
         warnings = [] if raw.decode("utf-8", "ignore").encode() == raw else ["the body is not UTF-8"]
@@ -103,11 +106,11 @@ async def _body(request: web.Request) -> tuple[dict[str, str], frozenset[str], s
     return {}, names, text[:_EXCERPT], [f"the body is no form: {kind}"] if raw else []
 
 
-async def _multipart(request: web.Request, raw: bytes) -> tuple[dict[str, str], frozenset[str], str, list[str]]:
+async def _multipart(request: web.Request) -> tuple[dict[str, str], frozenset[str], str, list[str]]:
     try:
         fields = await request.post()
     except (ValueError, LookupError, AssertionError, RuntimeError):
-        return {}, frozenset(), raw.decode("utf-8", "replace")[:_EXCERPT], ["the multipart body is broken"]
+        return {}, frozenset(), "", ["the multipart body is broken"]
     scalars, arrays = _collect((name, value) for name, value in fields.items() if isinstance(value, str))
     files = {name for name, value in fields.items() if not isinstance(value, str)}
     return scalars, frozenset({name.partition("[")[0] for name in arrays} | files), "", []

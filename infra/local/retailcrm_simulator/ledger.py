@@ -62,9 +62,10 @@ class Ledger:
         entry.seq = self._last
         self._entries.append(entry)
 
-    def restore(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        self._last = max(self._last, entry.seq)
+    def restore(self, entries: Iterable[Entry]) -> None:
+        """They were kept in the order in which they were decided; here the order of arrival counts."""
+        self._entries = sorted(entries, key=lambda entry: entry.seq)
+        self._last = max((entry.seq for entry in self._entries), default=0)
 
     def announce(self, entry: Entry) -> None:
         """Tells the subscribers that an entry is decided; one that does not keep up misses some."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -40,7 +41,7 @@ async def _serve(what: str, build: Callable[[], web.Application], host: str, por
         try:
             await site.start()
         except (OSError, OverflowError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            reason = os.strerror(exc.errno).lower() if isinstance(exc, OSError) and exc.errno else str(exc)
             raise CannotStart(f"{host}:{port} cannot be used: {reason}.") from exc
         address = runner.addresses[0]
         print(f"{what}, for development only (no security): http://{address[0]}:{address[1]}/{note}", flush=True)

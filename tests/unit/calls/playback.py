@@ -43,8 +43,8 @@ def base_of(scenario: Mapping) -> int:
     return next(epoch for unique_id in ids if (epoch := epoch_of(unique_id)) is not None)
 
 
-def parsed(scenario: Mapping, *, shift: float = 0.0, tag: str = "") -> list[CallEvent]:
-    start = datetime.fromtimestamp(base_of(scenario), UTC) + timedelta(seconds=shift)
+def parsed(scenario: Mapping, *, tag: str = "") -> list[CallEvent]:
+    start = datetime.fromtimestamp(scenario.get("base") or base_of(scenario), UTC)
     return [
         parse(
             event_id=f"{tag}{number:03}",
@@ -114,7 +114,10 @@ class Outcome:
         return [(row.at - base).total_seconds() for row in self.rows if isinstance(row.notice, kind)]
 
 
-def play(events: Sequence[CallEvent], directory: Directory, settings: Settings = Settings()) -> Outcome:
+DEFAULTS = Settings()
+
+
+def play(events: Sequence[CallEvent], directory: Directory, settings: Settings = DEFAULTS) -> Outcome:
     """Every event at its time of receipt, every wake-up at its own, until nothing is due any more."""
     ledger = Ledger()
     stored: list[CallEvent] = []
@@ -201,5 +204,6 @@ def differences(outcome: Outcome, expected: Mapping) -> list[str]:
 
 def without(scenario: Mapping, *positions: int) -> dict:
     changed = copy.deepcopy(dict(scenario))
+    changed["base"] = scenario.get("base") or base_of(scenario)
     changed["events"] = [event for number, event in enumerate(changed["events"]) if number not in positions]
     return changed

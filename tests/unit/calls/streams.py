@@ -40,13 +40,24 @@ class Stream:
         return self.add(at, "start", unique_id, **{"Phone": phone, "CallType": 0, "Trunk": self.trunk, **more})
 
     def dial(self, at: float, unique_id: str, extensions: list[str], phone: str = CUSTOMER, **more: object) -> Stream:
-        body = {"Phone": phone, "CallType": 0, "Extensions": extensions, "Trunk": self.trunk, "ExtTrunk": "", "ExtPhone": phone}
+        body = {
+            "Phone": phone,
+            "CallType": 0,
+            "Extensions": extensions,
+            "Trunk": self.trunk,
+            "ExtTrunk": "",
+            "ExtPhone": phone,
+        }
         return self.add(at, "dial", unique_id, **{**body, **more})
 
-    def dial_out(self, at: float, unique_id: str, extensions: list[str], phone: str = CUSTOMER, **more: object) -> Stream:
+    def dial_out(
+        self, at: float, unique_id: str, extensions: list[str], phone: str = CUSTOMER, **more: object
+    ) -> Stream:
         return self.dial(at, unique_id, extensions, phone, **{"CallType": 1, "ExtPhone": "", **more})
 
-    def callerid(self, at: float, unique_id: str, channel: str, caller: str, connected: str = "<unknown>", **more: object) -> Stream:
+    def callerid(
+        self, at: float, unique_id: str, channel: str, caller: str, connected: str = "<unknown>", **more: object
+    ) -> Stream:
         body = {"Channel": channel, "CallerIDNum": caller, "ConnectedLineNum": connected, "Exten": "", "Context": "x"}
         return self.add(at, "new_callerid", unique_id, **{**body, **more})
 
@@ -56,11 +67,22 @@ class Stream:
     def destroyed(self, at: float, bridge: str) -> Stream:
         return self.add(at, "bridge_destroy", "", BridgeUniqueid=bridge, BridgeNumChannels="0")
 
-    def joins(self, at: float, unique_id: str, channel: str, bridge: str | None, caller: str, connected: str, exten: str = "") -> Stream:
+    def joins(
+        self, at: float, unique_id: str, channel: str, bridge: str | None, caller: str, connected: str, exten: str = ""
+    ) -> Stream:
         body = {"Channel": channel, "CallerIDNum": caller, "ConnectedLineNum": connected, "Exten": exten}
         return self.add(at, "bridge", unique_id, **body, **({"BridgeUniqueid": bridge} if bridge else {}))
 
-    def leaves(self, at: float, unique_id: str, channel: str, bridge: str | None, caller: str, connected: str, left: int | None = None) -> Stream:
+    def leaves(
+        self,
+        at: float,
+        unique_id: str,
+        channel: str,
+        bridge: str | None,
+        caller: str,
+        connected: str,
+        left: int | None = None,
+    ) -> Stream:
         body = {"Channel": channel, "CallerIDNum": caller, "ConnectedLineNum": connected}
         if left is not None:
             body["BridgeNumChannels"] = str(left)

@@ -1,0 +1,78 @@
+"""What a click asks for, checked: pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lib.calls.directory import Directory
+from lib.calls.numbers import normalize
+from lib.errors import InvalidPayload
+
+_EXTENSION: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
+_USER_ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_SHOWN_CHARACTERS: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Ring the extension, then dial the phone, in E.164. `user_id`: the manager in RetailCRM who clicked."""
+
+    extension: str
+    phone: str
+    user_id: int | None
+
+
+def read(given: Mapping[str, str], directory: Directory) -> Order:
+    """Raises InvalidPayload: `invalid_phone`, `no_extension`, or a parameter of a wrong form."""
+    user_id = user_id_of(given)
+    return Order(
+        extension=extension_of(given.get("code", ""), user_id, directory),
+        phone=dialled(given.get("phone", ""), directory),
+        user_id=user_id,
+    )
+
+
+def user_id_of(given: Mapping[str, str]) -> int | None:
+    text = given.get("userId", "").strip()
+    if not text:
+        return None
+    if not _USER_ID.fullmatch(text):
+        raise InvalidPayload("userId: must be the number of a RetailCRM user")
+    return int(text)
+
+
+def extension_of(code: str, user_id: int | None, directory: Directory) -> str:
+    """The code, if it is an extension of the enterprise; else what the manager is mapped to."""
+    code = code.strip()
+    if _EXTENSION.fullmatch(code) and directory.knows(code):
+        return code
+    mapped = (extension for extension, user in directory.extension_users.items() if user is not None and user == user_id)
+    extension = next(mapped, "")
+    if _EXTENSION.fullmatch(extension):
+        return extension
+    if user_id is not None:
+        raise InvalidPayload(f"No extension configured for user {user_id}", code="no_extension")
+    raise InvalidPayload("No extension configured: neither code nor userId leads to one", code="no_extension")
+
+
+def dialled(phone: str, directory: Directory) -> str:
+    """The number in E.164. A plus that nobody escaped has become a space."""
+    if not phone.strip():
+        raise InvalidPayload("phone: is missing", code="invalid_phone")
+    with_plus = normalize("+" + phone.strip(), directory) if phone.startswith(" ") else None
+    number = with_plus or normalize(phone, directory)
+    if number is None:
+        raise InvalidPayload("phone: is not a number that can be called", code="invalid_phone")
+    return number
+
+
+def as_log(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters as they may be shown: without the clientId, printable, and short."""
+    return {
+        name: "".join(filter(str.isprintable, given[name]))[:_SHOWN_CHARACTERS]
+        for name in ("userId", "code", "phone", "externalPhone", "status")
+        if given.get(name)
+    }

@@ -1,0 +1,113 @@
+"""
+Placing an order once: of two identical clicks, on whichever instances, one rings a phone.
+
+PostgreSQL decides who is first; nothing of ours is held while the Asterisk service is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lib import asterisk, config, db
+from lib.click.order import Order
+from lib.errors import RateLimited, Unavailable
+from lib.store import clicks, integration
+from lib.store.clicks import Click
+from lib.store.enterprises import Enterprise
+
+log = logging.getLogger(__name__)
+
+REPEAT_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.1
+_RECORDING_SECONDS: Final = 2.0
+
+_ERRORS: Final[Mapping[asterisk.Outcome, tuple[int, str]]] = {
+    "refused": (502, "asterisk_refused"),
+    "unreachable": (502, "asterisk_unreachable"),
+    "broken": (502, "asterisk_broke_off"),
+    "timeout": (504, "asterisk_timeout"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the CRM is answered. `click_id`: the click whose answer it is; `is_repeat`: somebody else's click."""
+
+    status: int
+    body: Mapping[str, Any]
+    click_id: int
+    is_repeat: bool = False
+
+
+def place(enterprise: Enterprise, order: Order) -> Told:
+    """Raises RateLimited, and Unavailable when the database is away: then nothing rings."""
+    timeout = config.current(config.Asterisk).asterisk_timeout_seconds
+    patience = timeout + _RECORDING_SECONDS
+    with db.transaction() as conn:
+        clicks.lock(conn, enterprise.number)
+        earlier = clicks.find_recent(
+            conn,
+            enterprise.number,
+            extension=order.extension,
+            phone=order.phone,
+            within_seconds=REPEAT_SECONDS,
+            unfinished_within_seconds=max(REPEAT_SECONDS, patience),
+        )
+        if earlier is None:
+            _refuse_too_many(conn, enterprise.number, order)
+            secret = integration.get_secret(conn, enterprise.number)
+            click_id = clicks.insert_click(
+                conn, enterprise.number, user_id=order.user_id, extension=order.extension, phone=order.phone
+            )
+    if earlier is not None:
+        return _answer_of(earlier, patience)
+    told = _told(_call(enterprise, secret, order, timeout), order, click_id)
+    try:
+        with db.connection() as conn:
+            clicks.finish_click(conn, click_id, http_status=told.status, answer=told.body)
+    except Unavailable:  # the phone rings all the same
+        log.warning("a click has no answer", extra={"click_id": click_id, "status": told.status})
+    return told
+
+
+def _refuse_too_many(conn: db.Connection, enterprise_number: str, order: Order) -> None:
+    limits = config.current(config.Clicks)
+    by_manager, by_enterprise = clicks.count_last_minute(conn, enterprise_number, extension=order.extension)
+    if by_manager >= limits.clicks_per_manager_per_minute:
+        raise RateLimited(f"Extension {order.extension} made {by_manager} calls within a minute; try again later")
+    if by_enterprise >= limits.clicks_per_enterprise_per_minute:
+        raise RateLimited(f"The enterprise made {by_enterprise} calls within a minute; try again later")
+
+
+def _call(enterprise: Enterprise, secret: str, order: Order, timeout_seconds: float) -> asterisk.Result:
+    if not enterprise.asterisk_url:
+        return asterisk.Result(outcome="unreachable", cause="The enterprise has no address of an Asterisk service")
+    host = asterisk.Host(base_url=enterprise.asterisk_url, secret=secret)
+    return asterisk.call(host, extension=order.extension, phone=order.phone, timeout_seconds=timeout_seconds)
+
+
+def _told(result: asterisk.Result, order: Order, click_id: int) -> Told:
+    if result.outcome == "accepted":
+        message = f"Call initiated: {order.extension} -> {order.phone}"
+        body = {"success": True, "message": message, "extension": order.extension, "phone": order.phone}
+        return Told(status=200, body=body, click_id=click_id)
+    status, code = _ERRORS[result.outcome]
+    return Told(status=status, body={"error": {"code": code, "message": result.cause}}, click_id=click_id)
+
+
+def _answer_of(click: Click, patience_seconds: float) -> Told:
+    """What the first click was answered, waited for while it is still being asked."""
+    patient_until = time.monotonic() + patience_seconds
+    while click.http_status is None and time.monotonic() < patient_until:
+        time.sleep(_POLL_SECONDS)
+        with db.connection() as conn:
+            click = clicks.get_click(conn, click.id)
+    if click.http_status is None or click.answer is None:
+        cause = "The same click a moment ago got no answer; whether it rings is not known"
+        body: Mapping[str, Any] = {"error": {"code": "asterisk_timeout", "message": cause}}
+        return Told(status=504, body=body, click_id=click.id, is_repeat=True)
+    return Told(status=click.http_status, body=click.answer, click_id=click.id, is_repeat=True)
