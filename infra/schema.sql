@@ -117,6 +117,8 @@ CREATE TABLE calls (
     CONSTRAINT calls_pkey PRIMARY KEY (id)
 );
 
+CREATE INDEX calls_enterprise_number_customer_started_at_idx ON calls USING btree (enterprise_number, customer, started_at) WHERE ((result = 'answered'::text) AND (owner_extension IS NOT NULL));
+
 CREATE INDEX calls_enterprise_number_main_unique_id_idx ON calls USING btree (enterprise_number, main_unique_id);
 
 CREATE INDEX calls_enterprise_number_started_at_idx ON calls USING btree (enterprise_number, started_at DESC, id DESC);
@@ -164,6 +166,14 @@ CREATE TABLE call_links (
 CREATE INDEX call_links_call_id_idx ON call_links USING btree (call_id);
 
 CREATE INDEX call_links_enterprise_number_key_last_at_idx ON call_links USING btree (enterprise_number, key, last_at);
+
+CREATE TABLE host_clocks (
+    enterprise_number text NOT NULL,
+    lag_seconds double precision,
+    wall_seconds double precision,
+    observed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT host_clocks_pkey PRIMARY KEY (enterprise_number)
+);
 
 CREATE TABLE deliveries (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -249,3 +259,29 @@ CREATE TABLE rejected_messages (
 );
 
 CREATE INDEX rejected_messages_received_at_idx ON rejected_messages USING btree (received_at);
+
+CREATE TABLE clicks (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    user_id bigint,
+    extension text NOT NULL,
+    phone text NOT NULL,
+    clicked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    http_status integer,
+    answer jsonb,
+    finished_at timestamp with time zone,
+    CONSTRAINT clicks_check CHECK (((finished_at IS NULL) = (http_status IS NULL))),
+    CONSTRAINT clicks_check1 CHECK (((finished_at IS NULL) = (answer IS NULL))),
+    CONSTRAINT clicks_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX clicks_enterprise_number_clicked_at_idx ON clicks USING btree (enterprise_number, clicked_at);
+
+CREATE TABLE user_statuses (
+    enterprise_number text NOT NULL,
+    user_id bigint NOT NULL,
+    status text NOT NULL,
+    changed_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT user_statuses_status_check CHECK ((status = ANY (ARRAY['free'::text, 'busy'::text, 'dinner'::text, 'break'::text]))),
+    CONSTRAINT user_statuses_pkey PRIMARY KEY (enterprise_number, user_id)
+);

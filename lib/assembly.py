@@ -19,11 +19,11 @@ from lib.calls import event as parsing
 from lib.calls import linking
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
-from lib.calls.plan import Plan, plan
+from lib.calls.plan import CallRow, Plan, plan
 from lib.db import Connection
 from lib.enterprise import directory, settings
 from lib.errors import Unavailable
-from lib.store import calls, deliveries, events
+from lib.store import calls, deliveries, events, host_clocks
 from lib.store.deliveries import Delivery
 from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent, StoredEvent
@@ -75,7 +75,7 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
 
 def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None) -> list[int]:
     known = directory(enterprise)
-    arrived = [_parse(event)] if event else []
+    arrived = [parsed(event)] if event else []
     keys = [_keys(one, known) for one in arrived]
     now = calls.lock_keys(conn, enterprise.number, [name for one in keys for name in _lock_names(one)])
     found = calls.find_linked(conn, enterprise.number, keys) | ({awake} if awake else set())
@@ -84,7 +84,7 @@ def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None,
         return []  # the call became part of another one, which has a timer of its own
     row_ids = [row.id for row in rows]
     home: dict[str, int | None] = {other.event_id: other.call_id for other in stored}
-    members = [_parse(other) for other in stored]
+    members = [parsed(other) for other in stored]
     if event and event.event_id not in home:
         home[event.event_id] = None
         members += arrived
@@ -123,7 +123,7 @@ def _neighbours(
         with conn.transaction() as attempt:
             rows = calls.lock_calls(conn, enterprise_number, found)
             stored = events.list_events(conn, [row.id for row in rows])
-            more = calls.find_linked(conn, enterprise_number, [_keys(_parse(event), known) for event in stored])
+            more = calls.find_linked(conn, enterprise_number, [_keys(parsed(event), known) for event in stored])
             settled = more <= {row.id for row in rows}
             attempt.force_rollback = not settled
         if settled:
@@ -204,8 +204,19 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
     new = [event for event in group.events if group.regrouped or home[event.event_id] is None]
     calls.upsert_links(conn, enterprise.number, call_id, [_keys(event, known) for event in new])
     events.assign_call(conn, [e.event_id for e in group.events if home[e.event_id] != call_id], call_id)
-    deliveries.move_deliveries(conn, [d.id for d in ledger if d.call_id != call_id], call_id)
-    if planned.withdraw_popups:
+    if any(isinstance(wanted, CallRow) for wanted in planned.wanted):
+        host_clocks.observe(
+            conn,
+            enterprise.number,
+            lag_seconds=folded.clock.lag_seconds,
+            wall_seconds=folded.clock.wall_seconds,
+        )
+    if not ledger and not planned.wanted:
+        return None
+    moved = [delivery.id for delivery in ledger if delivery.call_id != call_id]
+    if moved:
+        deliveries.move_deliveries(conn, moved, call_id)
+    if planned.withdraw_popups and ledger:
         deliveries.withdraw_popups(conn, call_id, reason="call_over")
     deliveries.insert_deliveries(
         conn, enterprise.number, call_id, [notices.new_delivery(w, now) for w in planned.wanted]
@@ -232,7 +243,8 @@ def _state(folded: folding.Call, planned: Plan, members: Sequence[CallEvent]) ->
     )
 
 
-def _parse(event: StoredEvent) -> CallEvent:
+def parsed(event: StoredEvent) -> CallEvent:
+    """A stored event as the rules read it."""
     return parsing.parse(
         event_id=event.event_id,
         event_type=event.event_type,

@@ -81,7 +81,11 @@ def read(status: int, text: str, *, secret: str) -> Result:
             outcome="refused", cause="The Asterisk service does not know the enterprise's secret", http_status=status
         )
     said = _words(body).replace(secret, "•••")[:_CAUSE_CHARACTERS] if secret else ""
-    cause = f"The Asterisk service refused (HTTP {status}): {said}" if said else f"The Asterisk service refused: HTTP {status}"
+    cause = (
+        f"The Asterisk service refused (HTTP {status}): {said}"
+        if said
+        else f"The Asterisk service refused: HTTP {status}"
+    )
     return Result(outcome="refused", cause=cause, http_status=status)
 
 

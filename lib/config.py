@@ -71,6 +71,27 @@ class RetailCRM:
     retailcrm_upload_timeout_seconds: float = 15.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asterisk:
+    asterisk_timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clicks:
+    """How many calls by click may begin within a minute."""
+
+    clicks_per_manager_per_minute: int = 20
+    clicks_per_enterprise_per_minute: int = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmartRedirect:
+    """`smart_redirect_workers`: how many questions may wait at a time; fewer than THREADS, some must stay free."""
+
+    smart_redirect_budget_ms: int = 1000
+    smart_redirect_workers: int = 6
+
+
 T = typing.TypeVar("T")
 
 
@@ -116,4 +137,4 @@ def _convert(text: str, wanted: type | types.UnionType) -> object:
     return wanted(text) if isinstance(wanted, type) else text
 
 
-SECTIONS = (Database, PubSub, PushAuth, Operator, Vault, EnterpriseCache, RetailCRM)
+SECTIONS = (Database, PubSub, PushAuth, Operator, Vault, EnterpriseCache, RetailCRM, Asterisk, Clicks, SmartRedirect)

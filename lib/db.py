@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 
 import psycopg
@@ -99,6 +100,14 @@ def connection() -> Iterator[Connection]:
         raise Unavailable("The database did not answer in time") from error
     except _AWAY as error:
         raise Unavailable(f"The database did not answer: {type(error).__name__}") from error
+
+
+def now(conn: Connection) -> datetime:
+    """The database's time."""
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None  # noqa: S101  (a constant row)
+    moment: datetime = row[0]
+    return moment
 
 
 def close() -> None:

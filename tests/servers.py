@@ -1,4 +1,4 @@
-"""The servers around the functions, as real processes: the broker and the CRM."""
+"""The servers around the functions, as real processes: the broker, the CRM and the Asterisk service."""
 
 from __future__ import annotations
 
@@ -149,6 +149,42 @@ class CRM:
         """The history rows it holds."""
         answer = self._control("GET", "ledger/calls", params={"account": account})
         return [row["call"] for row in answer["calls"]]
+
+    def _control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = requests.request(method, f"{self.url}/_sim/{path}", timeout=10, **options)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asterisk:
+    """The simulator of the Asterisk service and the orders that it was given."""
+
+    url: str
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator[Asterisk]:
+        port = free_port()
+        asterisk = cls(url=f"http://127.0.0.1:{port}")
+        with process("infra.local.asterisk_simulator", "--port", str(port), health=f"{asterisk.url}/_sim/health"):
+            yield asterisk
+
+    def enterprise(self, number: str, secret: str, **changes: Any) -> None:
+        self._control("POST", "enterprises", json={"number": number, "secret": secret, **changes})
+
+    def fault(self, mode: str, **options: Any) -> None:
+        self._control("POST", "faults", json={"mode": mode, **options})
+
+    def clear(self) -> None:
+        for path in ("faults", "ledger", "enterprises"):
+            self._control("DELETE", path)
+
+    def orders(self) -> list[dict[str, Any]]:
+        """In the order in which they came; secrets are masked."""
+        found: list[dict[str, Any]] = self._control("GET", "ledger")["orders"]
+        return found
 
     def _control(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         response = requests.request(method, f"{self.url}/_sim/{path}", timeout=10, **options)

@@ -91,8 +91,11 @@ class Processes:
         return ended
 
     def kill(self, name: str) -> None:
-        """`kill -9`, of the process and of what it started."""
-        _kill_group(self._running[name][1])
+        """`kill -9`, of the process and of what it started; it is dead on return."""
+        process = self._running[name][1]
+        _kill_group(process)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     def stop(self, names: Iterable[str], *, within_seconds: float) -> None:
         """Asks all of them to end, at once, and ends those that do not."""

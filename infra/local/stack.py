@@ -111,7 +111,9 @@ class Stack:
         except PostgresError as error:
             raise StartError(str(error)) from error
         self._processes = Processes(str(run_dir))
-        self._cleanup.callback(self._stop)
+        self._cleanup.callback(rundir.remove_description, run_dir)
+        self._cleanup.callback(self._processes.close)
+        self._cleanup.callback(self._stop_in_order)
         parts = self.layout.parts()
         self._parts = {part.name: part for part in parts}
         self._bring_up(parts)
@@ -169,14 +171,12 @@ class Stack:
                 self._processes.start(self._parts[name].command)
                 self._describe()
 
-    def _stop(self) -> None:
+    def _stop_in_order(self) -> None:
         """In the order of the flow: nothing new comes in, what is under way ends, then what all rely on."""
         front = ["gateway", "ticker"]
         simulators = ["retailcrm-simulator", "asterisk-simulator", "emulator"]
         for names in (front, self.layout.functions(), simulators):
             self._processes.stop(names, within_seconds=3)
-        self._processes.close()
-        rundir.remove_description(self.layout.run_dir)
 
     def _describe(self) -> None:
         """What tests, `make call` and `make provision` need to know of a running stack."""

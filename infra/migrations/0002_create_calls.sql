@@ -58,3 +58,11 @@ CREATE TABLE call_links (
 );
 CREATE INDEX call_links_enterprise_number_key_last_at_idx ON call_links (enterprise_number, key, last_at);
 CREATE INDEX call_links_call_id_idx ON call_links (call_id);
+
+-- What the last calls showed of an enterprise's host: how late its events come, and how far its wall clock is off.
+CREATE TABLE host_clocks (
+    enterprise_number text PRIMARY KEY,
+    lag_seconds double precision,
+    wall_seconds double precision,
+    observed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -38,6 +38,7 @@ from lib.calls.legs import (
 )
 
 LONGEST_CALL: Final = timedelta(hours=4)
+LONGEST_RINGING: Final = timedelta(minutes=10)
 LOCAL_NAMES_LAST: Final = timedelta(hours=1)
 _FORGOTTEN_AFTER: Final = timedelta(seconds=90)
 
@@ -81,8 +82,8 @@ _SPANS: Final = {
     "c<": ("c>", NEAR, LONGEST_CALL),
     "c>": ("c<", LONGEST_CALL, NEAR),
     # 1.4: a call that rings a mobile; a leg to it that does not name its customer
-    "m<": ("m>", NEAR, LONGEST_CALL),
-    "m>": ("m<", LONGEST_CALL, NEAR),
+    "m<": ("m>", NEAR, LONGEST_RINGING),
+    "m>": ("m<", LONGEST_RINGING, NEAR),
     # 1.5: a call in which the extension was bridged; a follow-me leg in the name of the extension
     "e<": ("e>", NEAR, LONGEST_CALL),
     "e>": ("e<", LONGEST_CALL, NEAR),
@@ -143,7 +144,9 @@ def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
         elif not event.connected_line:
             yield f"x>{extension}"
     elif event.channel and channel_named(event.channel).is_local:
-        yield from (f"e>{name}" for name in (event.caller_id, event.connected_line) if directory.is_extension(name))
+        # To a telephone of the enterprise it is a consultation: that shows itself by its bridges.
+        if not directory.knows(channel_named(event.channel).peer):
+            yield from (f"e>{name}" for name in (event.caller_id, event.connected_line) if directory.is_extension(name))
     elif is_line(event, directory) and directory.is_extension(event.connected_line):
         yield from [f"c>{caller}" for caller in [directory.outside(event.caller_id)] if caller]
 
@@ -386,15 +389,17 @@ def _follow_me_leg(leg: _Tree, record: Outgoing, owner: _Tree) -> tuple[int, flo
 
 
 def _owner_of_loose(loose: _Tree, index: _Index, callable_trees: set[int]) -> _Tree | None:
-    """1.6 to 1.8, and records of a consultation whose channels were never shown: by the customer, nearest in time."""
-    found: list[tuple[tuple[int, float, int], _Tree]] = []
+    """
+    1.6 to 1.8, and records of a consultation whose channels were never shown. Among several calls of a customer: one
+    that was not over yet before one that was, then the stricter rule, then the nearest in time.
+    """
+    found: list[tuple[tuple[bool, int, float, int], _Tree]] = []
     for event in loose.events:
         for owner in index.found_by(event):
-            if owner.index not in callable_trees:
-                continue
-            rank = _loose_rank(event, owner)
+            rank = _loose_rank(event, owner) if owner.index in callable_trees else None
             if rank is not None:
-                found.append(((rank, abs((event.moment - owner.began).total_seconds()), owner.index), owner))
+                apart = abs((event.moment - owner.began).total_seconds())
+                found.append(((event.moment > owner.ended, rank, apart, owner.index), owner))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 

@@ -49,7 +49,9 @@ def extension_of(code: str, user_id: int | None, directory: Directory) -> str:
     code = code.strip()
     if _EXTENSION.fullmatch(code) and directory.knows(code):
         return code
-    mapped = (extension for extension, user in directory.extension_users.items() if user is not None and user == user_id)
+    mapped = (
+        extension for extension, user in directory.extension_users.items() if user is not None and user == user_id
+    )
     extension = next(mapped, "")
     if _EXTENSION.fullmatch(extension):
         return extension

@@ -105,6 +105,19 @@ def lock_calls(conn: Connection, enterprise_number: str, call_ids: Collection[in
         ).fetchall()
 
 
+def find_by_unique_id(conn: Connection, enterprise_number: str, unique_id: str) -> int | None:
+    """The call that has a channel of this id."""
+    row = conn.execute(
+        """
+        SELECT call_id FROM call_events
+        WHERE enterprise_number = %s AND unique_id = %s AND call_id IS NOT NULL
+        ORDER BY id LIMIT 1
+        """,
+        [enterprise_number, unique_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def insert_call(conn: Connection, enterprise_number: str, state: CallState) -> int:
     row = conn.execute(
         """

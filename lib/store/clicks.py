@@ -115,9 +115,7 @@ def count_last_minute(conn: Connection, enterprise_number: str, *, extension: st
     return row[0], row[1]
 
 
-def insert_click(
-    conn: Connection, enterprise_number: str, *, user_id: int | None, extension: str, phone: str
-) -> int:
+def insert_click(conn: Connection, enterprise_number: str, *, user_id: int | None, extension: str, phone: str) -> int:
     row = conn.execute(
         """
         INSERT INTO clicks (enterprise_number, user_id, extension, phone) VALUES (%s, %s, %s, %s)

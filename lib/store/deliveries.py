@@ -40,6 +40,18 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    delivery_id: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    http_status: int | None
+    error: str | None
+    request: Mapping[str, Any]
+    response: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A delivery that this process may attempt until `lease_until`; only its fence may record the result."""
 
@@ -71,6 +83,18 @@ def list_deliveries(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]
             FROM deliveries WHERE call_id = ANY(%s) ORDER BY id
             """,
             [list(call_ids)],
+        ).fetchall()
+
+
+def list_attempts(conn: Connection, call_id: int) -> list[Attempt]:
+    with conn.cursor(row_factory=class_row(Attempt)) as cursor:
+        return cursor.execute(
+            """
+            SELECT a.delivery_id, a.started_at, a.finished_at, a.outcome, a.http_status, a.error, a.request, a.response
+            FROM attempts a JOIN deliveries d ON d.id = a.delivery_id
+            WHERE d.call_id = %s ORDER BY a.started_at
+            """,
+            [call_id],
         ).fetchall()
 
 

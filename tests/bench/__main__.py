@@ -28,6 +28,7 @@ from typing import Any, Final
 import psutil
 import requests
 
+from infra.local.parts import free_base_port
 from infra.local.postgres import free_port
 from infra.local.stack import Stack
 from tests.bench.load import Event, Outcome, closed_loop, open_loop
@@ -319,7 +320,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--seconds", type=float, default=30, help="how long each load lasts")
     seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Stack(Path(folder), 21_500, restart=True) as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Stack(Path(folder), free_base_port(), restart=True) as stack,
+    ):
         crm = stack.url("retailcrm-simulator")
         account(crm)
         file = Path(folder) / "enterprise.json"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,26 +9,12 @@ import psycopg
 import pytest
 
 from infra import provision
+from infra.local.parts import free_base_port
 from infra.local.stack import Stack
 from lib import config
 from lib.vault import vault
 from tests.enterprises import enterprise
 from tests.servers import CRM
-
-PORTS = 40
-
-
-def free_base_port() -> int:
-    """The first of enough ports in a row that nobody uses."""
-    while True:
-        base = random.randrange(20_000, 32_000)
-        try:
-            for offset in range(PORTS):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        return base
 
 
 @pytest.fixture(scope="module")

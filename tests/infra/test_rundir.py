@@ -29,9 +29,12 @@ def test_two_directories_share_no_secret(tmp_path):
 
 
 def test_a_directory_belongs_to_one_at_a_time(tmp_path):
-    with rundir.owned(tmp_path / "new"):
-        with pytest.raises(StartError, match=f"process {os.getpid()}"), rundir.owned(tmp_path / "new"):
-            pass
+    with (
+        rundir.owned(tmp_path / "new"),
+        pytest.raises(StartError, match=f"process {os.getpid()}"),
+        rundir.owned(tmp_path / "new"),
+    ):
+        pass
 
     with rundir.owned(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()

@@ -117,4 +117,4 @@ class Stream:
 
     def scenario(self, main: str) -> dict:
         events = sorted(self.events, key=lambda event: event["at"])
-        return {"id": "own", "main_unique_id": main, "events": events}
+        return {"id": "own", "base": self.epoch, "main_unique_id": main, "events": events}

@@ -85,7 +85,9 @@ def test_another_call_of_the_same_telephones_stays_apart():
 
 
 def test_an_estimate_says_that_it_is_one():
-    estimated = {name for name in BY_ID for call in played(name).calls if call.goes_to_crm and call.duration_is_estimate}
+    estimated = {
+        name for name in BY_ID for call in played(name).calls if call.goes_to_crm and call.duration_is_estimate
+    }
 
     assert estimated == {"sip-prefix", "incoming-transform", "plus-number", "string-types", "older-form"}
 

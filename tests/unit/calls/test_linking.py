@@ -1,0 +1,248 @@
+"""The partition, and the promise about keys on which the store's index stands."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.calls.event import CallEvent
+from lib.calls.linking import LinkKeys, group, link_keys
+from tests.unit.calls import playback
+from tests.unit.calls.renaming import Renaming, customer_of
+from tests.unit.calls.streams import CUSTOMER, MOBILE, Stream
+
+ENTERPRISE, SCENARIOS = playback.load()
+DIRECTORY = playback.directory_of(ENTERPRISE)
+
+
+def parts(stream: Stream, main: str) -> list[set[str]]:
+    groups = group(playback.parsed(stream.scenario(main)), DIRECTORY)
+    return [{event.unique_id for event in members if event.unique_id} for members in groups]
+
+
+def step(one: CallEvent, other: CallEvent, keys: dict[str, LinkKeys]) -> bool:
+    mine, theirs = keys[one.event_id], keys[other.event_id]
+    if mine.exact & theirs.exact:
+        return True
+    return any(s.key in theirs.weak and s.since <= other.moment <= s.until for s in mine.sought)
+
+
+def unconnected(members: Sequence[CallEvent]) -> set[str]:
+    """The events of a group that no chain of keys leads to from its first one."""
+    keys = {event.event_id: link_keys(event, DIRECTORY) for event in members}
+    reached, frontier = {members[0].event_id}, [members[0]]
+    while frontier:
+        event = frontier.pop()
+        for other in members:
+            if other.event_id not in reached and (step(event, other, keys) or step(other, event, keys)):
+                reached.add(other.event_id)
+                frontier.append(other)
+    return {event.event_id for event in members} - reached
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["id"])
+def test_keys_lead_to_every_event_of_a_call(scenario):
+    for members in group(playback.parsed(scenario), DIRECTORY):
+        assert unconnected(members) == set()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(range(len(SCENARIOS))), min_size=1, max_size=4),
+    st.lists(st.integers(-30, 60), min_size=4, max_size=4),
+    st.booleans(),
+    st.data(),
+)
+def test_keys_lead_to_every_event_of_a_call_in_any_mix(chosen, offsets, same_customer, data):
+    events = mixed(chosen, offsets, same_customer=same_customer)
+    lost = data.draw(st.sets(st.integers(0, len(events) - 1), max_size=6))
+    events = [event for number, event in enumerate(events) if number not in lost]
+
+    for members in group(events, DIRECTORY):
+        assert unconnected(members) == set()
+
+
+def mixed(chosen: Sequence[int], offsets: Sequence[int], *, same_customer: bool) -> list[CallEvent]:
+    """Scenarios of one host at one time: channels and bridges are their own, extensions and mobiles the same."""
+    events = []
+    for number, (index, offset) in enumerate(zip(chosen, offsets, strict=False)):
+        scenario = SCENARIOS[index]
+        customer = customer_of(scenario)
+        names = {} if same_customer or customer is None else {customer: f"3752933{number:05}"}
+        shift = 1_760_500_000 + offset - playback.base_of(scenario)
+        renaming = Renaming(names=names, shift=shift, tag=number + 1)
+        events += playback.parsed(renaming.scenario(scenario), tag=f"{number}-")
+    return events
+
+
+def test_every_key_that_is_sought_is_the_other_side_of_one_that_is_stored():
+    sides = {"c<": "c>", "c>": "c<", "m<": "m>", "m>": "m<", "e<": "e>", "e>": "e<", "x<": "x>", "x>": "x<", "l:": "l:"}
+    for scenario in SCENARIOS:
+        for event in playback.parsed(scenario):
+            keys = link_keys(event, DIRECTORY)
+            assert {sides[key[:2]] + key[2:] for key in keys.weak} == {sought.key for sought in keys.sought}
+            assert all(sought.since <= event.moment <= sought.until for sought in keys.sought)
+
+
+# A leg in the name of 151 looks wherever 151 talks; an answered leg's hangup names no customer, only its mobile.
+LOOKING_AROUND = {"2-23-capture", "2-25", "2-14"}
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [s for s in SCENARIOS if customer_of(s) and s["id"] not in LOOKING_AROUND],
+    ids=lambda scenario: scenario["id"],
+)
+def test_two_of_a_thousand_calls_at_the_same_telephones_do_not_find_each_other(scenario):
+    """Ring group, talkers and mobile are the same; customers and channels are not."""
+    first, second = (
+        playback.parsed(
+            Renaming(names={customer_of(scenario): f"37529444444{tag}"}, tag=tag).scenario(scenario), tag=f"{tag}-"
+        )
+        for tag in (1, 2)
+    )
+    keys = {event.event_id: link_keys(event, DIRECTORY) for event in (*first, *second)}
+
+    related = [(one, other) for one, other in itertools.product(first, second) if step(one, other, keys)]
+
+    assert related == []
+
+
+def test_1_1_and_1_2_ids_and_bridges_join_and_nothing_else_does():
+    stream = Stream()
+    stream.joins(1, stream.id(1), "SIP/150-0001", "B1", "150", "152").joins(
+        2, stream.id(2), "SIP/152-0002", "B1", "152", "150"
+    )
+    stream.joins(1, stream.id(3), "SIP/150-0003", "B2", "150", "153").joins(
+        2, stream.id(4), "SIP/153-0004", "B2", "153", "150"
+    )
+
+    assert sorted(map(sorted, parts(stream, stream.id(1)))) == [
+        [stream.id(1), stream.id(2)],
+        [stream.id(3), stream.id(4)],
+    ]
+
+
+@pytest.mark.parametrize(("apart", "together"), [(0, True), (3600, True), (3601, False)])
+def test_1_3_the_halves_of_a_local_channel_within_the_same_hour(apart, together):
+    stream = Stream()
+    one, two = stream.id(1), stream.id(2, apart)
+    stream.callerid(1, one, "Local/152@dialexecute-00000000;1", "152", "999")
+    stream.callerid(apart + 1, two, "Local/152@dialexecute-00000000;2", "999", "152")
+
+    assert (len(parts(stream, one)) == 1) == together
+
+
+@pytest.mark.parametrize(
+    ("over_since", "extensions", "together"),
+    [
+        (None, [CUSTOMER], True),
+        (None, [""], True),
+        (50, [CUSTOMER], True),
+        (70, [CUSTOMER], False),
+        (None, ["375299999999"], False),
+        (None, ["150"], False),
+    ],
+)
+def test_1_4_a_mobile_leg_of_a_call_that_rings_or_is_hardly_over(over_since, extensions, together):
+    stream = Stream()
+    main, leg = stream.id(0), stream.id(1, 100)
+    stream.start(0, main).dial(1, main, ["150", "375293333333"])
+    if over_since is not None:
+        stream.hangup(100 - over_since, main, 0, "0", [""], ended=100 - over_since)
+    stream.dial_out(101, leg, extensions, "375293333333")
+
+    assert (len(parts(stream, main)) == 1) == together
+
+
+@pytest.mark.parametrize(
+    ("shown", "together"), [("Local/375293333333@ctx-0001;2", True), ("SIP/151-0000000f", False), (None, False)]
+)
+def test_1_5_a_follow_me_leg_is_told_from_a_call_by_its_channel(shown, together):
+    stream = Stream()
+    main, desk, leg = stream.id(0), stream.id(1), stream.id(2, 20)
+    stream.start(0, main).joins(5, main, "SIP/0001301-0001", "B", CUSTOMER, "151")
+    stream.joins(6, desk, "SIP/151-0002", "B", "151", CUSTOMER).dial_out(20, leg, ["151"], "375293333333")
+    if shown:
+        stream.callerid(21, leg, shown, "151", "300")
+
+    assert (len(parts(stream, main)) == 1) == together
+
+
+@pytest.mark.parametrize(("over_at", "together"), [(None, True), (15, False)])
+def test_1_5_only_while_the_other_call_is_not_over(over_at, together):
+    stream = Stream()
+    main, desk, leg = stream.id(0), stream.id(1), stream.id(2, 20)
+    stream.start(0, main).joins(5, main, "SIP/0001301-0001", "B", CUSTOMER, "151").joins(
+        6, desk, "SIP/151-0002", "B", "151", CUSTOMER
+    )
+    if over_at:
+        stream.hangup(over_at, main, 0, "2", ["151"], ended=over_at)
+    stream.dial_out(20, leg, ["151"], MOBILE)
+
+    assert (len(parts(stream, main)) == 1) == together
+
+
+@pytest.mark.parametrize(
+    ("apart", "extension", "party", "together"),
+    [
+        (59, "151", CUSTOMER, True),
+        (60, "151", "<unknown>", True),
+        (61, "151", CUSTOMER, False),
+        (5, "152", CUSTOMER, False),
+        (5, "151", "375299999999", False),
+        (5, "151", "152", False),
+    ],
+)
+def test_1_6_a_managers_own_leg(apart, extension, party, together):
+    stream = Stream()
+    main, leg = stream.id(1, 100), stream.id(2, 100 - apart)
+    stream.joins(100 - apart, leg, f"SIP/{extension}-0001", "A", extension, party).dial_out(100, main, ["151"])
+
+    assert (len(parts(stream, main)) == 1) == together
+
+
+def test_1_6_a_group_with_a_start_of_its_own_is_never_joined():
+    stream = Stream()
+    out, main = stream.id(1), stream.id(2, 30)
+    stream.dial_out(0, out, ["151"]).start(30, main).joins(35, main, "SIP/0001301-0001", "B", CUSTOMER, "151")
+    stream.joins(36, stream.id(3, 30), "SIP/151-0002", "B", "151", CUSTOMER)
+
+    assert parts(stream, out) == [{out}, {main, stream.id(3, 30)}]
+
+
+@pytest.mark.parametrize(
+    ("apart", "caller", "together"), [(60, CUSTOMER, True), (61, CUSTOMER, False), (5, "375299999999", False)]
+)
+def test_1_7_the_lines_channel_of_a_click_to_call(apart, caller, together):
+    stream = Stream()
+    main, line = stream.id(1), stream.id(2, apart)
+    stream.dial_out(0, main, ["151"]).callerid(apart, line, "SIP/0001301-0001", caller, "151")
+
+    assert (len(parts(stream, main)) == 1) == together
+
+
+@pytest.mark.parametrize(
+    ("extension", "party", "together"),
+    [("151", CUSTOMER, True), ("153", CUSTOMER, False), ("151", "375299999999", False)],
+)
+def test_1_8_a_bridge_of_a_telephone_that_the_customers_call_rings(extension, party, together):
+    stream = Stream()
+    main, desk = stream.id(0), stream.id(1, 20)
+    stream.start(0, main).dial(1, main, ["150", "151"]).joins(25, desk, f"SIP/{extension}-0001", None, extension, party)
+
+    assert (len(parts(stream, main)) == 1) == together
+
+
+def test_types_and_statuses_neither_join_nor_part():
+    stream = Stream()
+    main = stream.id(0)
+    stream.start(0, main).hangup(20, main, 2, "0", ["152"]).hangup(
+        21, stream.id(5), 2, "0", ["152"], "151", started=None
+    )
+
+    assert parts(stream, main) == [{main}, {stream.id(5)}]
