@@ -49,7 +49,7 @@ _SENTENCES: Final[Mapping[Language, Mapping[str, str]]] = {
         "waiting_for_recording": "Отвечен, записи разговора ещё нет: ждём её до {until}.",
         "corrected_after_upload": "Поздние события изменили бы уже переданную запись: {changed}.",
         "host_zone_looks_wrong": "Время АТС расходится с номерами каналов на {seconds} с: верен ли пояс {timezone}?",
-        "host_clock_looks_wrong": "События приходят через {seconds} с после времени в номере канала: верны ли часы АТС?",
+        "host_clock_looks_wrong": "События приходят через {seconds} с после времени в номере канала: часы АТС верны?",
         "unknown_line": "Линии {line} нет среди линий предприятия.",
     },
 }

@@ -37,6 +37,7 @@ from lib.calls.legs import (
     phone_extension,
 )
 
+MOST_OWNERS: Final = 50
 LONGEST_CALL: Final = timedelta(hours=4)
 LONGEST_RINGING: Final = timedelta(minutes=10)
 LOCAL_NAMES_LAST: Final = timedelta(hours=1)
@@ -56,7 +57,8 @@ class LinkKeys:
     """
     `exact`: stored and looked up, whatever the time. `weak`: stored with `CallEvent.moment`. `sought`: looked up
     among the weak keys of others. The two sides of a weak key differ (`c<…` a call of this customer, `c>…` something
-    that such a call may own), so that a thousand calls that only resemble each other do not find each other.
+    that such a call may own), so that a thousand calls that only resemble each other do not find each other. What is
+    sought belongs to the nearest call if to any: a store may stop at the `MOST_OWNERS` nearest for each key.
     """
 
     exact: frozenset[str]
@@ -144,9 +146,9 @@ def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
         elif not event.connected_line:
             yield f"x>{extension}"
     elif event.channel and channel_named(event.channel).is_local:
-        # To a telephone of the enterprise it is a consultation: that shows itself by its bridges.
-        if not directory.knows(channel_named(event.channel).peer):
-            yield from (f"e>{name}" for name in (event.caller_id, event.connected_line) if directory.is_extension(name))
+        # The half that runs the dialplan, and so dials, bears the name of the extension that it does it for.
+        if channel_named(event.channel).half != "1" and directory.is_extension(event.caller_id):
+            yield f"e>{event.caller_id}"
     elif is_line(event, directory) and directory.is_extension(event.connected_line):
         yield from [f"c>{caller}" for caller in [directory.outside(event.caller_id)] if caller]
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,8 +147,7 @@ def bench_gateway(stack: Stack, seconds: float) -> Row:
     ingest = closed_loop(dispatch, endless_events(), concurrency=CONCURRENCY, seconds=seconds / 3)
     wait_until_quiet(stack)
     say("gateway: killed under load")
-    requests.delete(f"{crm}/_sim/ledger", timeout=5)
-    with kills(lambda: [stack.kill(name) for name in ("dispatch-call-event", "retailcrm-deliver")]):
+    with real_crm(crm), kills(partial(kill_functions, stack)):
         killed = open_loop(dispatch, missed_calls(int(seconds * RATE / 3)), per_second=RATE)
     wait_for_rows(crm, killed, SETTLED_SECONDS)
     return Row(
@@ -158,6 +158,11 @@ def bench_gateway(stack: Stack, seconds: float) -> Row:
         memory_mb=memory,
         lost=lost_of(killed, rows_of(crm)),
     )
+
+
+def kill_functions(stack: Stack) -> None:
+    for name in ("dispatch-call-event", "retailcrm-deliver"):
+        stack.kill(name)
 
 
 def bench_service(name: str, command: Sequence[str], port: int, crm: str | None, seconds: float) -> Row:
@@ -178,9 +183,7 @@ def bench_service(name: str, command: Sequence[str], port: int, crm: str | None,
         lost = "—"
         if crm:
             say(f"{name}: killed under load")
-            # A CRM that takes a moment, as real ones do: what is in memory then is gone with the process.
-            requests.delete(f"{crm}/_sim/ledger", timeout=5)
-            with kills(service.kill):
+            with real_crm(crm), kills(service.kill):
                 killed = open_loop(url, missed_calls(int(seconds * RATE / 3)), per_second=RATE)
             wait_for_rows(crm, killed, 5)
             lost = lost_of(killed, rows_of(crm))
@@ -234,6 +237,17 @@ class Service:
     def _end(self, how: signal.Signals) -> None:
         os.killpg(self._process.pid, how)
         self._process.wait(timeout=20)
+
+
+@contextmanager
+def real_crm(crm: str) -> Iterator[None]:
+    """A CRM with an empty ledger that takes a third of a second, as real ones do; the simulator answers at once."""
+    requests.delete(f"{crm}/_sim/ledger", timeout=5)
+    requests.post(f"{crm}/_sim/faults", json={"mode": "slow", "delay_ms": 300}, timeout=5).raise_for_status()
+    try:
+        yield
+    finally:
+        requests.delete(f"{crm}/_sim/faults", timeout=5)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_every_scenario_in_real_time_each_in_an_enterprise_of_its_own(stack, crm
 def test_a_part_that_is_killed_during_a_call_costs_nothing(stack, crm, enrol, part):
     number = f"K-{part}"
     token = enrol(number)
-    killed = []
+    killed: list[str] = []
 
     def tell(sent):
         if sent.event.endpoint == "/dial" and not killed:

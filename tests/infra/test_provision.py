@@ -38,7 +38,7 @@ def everything(database_url):
             return [
                 conn.execute(
                     f"SELECT to_jsonb(t) - 'updated_at' - 'id' - 'password_hash' FROM {table} t ORDER BY 1::text"
-                ).fetchall()  # type: ignore[arg-type]
+                ).fetchall()
                 for table in ("enterprises", "users", "user_internal_phones", "lines")
             ]
 

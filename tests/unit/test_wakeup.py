@@ -45,6 +45,21 @@ def test_a_wake_up_names_a_call():
     assert travelled(wakeup.call_message(wake)) == wake
 
 
+BROKEN_FIELDS: list[tuple[str, object]] = [
+    ("event_id", "x"),
+    ("event_id", None),
+    ("event_type", "ring"),
+    ("raw", []),
+    ("data_source", "guess"),
+    ("enterprise_number", 367),
+    ("unique_id", None),
+    ("record_url", 1),
+    ("received_at", "yesterday"),
+    ("received_at", "2026-01-01T00:00:00"),
+    ("received_at", 5),
+]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -58,19 +73,7 @@ def test_a_wake_up_names_a_call():
         {"event": {}},
         *(
             {"event": {**wakeup.event_message(EVENT, received_at=RECEIVED)["event"], name: bad}}  # type: ignore[dict-item]
-            for name, bad in [
-                ("event_id", "x"),
-                ("event_id", None),
-                ("event_type", "ring"),
-                ("raw", []),
-                ("data_source", "guess"),
-                ("enterprise_number", 367),
-                ("unique_id", None),
-                ("record_url", 1),
-                ("received_at", "yesterday"),
-                ("received_at", "2026-01-01T00:00:00"),
-                ("received_at", 5),
-            ]
+            for name, bad in BROKEN_FIELDS
         ),
     ],
 )

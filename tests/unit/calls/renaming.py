@@ -45,15 +45,19 @@ class Renaming:
             return [self._value(name, item) for item in value]
         if not isinstance(value, str) or not value or name == "Token":
             return value
-        if name == "UniqueId":
-            return self._unique_id(value)
-        if name == "BridgeUniqueid":
-            return f"{value}-{self.tag}" if self.tag else value
-        if name in ("StartTime", "EndTime", "DateReceived"):
-            return self._wall(value)
-        if name in ("Channel", "DestChannel"):
-            return self._channel(value)
-        return self.words(value)
+        renamed = {
+            "UniqueId": self._unique_id,
+            "BridgeUniqueid": self._bridge,
+            "StartTime": self._wall,
+            "EndTime": self._wall,
+            "DateReceived": self._wall,
+            "Channel": self._channel,
+            "DestChannel": self._channel,
+        }.get(name, self.words)
+        return renamed(value)
+
+    def _bridge(self, value: str) -> str:
+        return f"{value}-{self.tag}" if self.tag else value
 
     def _unique_id(self, value: str) -> str:
         moved = _EPOCH.sub(lambda epoch: str(int(epoch[0]) + self.shift), value)

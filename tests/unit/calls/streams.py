@@ -11,6 +11,9 @@ MOBILE = "375292222222"
 OTHER_MOBILE = "375293333333"
 
 
+# ruff: noqa: PLR0917  (written as tables: time, channel, bridge, who, with whom)
+
+
 class Stream:
     """One host; `epoch` is that of the main id, `zone` is what its wall clock shows."""
 

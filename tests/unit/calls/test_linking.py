@@ -88,7 +88,8 @@ def test_every_key_that_is_sought_is_the_other_side_of_one_that_is_stored():
             assert all(sought.since <= event.moment <= sought.until for sought in keys.sought)
 
 
-# A leg in the name of 151 looks wherever 151 talks; an answered leg's hangup names no customer, only its mobile.
+# A leg in the name of 151 looks wherever 151 talks (so does the half of a Local channel that may dial it); an
+# answered leg's hangup names no customer, only its mobile.
 LOOKING_AROUND = {"2-23-capture", "2-25", "2-14"}
 
 
@@ -109,7 +110,7 @@ def test_two_of_a_thousand_calls_at_the_same_telephones_do_not_find_each_other(s
 
     related = [(one, other) for one, other in itertools.product(first, second) if step(one, other, keys)]
 
-    assert related == []
+    assert [pair for pair in related if not any(event.channel.endswith(";2") for event in pair)] == []
 
 
 def test_1_1_and_1_2_ids_and_bridges_join_and_nothing_else_does():

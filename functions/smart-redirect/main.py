@@ -1,0 +1,80 @@
+"""
+Tell the dialplan, before anything rings, whose customer is calling.
+
+Trigger   HTTP from Asterisk hosts (the dialplan's form), and from others that route calls
+Reads     enterprises (cached), calls, user_statuses, user_internal_phones
+Writes    integration_logs, behind the answer
+Calls     RetailCRM GET /api/v5/telephony/manager, GET /api/v5/settings
+Answers   200 within SMART_REDIRECT_BUDGET_MS, whatever happens: a manager's extension or the usual scheme
+          401 unauthorized: nobody's token      400 invalid_payload, in the form for others only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import functions_framework
+from flask import Request, Response
+
+from lib import http, introspection, logs
+from lib.errors import InvalidPayload
+from lib.http import Answer
+from lib.redirect import reply
+from lib.redirect.desk import Question, desk
+
+logs.configure()
+
+
+def ask_for_dialplan(request: Request) -> Answer:
+    try:
+        body = http.read_json_object(request)
+    except InvalidPayload:  # the phone rings all the same
+        body = {}
+    question = Question(
+        token=request.headers.get("Token", "") or _text(body, "Token"),
+        phone=_text(body, "Phone"),
+        line_id=_text(body, "TrunkId"),
+        unique_id=_text(body, "UniqueId"),
+        wants_routing=_text(body, "LoadDialPlan").lower() != "false",
+    )
+    decision = desk().answer(question)
+    return Response(reply.compact(decision.name, decision.dial_plan), 200, mimetype="application/json")
+
+
+def ask_for_extension(request: Request) -> Answer:
+    body = http.read_json_object(request)
+    question = Question(
+        token=request.headers.get("Token", ""),
+        enterprise_number=_text(body, "enterprise_number"),
+        phone=_text(body, "phone"),
+        is_dialplan=False,
+    )
+    if not question.enterprise_number or not question.phone:
+        raise InvalidPayload("enterprise_number and phone: must be there")
+    decision = desk().answer(question)
+    return {
+        "success": True,
+        "extension": decision.extension,
+        "name": decision.name,
+        "reason": decision.reason,
+    }, 200
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return str(value)[:128] if isinstance(value, str | int) else ""
+
+
+ROUTES = http.Routes(
+    {
+        "POST /api/callevent/getcustomerdata": ask_for_dialplan,
+        "POST /retailcrm/api/smart-redirect": ask_for_extension,
+        **introspection.routes("smart-redirect"),
+    }
+)
+
+
+@functions_framework.http
+def smart_redirect(request: Request) -> Response:
+    return ROUTES.answer(request)

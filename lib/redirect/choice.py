@@ -1,0 +1,48 @@
+"""Who should be rung: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from lib.calls.directory import Directory, Line
+from lib.redirect.settings import Settings
+from lib.retailcrm.manager import Responsible
+
+# A manager who said "busy" and then never anything again has gone home.
+STATUS_SECONDS: Final = 12 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """
+    `extension` None is the usual scheme, for this reason. `error`: what went wrong, if anything did. A shadow is only
+    written down.
+    """
+
+    reason: str
+    name: str
+    extension: str | None = None
+    dial_plan: str | None = None
+    error: str | None = None
+    is_shadow: bool = False
+
+
+def extension_of(responsible: Responsible, directory: Directory) -> str | None:
+    """Our mapping of the manager before the CRM's code, which counts only as an extension of the enterprise."""
+    if responsible.user_id is not None:
+        mapped = [ext for ext, user in directory.extension_users.items() if user == responsible.user_id]
+        if mapped:
+            return mapped[0]
+    return responsible.code if responsible.code and directory.knows(responsible.code) else None
+
+
+def is_free(status: str | None, age_seconds: float) -> bool:
+    """By what the manager said last; nothing was said is as good as free."""
+    return status in {None, "free"} or age_seconds > STATUS_SECONDS
+
+
+def name_parts(settings: Settings, line: Line | None, customer_name: str) -> list[str]:
+    shop = (line.site_code or "") if line else ""
+    parts = {"line": line.name if line else "", "shop": settings.shop_names.get(shop, shop), "customer": customer_name}
+    return [parts[name] for name in settings.names]
