@@ -45,6 +45,8 @@ def pytest_report_header() -> str:
 def postgres_server() -> Iterator[str]:
     with ExitStack() as stack:
         if postgres_choice()[0] == "container":
+            # Its reaper is another image to fetch; the fixture ends the container itself.
+            os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 from testcontainers.postgres import PostgresContainer

@@ -21,6 +21,8 @@ EVENT_TYPES: Final = (
     "recording",
 )
 
+CHANNEL_EVENTS: Final = ("bridge", "bridge_leave", "new_callerid")
+
 # Within one instant: what opens before what closes.
 _RANK: Final = {event_type: rank for rank, event_type in enumerate(EVENT_TYPES)}
 _UNKNOWN: Final = frozenset({"", "<unknown>", "unknown", "<хрен>", "<none>", "none", "null"})

@@ -134,13 +134,13 @@ def is_clicked(record: Outgoing, bridges: Iterable[CallEvent], directory: Direct
 
 def follows(leg: Outgoing, bridges: Iterable[CallEvent], *, own_call: bool, directory: Directory) -> list[CallEvent]:
     """
-    1.5, seen from the other call: its bridges of the telephone that stands in the leg's `Extensions`. The manager's
+    1.5, seen from the other call: where the telephone that stands in the leg's `Extensions` was bridged. The manager's
     own leg of a click-to-call to the same number is not another call: its other party is that number, or unknown
     (`own_call`: the bridges belong to a call with a start or dial of its own, so an unknown party proves nothing).
     """
     found = []
     for event in bridges:
-        if event.event_type != "bridge" or event.unique_id == leg.unique_id:
+        if event.event_type not in ("bridge", "bridge_leave") or event.unique_id == leg.unique_id:
             continue
         if phone_extension(event.channel, directory) not in leg.extensions:
             continue

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from lib.calls import clock
 from lib.calls.channels import channel_named
 from lib.calls.directory import Directory
-from lib.calls.event import CallEvent, in_order
+from lib.calls.event import CHANNEL_EVENTS, CallEvent, in_order
 from lib.calls.legs import (
     NEAR,
     Outgoing,
@@ -116,7 +116,7 @@ def _weak_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
             yield f"c>{customer}"
         elif len(extensions) == 1 and event.phone in ("", extensions[0]):
             yield f"x>{extensions[0]}"
-    elif kind in ("bridge", "new_callerid"):
+    elif kind in CHANNEL_EVENTS:
         yield from _channel_keys(event, directory)
     if event.channel and channel_named(event.channel).is_local:
         yield f"l:{channel_named(event.channel).pair}"
@@ -138,19 +138,27 @@ def _outgoing_keys(event: CallEvent, number: str | None, directory: Directory) -
 
 def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
     extension = phone_extension(event.channel, directory)
-    if extension is not None and event.event_type == "bridge":
-        yield f"e<{extension}"
-        party = other_party(event, directory)
-        if party:
-            yield f"c>{party}"
-        elif not event.connected_line:
-            yield f"x>{extension}"
+    if extension is not None:
+        yield from _phone_keys(event, extension, directory)
+    elif event.event_type == "bridge_leave":
+        return
     elif event.channel and channel_named(event.channel).is_local:
         # The half that runs the dialplan, and so dials, bears the name of the extension that it does it for.
         if channel_named(event.channel).half != "1" and directory.is_extension(event.caller_id):
             yield f"e>{event.caller_id}"
     elif is_line(event, directory) and directory.is_extension(event.connected_line):
         yield from [f"c>{caller}" for caller in [directory.outside(event.caller_id)] if caller]
+
+
+def _phone_keys(event: CallEvent, extension: str, directory: Directory) -> Iterator[str]:
+    if event.event_type != "new_callerid":
+        yield f"e<{extension}"
+    if event.event_type == "bridge":
+        party = other_party(event, directory)
+        if party:
+            yield f"c>{party}"
+        elif not event.connected_line:
+            yield f"x>{extension}"
 
 
 def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[CallEvent, ...], ...]:

@@ -11,10 +11,10 @@ from lib.calls import clock
 from lib.calls.channels import channel_named
 from lib.calls.conversation import ChannelKey, Person, Stay, Talk, talks_with
 from lib.calls.directory import Directory
-from lib.calls.event import CallEvent
+from lib.calls.event import CHANNEL_EVENTS, CallEvent
 from lib.calls.legs import other_party, phone_extension
 from lib.calls.picture import Picture
-from lib.calls.roles import CHANNEL_EVENTS, Roles, person_in
+from lib.calls.roles import Roles, person_in
 from lib.calls.settings import Settings
 
 Result = Literal["answered", "no answer", "not allowed", "unknown"]

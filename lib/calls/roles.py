@@ -11,7 +11,7 @@ from lib.calls import numbers
 from lib.calls.channels import channel_named
 from lib.calls.conversation import ChannelKey, Person, Stay
 from lib.calls.directory import Directory, Line
-from lib.calls.event import CallEvent
+from lib.calls.event import CHANNEL_EVENTS, CallEvent
 from lib.calls.legs import Outgoing, follows, is_main_hangup, outgoing_records, phone_extension
 
 Kind = Literal["in", "out", "internal", "unknown"]
@@ -19,7 +19,6 @@ LegRole = Literal["mobile", "follow_me", "manager", "consultation"]
 
 _KIND_OF_TYPE: Final[Mapping[int | None, Kind]] = {0: "in", 1: "out"}
 _OPENING: Final = ("start", "dial")
-CHANNEL_EVENTS: Final = ("bridge", "bridge_leave", "new_callerid")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,13 +132,9 @@ class Desk:
         customer_name = responsible.customer_name if isinstance(responsible, Responsible) else ""
         name = reply.name_of(choice.name_parts(settings, line, customer_name), caller=question.phone)
         try:
-            if phone is None:
-                raise UsualScheme("no_customer_number")
-            if not is_routing:
-                raise UsualScheme("name_only", responsible.error if isinstance(responsible, UsualScheme) else None)
-            extension, reason = _whom(enterprise, known, phone, settings, responsible)
+            extension, reason = _whom(enterprise, known, phone, settings, responsible, is_routing=is_routing)
             phone_id = self._reachable(enterprise, known, extension, settings, deadline)
-            plan = reply.dial_plan(phone_id, question.line_id) if question.is_dialplan else None
+            plan = _plan(question, phone_id)
         except UsualScheme as usual:
             return Decision(reason=usual.reason, name=name, error=usual.error, is_shadow=settings.shadow)
         return Decision(reason=reason, name=name, extension=extension, dial_plan=plan, is_shadow=settings.shadow)
@@ -249,9 +245,19 @@ def _asking(question: Question) -> Enterprise:
 
 
 def _whom(
-    enterprise: Enterprise, known: Directory, phone: str, settings: Settings, responsible: Responsible | UsualScheme
+    enterprise: Enterprise,
+    known: Directory,
+    phone: str | None,
+    settings: Settings,
+    responsible: Responsible | UsualScheme,
+    *,
+    is_routing: bool,
 ) -> tuple[str, str]:
     """The extension that shall be rung, and why. Raises UsualScheme."""
+    if phone is None:
+        raise UsualScheme("no_customer_number")
+    if not is_routing:
+        raise UsualScheme("name_only", responsible.error if isinstance(responsible, UsualScheme) else None)
     if settings.algorithm == "retailcrm":
         if isinstance(responsible, UsualScheme):
             raise responsible
@@ -266,6 +272,16 @@ def _whom(
     if talker is None or not known.knows(talker):
         raise UsualScheme("no_call_before")
     return talker, settings.algorithm
+
+
+def _plan(question: Question, phone_id: int) -> str | None:
+    """Raises UsualScheme for a line whose name would be misread there."""
+    if not question.is_dialplan:
+        return None
+    plan = reply.dial_plan(phone_id, question.line_id)
+    if plan is None:
+        raise UsualScheme("line_cannot_be_routed")
+    return plan
 
 
 def _account(enterprise: Enterprise) -> Account:

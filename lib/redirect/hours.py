@@ -41,7 +41,7 @@ def read(settings: Mapping[str, Any]) -> Hours:
     name = zone.get("value") if isinstance(zone, dict) else zone
     days = settings.get("work_times") or []
     if not isinstance(days, list):
-        raise ValueError("work_times is not a list")
+        raise ValueError("work_times is not a list")  # noqa: TRY004  (data of somebody else)
     work: dict[int, Span] = {}
     lunch: dict[int, Span] = {}
     for day in days:

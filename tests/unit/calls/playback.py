@@ -117,11 +117,22 @@ class Outcome:
 DEFAULTS = Settings()
 
 
-def play(events: Sequence[CallEvent], directory: Directory, settings: Settings = DEFAULTS) -> Outcome:
-    """Every event at its time of receipt, every wake-up at its own, until nothing is due any more."""
+def play(
+    events: Sequence[CallEvent],
+    directory: Directory,
+    settings: Settings = DEFAULTS,
+    late: Mapping[str, float] | None = None,
+) -> Outcome:
+    """
+    Every event at its time of receipt, every wake-up at its own, until nothing is due any more. `late`: seconds by
+    which an event is processed after its receipt.
+    """
     ledger = Ledger()
     stored: list[CallEvent] = []
-    coming = sorted(events, key=lambda event: event.received_at)
+    due = {
+        event.event_id: event.received_at + timedelta(seconds=(late or {}).get(event.event_id, 0)) for event in events
+    }
+    coming = sorted(events, key=lambda event: due[event.event_id])
     wakes: list[datetime] = []
     groups: tuple[tuple[CallEvent, ...], ...] = ()
 
@@ -138,15 +149,15 @@ def play(events: Sequence[CallEvent], directory: Directory, settings: Settings =
                 assert planned.wake_at > now, (planned.wake_at, now)
                 wakes.append(planned.wake_at)
 
-    position, now = 0, coming[0].received_at if coming else datetime.now(UTC)
+    position, now = 0, due[coming[0].event_id] if coming else datetime.now(UTC)
     for _ in range(100_000):
-        next_event = coming[position].received_at if position < len(coming) else None
+        next_event = due[coming[position].event_id] if position < len(coming) else None
         next_wake = min(wakes, default=None)
         if next_event is None and next_wake is None:
             break
         if next_wake is None or (next_event is not None and next_event <= next_wake):
             now = next_event
-            while position < len(coming) and coming[position].received_at == now:
+            while position < len(coming) and due[coming[position].event_id] == now:
                 stored.append(coming[position])
                 position += 1
             groups = group(stored, directory)

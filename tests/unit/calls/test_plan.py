@@ -271,9 +271,10 @@ def test_a_row_that_would_now_be_another_is_a_recorded_correction():
     unchanged = plan(call, (same,), now, Settings())
     changed = plan(call, (other,), now, Settings())
 
-    assert (unchanged.wanted, unchanged.decisions) == ((), ())
-    assert changed.wanted == ()
-    assert changed.decisions[0].params["changed"] == {"extension": ["150", "151"], "user_id": [18, 19]}
+    assert unchanged.wanted == changed.wanted == ()
+    assert "corrected_after_upload" not in [decision.code for decision in unchanged.decisions]
+    (correction,) = [decision for decision in changed.decisions if decision.code == "corrected_after_upload"]
+    assert correction.params["changed"] == {"extension": ["150", "151"], "user_id": [18, 19]}
 
 
 def test_a_call_told_under_another_of_its_ids_is_not_told_again():
