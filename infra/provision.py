@@ -7,10 +7,7 @@ nothing. Running it again changes nothing. What the file does not mention of an 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -24,6 +21,7 @@ from psycopg.types.json import Jsonb
 from lib import config, db
 from lib.calls.settings import Settings
 from lib.errors import AppError, ConfigError, InvalidPayload
+from lib.passwords import hash_password
 from lib.retailcrm import address
 from lib.vault import vault
 
@@ -257,14 +255,6 @@ def _is_same_key(sealed: str | None, given: str, number: str) -> bool:
         return bool(sealed) and vault().decrypt(str(sealed), owner=number) == given
     except ConfigError:
         return False
-
-
-def hash_password(password: str) -> str:
-    """`scrypt$n$r$p$salt$hash`, salt and hash in base64."""
-    salt = os.urandom(16)
-    n, r, p = 2**14, 8, 1
-    digest = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p)
-    return f"scrypt${n}${r}${p}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def load(text: str) -> dict[str, Any]:

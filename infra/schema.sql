@@ -33,6 +33,7 @@ CREATE TABLE enterprises (
     integrations_config jsonb NOT NULL DEFAULT '{}'::jsonb,
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    account_link_version integer NOT NULL DEFAULT 0,
     CONSTRAINT enterprises_integrations_config_check CHECK ((jsonb_typeof(integrations_config) = 'object'::text)),
     CONSTRAINT enterprises_number_check CHECK ((number ~ '^[0-9A-Za-z_-]{1,32}$'::text)),
     CONSTRAINT enterprises_region_check CHECK ((region ~ '^[A-Z]{2}$'::text)),
@@ -111,6 +112,7 @@ CREATE TABLE calls (
     over_at timestamp with time zone,
     due_at timestamp with time zone,
     next_wake_at timestamp with time zone,
+    wakes integer NOT NULL DEFAULT 0,
     decisions jsonb NOT NULL DEFAULT '[]'::jsonb,
     updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT calls_kind_check CHECK ((kind = ANY (ARRAY['in'::text, 'out'::text, 'internal'::text, 'unknown'::text]))),
@@ -139,6 +141,8 @@ CREATE TABLE call_events (
     copies integer NOT NULL DEFAULT 0,
     received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     call_id bigint,
+    wake_at timestamp with time zone NOT NULL DEFAULT (clock_timestamp() + '00:00:03'::interval),
+    wakes integer NOT NULL DEFAULT 0,
     CONSTRAINT call_events_data_source_check CHECK ((data_source = ANY (ARRAY['live'::text, 'download'::text, 'backfill'::text]))),
     CONSTRAINT call_events_event_type_check CHECK ((event_type = ANY (ARRAY['start'::text, 'dial'::text, 'bridge'::text, 'bridge_create'::text, 'bridge_leave'::text, 'bridge_destroy'::text, 'new_callerid'::text, 'hangup'::text, 'recording'::text]))),
     CONSTRAINT call_events_pkey PRIMARY KEY (id),
@@ -151,7 +155,7 @@ CREATE INDEX call_events_call_id_idx ON call_events USING btree (call_id);
 
 CREATE INDEX call_events_enterprise_number_unique_id_idx ON call_events USING btree (enterprise_number, unique_id);
 
-CREATE INDEX call_events_unassembled_idx ON call_events USING btree (received_at) WHERE (call_id IS NULL);
+CREATE INDEX call_events_unassembled_idx ON call_events USING btree (wake_at) WHERE (call_id IS NULL);
 
 CREATE TABLE call_links (
     enterprise_number text NOT NULL,
@@ -285,3 +289,80 @@ CREATE TABLE user_statuses (
     CONSTRAINT user_statuses_status_check CHECK ((status = ANY (ARRAY['free'::text, 'busy'::text, 'dinner'::text, 'break'::text]))),
     CONSTRAINT user_statuses_pkey PRIMARY KEY (enterprise_number, user_id)
 );
+
+CREATE TABLE sessions (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    token_sha256 bytea NOT NULL,
+    enterprise_number text NOT NULL,
+    user_id bigint,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    revoked_at timestamp with time zone,
+    CONSTRAINT sessions_pkey PRIMARY KEY (id),
+    CONSTRAINT sessions_token_sha256_key UNIQUE (token_sha256),
+    CONSTRAINT sessions_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+CREATE INDEX sessions_created_at_idx ON sessions USING btree (created_at);
+
+CREATE INDEX sessions_enterprise_number_idx ON sessions USING btree (enterprise_number);
+
+CREATE INDEX sessions_user_id_idx ON sessions USING btree (user_id);
+
+CREATE TABLE sign_in_attempts (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    login_sha256 bytea NOT NULL,
+    address text NOT NULL,
+    attempted_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT sign_in_attempts_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX sign_in_attempts_address_attempted_at_idx ON sign_in_attempts USING btree (address, attempted_at);
+
+CREATE INDEX sign_in_attempts_attempted_at_idx ON sign_in_attempts USING btree (attempted_at);
+
+CREATE INDEX sign_in_attempts_login_sha256_attempted_at_idx ON sign_in_attempts USING btree (login_sha256, attempted_at);
+
+CREATE TABLE module_commands (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    action text NOT NULL,
+    state text NOT NULL DEFAULT 'ready'::text,
+    steps jsonb NOT NULL DEFAULT '[]'::jsonb,
+    code text,
+    message text,
+    run_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    fence bigint NOT NULL DEFAULT 0,
+    lease_until timestamp with time zone,
+    attempts_made integer NOT NULL DEFAULT 0,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamp with time zone,
+    CONSTRAINT module_commands_action_check CHECK ((action = ANY (ARRAY['register'::text, 'deactivate'::text, 'push_mapping'::text]))),
+    CONSTRAINT module_commands_check CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL))),
+    CONSTRAINT module_commands_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'done'::text, 'failed'::text, 'superseded'::text]))),
+    CONSTRAINT module_commands_pkey PRIMARY KEY (id),
+    CONSTRAINT module_commands_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE INDEX module_commands_enterprise_number_idx ON module_commands USING btree (enterprise_number, id);
+
+CREATE INDEX module_commands_run_at_idx ON module_commands USING btree (run_at) WHERE (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text]));
+
+CREATE UNIQUE INDEX module_commands_one_in_flight_per_enterprise_key ON module_commands USING btree (enterprise_number) WHERE (state = 'leased'::text);
+
+CREATE TABLE replays (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    enterprise_number text NOT NULL,
+    delivery_id bigint NOT NULL,
+    session_id bigint,
+    requested_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT replays_pkey PRIMARY KEY (id),
+    CONSTRAINT replays_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id),
+    CONSTRAINT replays_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE SET NULL
+);
+
+CREATE INDEX replays_delivery_id_idx ON replays USING btree (delivery_id);
+
+CREATE INDEX replays_session_id_idx ON replays USING btree (session_id);

@@ -92,6 +92,35 @@ class SmartRedirect:
     smart_redirect_workers: int = 6
 
 
+@dataclass(frozen=True, kw_only=True)
+class Public:
+    """Where browsers and RetailCRM find the gateway, as `https://telephony.example.com`."""
+
+    public_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountLink:
+    """`account_link_secret`: at least 32 bytes; it signs the link by which RetailCRM opens the page."""
+
+    account_link_secret: str = field(repr=False)
+    account_link_days: int = 365
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sessions:
+    session_idle_minutes: int = 30
+    session_absolute_hours: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """The integration module as RetailCRM knows it; `module_code` must begin the same for every enterprise."""
+
+    module_code: str = "vochi-telephony"
+    module_name: str = "Vochi-CRM"
+
+
 T = typing.TypeVar("T")
 
 
@@ -137,4 +166,19 @@ def _convert(text: str, wanted: type | types.UnionType) -> object:
     return wanted(text) if isinstance(wanted, type) else text
 
 
-SECTIONS = (Database, PubSub, PushAuth, Operator, Vault, EnterpriseCache, RetailCRM, Asterisk, Clicks, SmartRedirect)
+SECTIONS = (
+    Database,
+    PubSub,
+    PushAuth,
+    Operator,
+    Vault,
+    EnterpriseCache,
+    RetailCRM,
+    Asterisk,
+    Clicks,
+    SmartRedirect,
+    Public,
+    AccountLink,
+    Sessions,
+    Module,
+)

@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from lib import config
-from lib.errors import Unavailable
+from lib.errors import InvalidPayload, Unavailable
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -100,6 +100,8 @@ def connection() -> Iterator[Connection]:
         raise Unavailable("The database did not answer in time") from error
     except _AWAY as error:
         raise Unavailable(f"The database did not answer: {type(error).__name__}") from error
+    except psycopg.DataError as error:
+        raise InvalidPayload(f"The database cannot store this: {type(error).__name__}") from error
 
 
 def now(conn: Connection) -> datetime:

@@ -8,6 +8,7 @@ AppError
 │   ├── Unauthorized                                                     401
 │   ├── Forbidden                                                        403
 │   ├── NotFound                                                         404
+│   ├── Conflict         somebody else was faster                        409
 │   └── TooLarge                                                         413
 └── TransientError       asking again may help       push: give back     http: 503
     ├── Unavailable      database, broker or key set away
@@ -17,17 +18,22 @@ Anything else is a bug: push gives the message back, http answers 500.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class AppError(Exception):
-    """An expected failure. `code` is the snake_case word of the JSON error; the message says what to do."""
+    """
+    An expected failure. `code` is the snake_case word of the JSON error; the message says what to do; `details`
+    stand beside them.
+    """
 
     status: ClassVar[int] = 500
     code: str = "internal"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, details: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
+        self.details = details or {}
         if code is not None:
             self.code = code
 
@@ -58,6 +64,11 @@ class Forbidden(PermanentError):
 class NotFound(PermanentError):
     status = 404
     code = "not_found"
+
+
+class Conflict(PermanentError):
+    status = 409
+    code = "conflict"
 
 
 class TooLarge(PermanentError):

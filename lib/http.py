@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from flask import Request, Response
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 EVENT_BODY_BYTES = 64 * 1024
 
-Answer = Response | tuple[object, int]
+Answer = Response | tuple[object, int] | tuple[object, int, Mapping[str, str]]
 Handler = Callable[..., Answer]
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -103,7 +104,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
 def error_response(error: AppError) -> Response:
     level = logging.ERROR if not isinstance(error, PermanentError | TransientError) else logging.INFO
     log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
-    return _error(error.status, error.code, str(error))
+    return _error(error.status, error.code, str(error), error.details)
 
 
 def _holds_nul(value: object) -> bool:
@@ -121,12 +122,19 @@ def _refuse_constant(name: str) -> None:
 def _response(answer: Answer) -> Response:
     if isinstance(answer, Response):
         return answer
-    content, status = answer
-    text = "" if content is None else json.dumps(content, ensure_ascii=False, default=str)
-    return Response(text, status, _HEADERS, mimetype="application/json")
+    content, status, *further = answer
+    text = "" if content is None else json.dumps(content, ensure_ascii=False, default=_plain)
+    response = Response(text, status, _HEADERS, mimetype="application/json")
+    for headers in further:
+        response.headers.update(headers)
+    return response
 
 
-def _error(status: int, code: str, message: str) -> Response:
-    text = json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False)
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _error(status: int, code: str, message: str, details: Mapping[str, object] | None = None) -> Response:
+    text = json.dumps({"error": {"code": code, "message": message, **(details or {})}}, ensure_ascii=False)
     # Streamed: the framework reads what is left of a request's body, however large, unless the answer streams.
     return Response(iter([text.encode()]), status, _HEADERS, mimetype="application/json")

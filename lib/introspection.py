@@ -18,13 +18,15 @@ from lib.store.enterprises import Enterprise
 _started = time.monotonic()
 
 
-def routes(function: str) -> dict[str, Handler]:
+def routes(function: str, *, works_without_database: bool = False) -> dict[str, Handler]:
     def health(_: Request) -> Answer:
         try:
             with db.connection() as conn:
                 conn.execute("SELECT 1")
         except Unavailable as error:
-            return {"status": "degraded", "function": function, "dependencies": {"database": str(error)}}, 503
+            return {"status": "degraded", "function": function, "dependencies": {"database": str(error)}}, (
+                200 if works_without_database else 503
+            )
         return {"status": "ok", "function": function, "dependencies": {"database": "ok"}}, 200
 
     def stats(request: Request) -> Answer:

@@ -8,8 +8,9 @@ be answered within milliseconds, and the sweep finds what a lost wake-up leaves 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Final
 
 import grpc
 from google.api_core import exceptions
@@ -23,18 +24,32 @@ from lib.errors import Unavailable
 CALL_EVENTS = "call-events"
 TICKS = "ticks"
 
+# Pub/Sub takes ten megabytes and a thousand messages in a request.
+REQUEST_BYTES: Final = 5_000_000
+
 
 def publish(topic: str, body: Mapping[str, object], **attributes: str) -> None:
     """Publishes one JSON message. Raises Unavailable when that is not confirmed in time."""
     publish_all(topic, [body], **attributes)
 
 
-def publish_all(topic: str, bodies: list[Mapping[str, object]], **attributes: str) -> None:
-    """Publishes all in one request. Raises Unavailable; some may have got through then."""
+def publish_all(topic: str, bodies: Sequence[Mapping[str, object]], **attributes: str) -> None:
+    """Publishes all, in as few requests as fit. Raises Unavailable; some may have got through then."""
+    batch: list[PubsubMessage] = []
+    size = 0
+    for body in bodies:
+        data = json.dumps(body, ensure_ascii=False).encode()
+        if batch and size + len(data) > REQUEST_BYTES:
+            _publish(topic, batch)
+            batch, size = [], 0
+        batch.append(PubsubMessage(data=data, attributes=attributes))
+        size += len(data)
+    if batch:
+        _publish(topic, batch)
+
+
+def _publish(topic: str, messages: list[PubsubMessage]) -> None:
     settings = config.current(config.PubSub)
-    messages = [
-        PubsubMessage(data=json.dumps(body, ensure_ascii=False).encode(), attributes=attributes) for body in bodies
-    ]
     request = PublishRequest(topic=f"projects/{settings.google_cloud_project}/topics/{topic}", messages=messages)
     try:
         client().publish(request=request, retry=None, timeout=settings.pubsub_publish_timeout_seconds)

@@ -6,30 +6,24 @@ Everything is bounded and safe to run many times at once; a wake-up too many cos
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from lib import db, pubsub
 from lib.store import calls, events
 from lib.wakeup import WakeCall, call_message, event_message
 
-log = logging.getLogger(__name__)
-
-# Long enough for a wake-up that is only slow, short enough for one that is lost.
-UNASSEMBLED_SECONDS: Final = 3.0
-AGAIN_SECONDS: Final = 10.0
-BATCH: Final = 200
+EVENTS: Final = 100
+CALLS: Final = 500
+GIVE_UP_AFTER: Final = 12
 
 
 def sweep() -> dict[str, int]:
     """Wakes what is due; how much of what. Raises Unavailable."""
     with db.connection() as conn:
-        lost = events.list_unassembled(conn, older_than_seconds=UNASSEMBLED_SECONDS, limit=BATCH)
-    if lost:
-        pubsub.publish_all(pubsub.CALL_EVENTS, [event_message(event, received_at=event.received_at) for event in lost])
+        lost = events.claim_unassembled(conn, limit=EVENTS, give_up_after=GIVE_UP_AFTER)
+    pubsub.publish_all(pubsub.CALL_EVENTS, [event_message(event, received_at=event.received_at) for event in lost])
     with db.connection() as conn:
-        due = calls.claim_due(conn, limit=BATCH, again_in_seconds=AGAIN_SECONDS)
-    if due:
-        wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
-        pubsub.publish_all(pubsub.CALL_EVENTS, [call_message(wake) for wake in wakes])
+        due = calls.claim_due(conn, limit=CALLS)
+    wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
+    pubsub.publish_all(pubsub.CALL_EVENTS, [call_message(wake) for wake in wakes])
     return {"events": len(lost), "calls": len(due)}

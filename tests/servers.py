@@ -88,7 +88,7 @@ class Broker:
             while True:
                 try:
                     answer = subscriber.pull(
-                        subscription=subscription, max_messages=100, timeout=1 if not found else 0.3, retry=None
+                        subscription=subscription, max_messages=40, timeout=1 if not found else 0.3, retry=None
                     )
                 except DeadlineExceeded:
                     return found

@@ -80,7 +80,7 @@ ROUTES = http.Routes(
         **{f"POST /{kind}": partial(post_host_event, kind) for kind in intake.HOST_EVENT_TYPES},
         "GET /integrations/<number>": get_integration,
         "POST /cache/invalidate/<number>": invalidate,
-        **introspection.routes("dispatch-call-event"),
+        **introspection.routes("dispatch-call-event", works_without_database=True),
     }
 )
 

@@ -17,6 +17,7 @@ CREATE TABLE calls (
     -- When the call itself wants another look (settle, finalize); next_wake_at also counts its deliveries in.
     due_at timestamptz,
     next_wake_at timestamptz,
+    wakes integer NOT NULL DEFAULT 0,
     decisions jsonb NOT NULL DEFAULT '[]',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -40,12 +41,15 @@ CREATE TABLE call_events (
     copies integer NOT NULL DEFAULT 0,
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     call_id bigint REFERENCES calls,
+    -- Until it is part of a call: when the sweep wakes it, and how often it has.
+    wake_at timestamptz NOT NULL DEFAULT clock_timestamp() + interval '3 seconds',
+    wakes integer NOT NULL DEFAULT 0,
     UNIQUE (enterprise_number, fingerprint, occurrence)
 );
 CREATE INDEX call_events_call_id_idx ON call_events (call_id);
 CREATE INDEX call_events_enterprise_number_unique_id_idx ON call_events (enterprise_number, unique_id);
 -- Stored, but not yet part of a call: their wake-up is on its way, or was lost.
-CREATE INDEX call_events_unassembled_idx ON call_events (received_at) WHERE call_id IS NULL;
+CREATE INDEX call_events_unassembled_idx ON call_events (wake_at) WHERE call_id IS NULL;
 
 -- What links events of one call (docs/calls.md): found by key, so cost does not grow with history.
 CREATE TABLE call_links (

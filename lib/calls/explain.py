@@ -79,8 +79,6 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "decisions": "Decisions",
         "warnings": "Warnings",
         "told": "The CRM was told",
-        "recovered": "call over",
-        "mobile": "mobile",
         "s": "s",
         "by name": "by name only",
         "from the hangup": "from the hangup",

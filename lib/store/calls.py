@@ -142,7 +142,7 @@ def update_call(conn: Connection, call_id: int, state: CallState) -> None:
         SET main_unique_id = %(main_unique_id)s, kind = %(kind)s, customer = %(customer)s, line_id = %(line_id)s,
             result = %(result)s, owner_extension = %(owner_extension)s, started_at = %(started_at)s,
             first_event_at = %(first_event_at)s, last_event_at = %(last_event_at)s, over_at = %(over_at)s,
-            due_at = %(due_at)s, next_wake_at = %(due_at)s, decisions = %(decisions)s, updated_at = clock_timestamp()
+            due_at = %(due_at)s, next_wake_at = %(due_at)s, wakes = 0, decisions = %(decisions)s, updated_at = clock_timestamp()
         WHERE id = %(id)s
         """,
         _parameters(state) | {"id": call_id},
@@ -178,20 +178,24 @@ def delete_links(conn: Connection, call_ids: Sequence[int]) -> None:
     conn.execute("DELETE FROM call_links WHERE call_id = ANY(%s)", [list(call_ids)])
 
 
-def claim_due(conn: Connection, *, limit: int, again_in_seconds: float) -> list[tuple[str, int]]:
+def claim_due(conn: Connection, *, limit: int) -> list[tuple[str, int]]:
     """
     Calls whose time has come, as (enterprise, id), oldest first; each is left alone for a while, so that a second
-    sweep does not wake it too, and woken again should this wake-up be lost.
+    sweep does not wake it too, and woken again, later each time, should nothing come of it.
     """
     return conn.execute(
         """
-        UPDATE calls SET next_wake_at = clock_timestamp() + make_interval(secs => %s)
+        UPDATE calls
+        SET wakes = wakes + 1,
+            next_wake_at = clock_timestamp() + least(interval '10 seconds' * 2 ^ least(wakes, 10), interval '10 minutes')
         WHERE id IN (
-            SELECT id FROM calls WHERE next_wake_at <= clock_timestamp()
-            ORDER BY next_wake_at LIMIT %s FOR UPDATE SKIP LOCKED)
+            SELECT c.id FROM calls c
+            WHERE c.next_wake_at <= clock_timestamp()
+              AND EXISTS (SELECT 1 FROM enterprises WHERE number = c.enterprise_number)
+            ORDER BY c.next_wake_at LIMIT %s FOR UPDATE OF c SKIP LOCKED)
         RETURNING enterprise_number, id
         """,
-        [again_in_seconds, limit],
+        [limit],
     ).fetchall()
 
 

@@ -133,18 +133,26 @@ def assign_call(conn: Connection, event_ids: Sequence[str], call_id: int) -> Non
     )
 
 
-def list_unassembled(conn: Connection, *, older_than_seconds: float, limit: int) -> list[StoredEvent]:
-    """Events whose wake-up was lost, oldest first."""
+def claim_unassembled(conn: Connection, *, limit: int, give_up_after: int) -> list[StoredEvent]:
+    """
+    Events whose wake-up was lost, longest waiting first; each is left alone for a while, longer each time, so that
+    one that cannot be assembled does not come back for ever.
+    """
     with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
         return cursor.execute(
             """
-            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
-                   received_at, call_id
-            FROM call_events
-            WHERE call_id IS NULL AND received_at < clock_timestamp() - make_interval(secs => %s)
-            ORDER BY received_at LIMIT %s
+            UPDATE call_events
+            SET wakes = wakes + 1, wake_at = CASE WHEN wakes + 1 >= %s THEN 'infinity'
+                ELSE clock_timestamp() + least(interval '3 seconds' * 2 ^ (wakes + 1), interval '10 minutes') END
+            WHERE id IN (
+                SELECT e.id FROM call_events e
+                WHERE e.call_id IS NULL AND e.wake_at <= clock_timestamp()
+                  AND EXISTS (SELECT 1 FROM enterprises WHERE number = e.enterprise_number)
+                ORDER BY e.wake_at LIMIT %s FOR UPDATE OF e SKIP LOCKED)
+            RETURNING event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url,
+                      data_source, received_at, call_id
             """,
-            [older_than_seconds, limit],
+            [give_up_after, limit],
         ).fetchall()
 
 

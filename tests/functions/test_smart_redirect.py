@@ -19,6 +19,12 @@ ALWAYS = [
 ]
 CUSTOMERS = [{"phones": [CUSTOMER], "first_name": "Иван", "last_name": "Первый", "manager_id": 19}]
 
+# The simulator keeps the status of a user that it knows already: this one is nobody else's.
+BUSY = {
+    "users": [{"id": 41, "status": "busy"}],
+    "customers": [{"phones": [CUSTOMER], "manager_id": 41}],
+}
+
 
 @pytest.fixture
 def crm(crm_server):
@@ -219,7 +225,7 @@ def test_a_dialplan_that_wants_no_routing_gets_the_name_alone(ask):
         ({"customers": []}, "no_responsible_manager"),
         ({"customers": [{"phones": [CUSTOMER], "manager_id": None}]}, "no_responsible_manager"),
         ({"customers": [], "behaviour": {"absent_manager": "null"}}, "no_responsible_manager"),
-        ({"users": [{"id": 19, "status": "busy"}]}, "no_responsible_manager"),
+        (BUSY, "no_responsible_manager"),
         ({"users": [{"id": 19, "online": False}]}, "no_responsible_manager"),
         ({"users": [{"id": 99}], "customers": [{"phones": [CUSTOMER], "manager_id": 99}], "additional_codes": []}, "manager_without_extension"),
         ({"users": [{"id": 99}], "customers": [{"phones": [CUSTOMER], "manager_id": 99}], "additional_codes": [{"user_id": 99, "code": "777"}]}, "manager_without_extension"),
@@ -238,9 +244,9 @@ def test_without_somebody_who_answers_the_usual_scheme_it_is(ask, account, decis
     assert decisions()[0][3]["reason"] == reason
 
 
-def test_a_manager_who_is_not_free_may_be_rung_where_the_enterprise_says_so(ask, account, settings, plan):
-    account(users=[{"id": 19, "status": "busy"}])
-    settings(ignore_status=True)
+def test_a_manager_who_is_not_free_may_be_rung_where_the_enterprise_says_so(ask, account, provisioned, crm, plan):
+    account(**BUSY)
+    provisioned(domain=crm.url, user_extensions={"41": "151"}, smart_redirect_ignore_status=True)
 
     assert ask().json["DialPlan"] == plan("151")
 
@@ -370,9 +376,12 @@ def assert_harmless(text):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ({"mode": "hang"}, {"crm_slow", "out_of_time"}),
+        ({"mode": "hang_before_apply"}, {"crm_slow", "out_of_time"}),
         ({"mode": "slow", "delay_ms": 3000}, {"crm_slow", "out_of_time"}),
-        ({"mode": "drop"}, {"crm_slow"}),
+        ({"mode": "ok_then_rst"}, {"crm_slow"}),
+        ({"mode": "error_500"}, {"crm_unavailable"}),
+        ({"mode": "html"}, {"crm_unavailable", "crm_refused"}),
+        ({"mode": "slow_drip"}, {"crm_slow", "crm_unavailable", "out_of_time"}),
     ],
 )
 def test_a_crm_in_trouble_is_the_usual_scheme_within_the_budget(ask, crm, process, decisions, fault, reason):
@@ -395,7 +404,7 @@ def test_a_crm_in_trouble_is_the_usual_scheme_within_the_budget(ask, crm, proces
 def test_a_crm_that_keeps_failing_is_left_alone_for_a_while(ask, crm, process, decisions):
     process.setenv("SMART_REDIRECT_BUDGET_MS", "300")
     config.current.cache_clear()
-    crm.fault("hang", endpoint="manager")
+    crm.fault("hang_before_apply", endpoint="manager")
 
     for digit in range(3):
         ask(phone=f"37529111111{digit}")

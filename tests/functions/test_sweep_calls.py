@@ -22,7 +22,7 @@ def swept(function, provisioned, broker, process):
 
 def store(sql, *, age):
     sql(
-        "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, received_at) "
+        "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, wake_at) "
         "VALUES (gen_random_uuid(), '0367', '1.1', 'start', %s::jsonb, sha256(random()::text::bytea), "
         "clock_timestamp() - make_interval(secs => %s)) RETURNING id",
         f'{{"Token": "{TOKEN}"}}',
@@ -40,8 +40,8 @@ def call(sql, due_in):
 
 
 def test_an_event_whose_wake_up_was_lost_is_published_whole(swept, sql):
-    store(sql, age=5)
     store(sql, age=1)
+    store(sql, age=-1)
 
     [message] = swept()
 
@@ -67,7 +67,7 @@ def test_a_call_whose_wake_up_was_lost_is_woken_again(swept, sql):
 
 def test_without_pubsub_the_tick_is_given_back(function, provisioned, process, sql):
     provisioned()
-    store(sql, age=5)
+    store(sql, age=1)
 
     assert function("sweep-calls").post("/", json=push_envelope({})).status_code == 503
 
@@ -82,3 +82,37 @@ def test_a_dead_letter_is_kept_with_where_it_came_from(function, process, sql):
     assert function("sweep-calls").post("/dead", json=letter).status_code == 204
     [(reason,)] = sql("SELECT reason FROM rejected_messages")
     assert "call-events.retailcrm-deliver after 50" in reason
+
+
+def test_an_event_that_cannot_be_assembled_is_woken_ever_more_rarely_and_then_no_more(swept, sql):
+    store(sql, age=1)
+    woken, waits = 0, []
+    for _ in range(15):
+        woken += len(swept())
+        waits += sql("SELECT wake_at - clock_timestamp() FROM call_events WHERE wake_at < 'infinity'")
+        sql("UPDATE call_events SET wake_at = clock_timestamp() WHERE wake_at < 'infinity' RETURNING id")
+
+    assert woken == 12
+    seconds = [round(wait.total_seconds()) for (wait,) in waits]
+    assert seconds == [6, 12, 24, 48, 96, 192, 384, 600, 600, 600, 600]
+
+
+def test_what_belongs_to_an_enterprise_that_is_gone_sleeps(swept, sql):
+    store(sql, age=1)
+    call(sql, -1)
+    sql("DELETE FROM enterprises RETURNING number")
+
+    assert swept() == []
+
+
+def test_many_and_large_events_are_published_in_parts(swept, sql):
+    large = '{"Token": "%s"}' % ("x" * 60_000)
+    for _ in range(100):
+        sql(
+            "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, wake_at) "
+            "VALUES (gen_random_uuid(), '0367', '1.1', 'start', %s::jsonb, sha256(random()::text::bytea), "
+            "clock_timestamp()) RETURNING id",
+            large,
+        )
+
+    assert len(swept()) == 100

@@ -141,7 +141,7 @@ def test_a_file_that_is_not_there_is_said(process):
 
 
 def test_a_password_is_stored_as_scrypt_with_a_salt_of_its_own():
-    first, second = provision.hash_password("a password"), provision.hash_password("a password")
+    first, second = hash_password("a password"), hash_password("a password")
 
     assert first.startswith("scrypt$16384$8$1$")
     assert first != second

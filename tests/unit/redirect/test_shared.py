@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lib.redirect import gate
+from lib.redirect.gate import Gate, UsualScheme
+from lib.redirect.shared import Shared
+
+
+def soon():
+    return time.monotonic() + 2
+
+
+def test_many_who_ask_at_once_share_one_answer():
+    shared, asked = Shared(fresh_seconds=60), []
+
+    def ask():
+        asked.append(1)
+        time.sleep(0.1)
+        return "answer"
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: shared.get("key", ask, deadline=soon()), range(8)))
+
+    assert answers == ["answer"] * 8
+    assert len(asked) == 1
+    assert shared.find("key") == "answer"
+
+
+def test_a_failure_is_everybodys_and_is_not_kept():
+    shared = Shared(fresh_seconds=60)
+
+    def fail():
+        time.sleep(0.1)
+        raise UsualScheme("crm_slow")
+
+    def get(_):
+        with pytest.raises(UsualScheme):
+            shared.get("key", fail, deadline=soon())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(get, range(4)))
+
+    assert shared.get("key", lambda: "answer", deadline=soon()) == "answer"
+
+
+def test_nobody_waits_longer_than_they_can():
+    shared, release = Shared(fresh_seconds=60), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shared.get, "key", lambda: release.wait(5), deadline=soon())
+        time.sleep(0.05)
+
+        with pytest.raises(TimeoutError):
+            shared.get("key", lambda: True, deadline=time.monotonic() + 0.05)
+        release.set()
+
+        assert first.result() is True
+
+
+def test_an_answer_gets_old_and_the_oldest_makes_room():
+    shared = Shared(fresh_seconds=0.05, entries=2)
+    for key in "abc":
+        shared.get(key, lambda: "x", deadline=soon())
+
+    kept = [shared.find(key) for key in "abc"]
+    time.sleep(0.06)
+
+    assert kept == [None, "x", "x"]
+    assert shared.find("c") is None
+
+
+def test_one_enterprise_cannot_take_the_place_of_another():
+    door = Gate()
+    inside = [door.entered("0367") for _ in range(gate.AT_A_TIME)]
+    for entered in inside:
+        entered.__enter__()
+
+    with pytest.raises(UsualScheme) as refused, door.entered("0367"):
+        pass
+    with door.entered("0368"):
+        pass
+    inside[0].__exit__(None, None, None)
+    with door.entered("0367"):
+        pass
+
+    assert refused.value.reason == "crm_busy"
+
+
+def test_after_failures_in_a_row_a_crm_is_left_alone_then_tried_once(monkeypatch):
+    monkeypatch.setattr(gate, "PAUSE_SECONDS", 0.1)
+    door = Gate()
+    for _ in range(gate.FAILURES):
+        door.note("0367", is_good=False)
+
+    with pytest.raises(UsualScheme) as paused, door.entered("0367"):
+        pass
+    time.sleep(0.12)
+    with door.entered("0367"), pytest.raises(UsualScheme) as tried, door.entered("0367"):
+        pass
+    door.note("0367", is_good=True)
+    with door.entered("0367"), door.entered("0367"):
+        pass
+
+    assert (paused.value.reason, tried.value.reason) == ("crm_paused", "crm_busy")
