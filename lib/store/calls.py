@@ -142,7 +142,8 @@ def update_call(conn: Connection, call_id: int, state: CallState) -> None:
         SET main_unique_id = %(main_unique_id)s, kind = %(kind)s, customer = %(customer)s, line_id = %(line_id)s,
             result = %(result)s, owner_extension = %(owner_extension)s, started_at = %(started_at)s,
             first_event_at = %(first_event_at)s, last_event_at = %(last_event_at)s, over_at = %(over_at)s,
-            due_at = %(due_at)s, next_wake_at = %(due_at)s, wakes = 0, decisions = %(decisions)s, updated_at = clock_timestamp()
+            due_at = %(due_at)s, next_wake_at = %(due_at)s, wakes = 0, decisions = %(decisions)s,
+            updated_at = clock_timestamp()
         WHERE id = %(id)s
         """,
         _parameters(state) | {"id": call_id},
@@ -187,7 +188,8 @@ def claim_due(conn: Connection, *, limit: int) -> list[tuple[str, int]]:
         """
         UPDATE calls
         SET wakes = wakes + 1,
-            next_wake_at = clock_timestamp() + least(interval '10 seconds' * 2 ^ least(wakes, 10), interval '10 minutes')
+            next_wake_at = clock_timestamp()
+                + least(interval '10 seconds' * 2 ^ least(wakes, 10), interval '10 minutes')
         WHERE id IN (
             SELECT c.id FROM calls c
             WHERE c.next_wake_at <= clock_timestamp()

@@ -7,7 +7,7 @@ import sys
 import psycopg
 import pytest
 
-from infra import provision
+from lib.passwords import hash_password
 from lib.vault import Vault, parse_keys
 from tests.conftest import VAULT_KEYS
 from tests.enterprises import enterprise

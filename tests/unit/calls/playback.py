@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from lib.calls.call import Call, assemble
 from lib.calls.directory import Directory, Line
@@ -19,7 +20,7 @@ from lib.calls.settings import Settings
 SCENARIOS = Path(__file__).parents[3] / "infra" / "local" / "scenarios" / "scenarios.json"
 
 
-def load() -> tuple[Mapping[str, object], list[dict]]:
+def load() -> tuple[Mapping[str, Any], list[dict]]:
     document = json.loads(SCENARIOS.read_text("utf-8"))
     return document["enterprise"], document["scenarios"]
 
@@ -84,8 +85,11 @@ class Ledger:
         if isinstance(notice, CallRow):
             told = Told(effect="upload", state="delivered", content=row_content(notice))
         else:
-            effect = "popup" if isinstance(notice, RingNotice) else "hangup"
-            told = Told(effect=effect, extensions=notice.extensions, state="delivered")
+            told = Told(
+                effect="popup" if isinstance(notice, RingNotice) else "hangup",
+                extensions=notice.extensions,
+                state="delivered",
+            )
         self.rows.append(LedgerRow(told=told, at=now, anchor=anchor, notice=notice))
 
 
@@ -151,18 +155,15 @@ def play(
 
     position, now = 0, due[coming[0].event_id] if coming else datetime.now(UTC)
     for _ in range(100_000):
-        next_event = due[coming[position].event_id] if position < len(coming) else None
-        next_wake = min(wakes, default=None)
-        if next_event is None and next_wake is None:
+        moments = wakes + ([due[coming[position].event_id]] if position < len(coming) else [])
+        if not moments:
             break
-        if next_wake is None or (next_event is not None and next_event <= next_wake):
-            now = next_event
+        now = min(moments)
+        if position < len(coming) and due[coming[position].event_id] == now:
             while position < len(coming) and due[coming[position].event_id] == now:
                 stored.append(coming[position])
                 position += 1
             groups = group(stored, directory)
-        else:
-            now = next_wake
         look(now)
     calls = [assemble(members, directory, settings, now) for members in groups]
     reasons = [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from lib.calls.event import EVENT_TYPES, CallEvent, epoch_of, in_order, parse
 NOW = datetime(2025, 10, 9, 12, 0, tzinfo=UTC)
 
 
-def read(raw: dict, *, event_type: str = "hangup", unique_id: str = "1760000000.1", **more: object) -> CallEvent:
+def read(raw: dict, *, event_type: str = "hangup", unique_id: str = "1760000000.1", **more: Any) -> CallEvent:
     return parse(event_id="e1", event_type=event_type, unique_id=unique_id, raw=raw, received_at=NOW, **more)
 
 

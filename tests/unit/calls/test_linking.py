@@ -102,7 +102,8 @@ def test_two_of_a_thousand_calls_at_the_same_telephones_do_not_find_each_other(s
     """Ring group, talkers and mobile are the same; customers and channels are not."""
     first, second = (
         playback.parsed(
-            Renaming(names={customer_of(scenario): f"37529444444{tag}"}, tag=tag).scenario(scenario), tag=f"{tag}-"
+            Renaming(names={customer_of(scenario) or "": f"37529444444{tag}"}, tag=tag).scenario(scenario),
+            tag=f"{tag}-",
         )
         for tag in (1, 2)
     )

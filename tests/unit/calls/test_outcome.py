@@ -255,7 +255,7 @@ def test_the_date_is_the_hosts_start_on_the_wall_of_the_crm(host, crm, date):
 
     call = call_of(stream, directory=directory)
 
-    assert (call.date_local.strftime("%H:%M:%S"), call.warnings) == (date, ())
+    assert (f"{call.date_local:%H:%M:%S}", call.warnings) == (date, ())
 
 
 def test_without_a_start_time_the_date_is_the_epochs_then_what_the_host_received():

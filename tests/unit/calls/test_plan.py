@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def answered() -> Stream:
     return stream.hangup(32, main, 0, "2", ["151"])
 
 
-def lone_hangup(**more: object) -> Stream:
+def lone_hangup(**more: Any) -> Stream:
     stream = Stream()
     return stream.hangup(30, stream.id(0), 0, "2", ["151"], **more)
 

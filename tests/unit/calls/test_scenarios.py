@@ -37,7 +37,7 @@ def test_a_scenario_gives_what_it_expects(scenario):
 def test_the_call_goes_by_the_main_id(scenario):
     outcome = playback.play(playback.parsed(scenario), DIRECTORY)
 
-    told = {notice.call_id for notice in (*outcome.popups, *outcome.ends)}
+    told = {popup.call_id for popup in outcome.popups} | {end.call_id for end in outcome.ends}
     assert (told | {row.external_id for row in outcome.uploads}) <= {scenario["main_unique_id"]}
 
 

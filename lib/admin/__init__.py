@@ -1,0 +1,1 @@
+"""What administrators and the operator may ask for: one module for each screen, `door` in front of all."""

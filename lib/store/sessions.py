@@ -1,0 +1,129 @@
+"""Who is signed in, and who tries to be. Tokens are kept as their hash; the database's clock ends sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from lib.db import Connection
+
+ATTEMPTS_KEPT = "15 minutes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """`login` is None for a session that the account link opened."""
+
+    id: int
+    enterprise_number: str
+    login: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    user_id: int
+    password_hash: str | None
+    is_admin: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """How many were made lately: at this login from this address, at this login, from this address."""
+
+    of_both: int
+    of_login: int
+    of_address: int
+
+
+def insert_session(conn: Connection, enterprise_number: str, *, user_id: int | None, token_sha256: bytes) -> None:
+    conn.execute(
+        "INSERT INTO sessions (enterprise_number, user_id, token_sha256) VALUES (%s, %s, %s)",
+        [enterprise_number, user_id, token_sha256],
+    )
+
+
+def touch_session(conn: Connection, token_sha256: bytes, *, idle_minutes: int, absolute_hours: int) -> Session | None:
+    """The session, seen now; None when there is none, or it is over."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        return cursor.execute(
+            """
+            UPDATE sessions s SET last_seen_at = clock_timestamp()
+            WHERE s.token_sha256 = %(hash)s AND s.revoked_at IS NULL
+              AND s.last_seen_at > clock_timestamp() - make_interval(mins => %(idle)s)
+              AND s.created_at > clock_timestamp() - make_interval(hours => %(absolute)s)
+            RETURNING s.id, s.enterprise_number, s.created_at,
+                      (SELECT u.login FROM users u WHERE u.id = s.user_id) AS login
+            """,
+            {"hash": token_sha256, "idle": idle_minutes, "absolute": absolute_hours},
+        ).fetchone()
+
+
+def revoke_session(conn: Connection, token_sha256: bytes) -> None:
+    conn.execute(
+        "UPDATE sessions SET revoked_at = clock_timestamp() WHERE token_sha256 = %s AND revoked_at IS NULL",
+        [token_sha256],
+    )
+
+
+def revoke_others(conn: Connection, enterprise_number: str, *, session_id: int) -> None:
+    """Ends every session of the enterprise but this one."""
+    conn.execute(
+        """
+        UPDATE sessions SET revoked_at = clock_timestamp()
+        WHERE enterprise_number = %s AND id <> %s AND revoked_at IS NULL
+        """,
+        [enterprise_number, session_id],
+    )
+
+
+def find_credentials(conn: Connection, enterprise_number: str, login: str) -> Credentials | None:
+    with conn.cursor(row_factory=class_row(Credentials)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id AS user_id, password_hash, is_admin FROM users
+            WHERE enterprise_number = %s AND login = %s
+            """,
+            [enterprise_number, login],
+        ).fetchone()
+
+
+def find_link_version(conn: Connection, enterprise_number: str) -> int | None:
+    row = conn.execute("SELECT account_link_version FROM enterprises WHERE number = %s", [enterprise_number]).fetchone()
+    return row[0] if row else None
+
+
+def raise_link_version(conn: Connection, enterprise_number: str, *, above: int) -> None:
+    """Links of version `above` and older open nothing any more."""
+    conn.execute(
+        """
+        UPDATE enterprises SET account_link_version = greatest(account_link_version, %s) WHERE number = %s
+        """,
+        [above + 1, enterprise_number],
+    )
+
+
+def lock_attempts(conn: Connection, login_sha256: bytes, address: str) -> Attempts:
+    """Until the end of the transaction nobody else tries; what was tried before, old attempts forgotten."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('sign-in', 0))")
+    conn.execute(f"DELETE FROM sign_in_attempts WHERE attempted_at < clock_timestamp() - interval '{ATTEMPTS_KEPT}'")
+    row = conn.execute(
+        """
+        SELECT count(*) FILTER (WHERE login_sha256 = %(login)s AND address = %(address)s),
+               count(*) FILTER (WHERE login_sha256 = %(login)s), count(*) FILTER (WHERE address = %(address)s)
+        FROM sign_in_attempts WHERE login_sha256 = %(login)s OR address = %(address)s
+        """,
+        {"login": login_sha256, "address": address},
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an aggregate always returns a row)
+    return Attempts(of_both=row[0], of_login=row[1], of_address=row[2])
+
+
+def insert_attempt(conn: Connection, login_sha256: bytes, address: str) -> None:
+    conn.execute("INSERT INTO sign_in_attempts (login_sha256, address) VALUES (%s, %s)", [login_sha256, address])
+
+
+def delete_attempts(conn: Connection, login_sha256: bytes, address: str) -> None:
+    conn.execute("DELETE FROM sign_in_attempts WHERE login_sha256 = %s AND address = %s", [login_sha256, address])
