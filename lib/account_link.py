@@ -59,7 +59,7 @@ def read(token: str) -> Link:
 
 
 def _secret() -> str:
-    secret = config.current(config.AccountLink).account_link_secret
+    secret: str = config.current(config.AccountLink).account_link_secret
     if len(secret.encode()) < SECRET_BYTES:
         raise ConfigError(f"ACCOUNT_LINK_SECRET is shorter than {SECRET_BYTES} bytes")
     return secret

@@ -18,11 +18,11 @@ import functions_framework
 from flask import Request, Response
 
 from lib import http, introspection, logs
-from lib.admin import door, sign_in
+from lib.admin import configuration, connection, door, sign_in
 
 logs.configure()
 
-OPERATIONS = (*sign_in.OPERATIONS,)
+OPERATIONS = (*sign_in.OPERATIONS, *configuration.OPERATIONS, *connection.OPERATIONS)
 ROUTES = http.Routes(
     {operation.rule: door.guarded(operation) for operation in OPERATIONS} | introspection.routes("admin-api")
 )

@@ -27,7 +27,7 @@ from lib import config, db, http, introspection, logs
 from lib.click import order
 from lib.click.place import place
 from lib.clients import clients
-from lib.enterprise import directory
+from lib.enterprise import directory, settings
 from lib.errors import AppError, ConfigError, InvalidPayload, NotFound, Unavailable
 from lib.http import Answer
 from lib.retailcrm import address
@@ -46,7 +46,7 @@ def make_a_call(request: Request) -> Answer:
     enterprise = clients().enterprise_of(given.get("clientId", ""))
     shown = order.as_log(given)
     try:
-        if enterprise.retailcrm.get("enabled") is False:
+        if not settings(enterprise).enabled:
             raise NotFound("The integration of this enterprise is switched off", code="integration_off")
         wanted = order.read(given, directory(enterprise))
         shown |= {"extension": wanted.extension, "dialled": wanted.phone}

@@ -50,6 +50,7 @@ class Stack:
         self._parts: dict[str, Part] = {}
         self._over = threading.Event()
         self._crash = ""
+        self._killed: set[str] = set()
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -81,7 +82,8 @@ class Stack:
             raise Crashed(self._crash)
 
     def kill(self, name: str) -> None:
-        """`kill -9` of one part."""
+        """`kill -9` of one part. On purpose, so it does not count as a part that cannot stay up."""
+        self._killed.add(name)
         self._processes.kill(name)
 
     def wait_until_ready(self, name: str, *, within_seconds: float = 20.0) -> None:
@@ -160,7 +162,9 @@ class Stack:
         while not self._over.wait(0.1):
             for name, code in self._processes.exited().items():
                 now = time.monotonic()
-                restarts = [*(at for at in restarts if now - at < _RESTARTS_WITHIN_SECONDS), now]
+                on_purpose = {name} & self._killed
+                self._killed -= on_purpose
+                restarts = [at for at in restarts if now - at < _RESTARTS_WITHIN_SECONDS] + [now] * (not on_purpose)
                 if not self._restart or len(restarts) > _RESTARTS:
                     self._crash = self._obituary(name, code)
                     self._over.set()

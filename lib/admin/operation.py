@@ -65,6 +65,6 @@ def text(most: int, *, least: int = 0, **further: Any) -> dict[str, Any]:
     return {"type": "string", "minLength": least, "maxLength": most, **further}
 
 
-def obj(required: tuple[str, ...] = (), **properties: Shape) -> dict[str, Any]:
+def obj(properties: Mapping[str, Shape], *, required: tuple[str, ...] = ()) -> dict[str, Any]:
     shape: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     return shape | ({"required": list(required)} if required else {})

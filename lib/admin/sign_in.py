@@ -100,10 +100,12 @@ OPERATIONS: Final = (
         handle=sign_in,
         access="anybody",
         body=obj(
-            enterprise_number=text(32, least=1),
-            login=text(200, least=1),
-            password=text(1000, least=1),
-            token=text(4000, least=1),
+            {
+                "enterprise_number": text(32, least=1),
+                "login": text(200, least=1),
+                "password": text(1000, least=1),
+                "token": text(4000, least=1),
+            }
         ),
         answers={200: "A session, as a cookie", 401: "Not let in", 429: "Too many attempts"},
     ),

@@ -7,8 +7,11 @@ PostgreSQL decides who is first; nothing of ours is held while the Asterisk serv
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +25,8 @@ from lib.store.enterprises import Enterprise
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS: Final = 5.0
+# Fewer than THREADS.
+AT_A_TIME: Final = 6
 _POLL_SECONDS: Final = 0.1
 _RECORDING_SECONDS: Final = 2.0
 
@@ -43,8 +48,36 @@ class Told:
     is_repeat: bool = False
 
 
+class _Under:
+    """Orders under way in this process: one enterprise's slow service must not use up every thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._orders: Counter[str] = Counter()
+
+    @contextmanager
+    def way(self, enterprise_number: str) -> Iterator[None]:
+        with self._lock:
+            if self._orders[enterprise_number] >= AT_A_TIME:
+                raise RateLimited(f"{AT_A_TIME} calls of the enterprise are being placed; try again in a second")
+            self._orders[enterprise_number] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._orders[enterprise_number] -= 1
+
+
+_under = _Under()
+
+
 def place(enterprise: Enterprise, order: Order) -> Told:
     """Raises RateLimited, and Unavailable when the database is away: then nothing rings."""
+    with _under.way(enterprise.number):
+        return _place(enterprise, order)
+
+
+def _place(enterprise: Enterprise, order: Order) -> Told:
     timeout = config.current(config.Asterisk).asterisk_timeout_seconds
     patience = timeout + _RECORDING_SECONDS
     with db.transaction() as conn:

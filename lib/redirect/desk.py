@@ -24,6 +24,7 @@ from lib.calls.numbers import normalize
 from lib.clients import clients
 from lib.delivery import account_of
 from lib.enterprise import directory
+from lib.enterprise import settings as call_settings
 from lib.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable
 from lib.redirect import choice, hours, reply
 from lib.redirect import settings as choices
@@ -120,7 +121,7 @@ class Desk:
     def _decide(self, enterprise: Enterprise, question: Question, deadline: float) -> Decision:
         settings = choices.for_line(enterprise.retailcrm, question.line_id)
         mode = settings.mode or ("off" if question.is_dialplan else "routing+name")
-        if enterprise.retailcrm.get("enabled") is False or mode == "off":
+        if not call_settings(enterprise).enabled or mode == "off":
             return _usual(question, "off")
         known = directory(enterprise)
         line = known.lines.get(question.line_id)
@@ -299,6 +300,22 @@ def _shown(**texts: str) -> Mapping[str, str]:
     return {name: "".join(filter(str.isprintable, text))[:64] for name, text in texts.items() if text}
 
 
-@cache
+_opening = threading.Lock()
+
+
 def desk() -> Desk:
+    """The desk of this process, opened on first use; by one thread, though many calls may come first."""
+    with _opening:
+        return _desk()
+
+
+@cache
+def _desk() -> Desk:
     return Desk(config.current(config.SmartRedirect))
+
+
+def close() -> None:
+    """Ends the desk, if there is one."""
+    if _desk.cache_info().currsize:
+        _desk().close()
+        _desk.cache_clear()

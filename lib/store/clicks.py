@@ -79,7 +79,13 @@ def get_click(conn: Connection, click_id: int) -> Click:
 
 
 def find_click(
-    conn: Connection, enterprise_number: str, *, extension: str, phone: str, at: datetime, within_seconds: float
+    conn: Connection,
+    enterprise_number: str,
+    *,
+    extension: str,
+    phone: str,
+    at: datetime,
+    within_seconds: float = LINK_SECONDS,
 ) -> Click | None:
     """The click nearest before `at`, or a little after it: the clocks of hosts differ from ours."""
     with conn.cursor(row_factory=class_row(Click)) as cursor:

@@ -9,8 +9,6 @@ from psycopg.rows import class_row
 
 from lib.db import Connection
 
-ATTEMPTS_KEPT = "15 minutes"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
@@ -108,7 +106,7 @@ def raise_link_version(conn: Connection, enterprise_number: str, *, above: int) 
 def lock_attempts(conn: Connection, login_sha256: bytes, address: str) -> Attempts:
     """Until the end of the transaction nobody else tries; what was tried before, old attempts forgotten."""
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('sign-in', 0))")
-    conn.execute(f"DELETE FROM sign_in_attempts WHERE attempted_at < clock_timestamp() - interval '{ATTEMPTS_KEPT}'")
+    conn.execute("DELETE FROM sign_in_attempts WHERE attempted_at < clock_timestamp() - interval '15 minutes'")
     row = conn.execute(
         """
         SELECT count(*) FILTER (WHERE login_sha256 = %(login)s AND address = %(address)s),

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import psycopg
 import requests
 
 from infra import migrate, provision
@@ -116,11 +117,26 @@ def function(port: int) -> Iterator[None]:
 
 def prepare(crm: CRM) -> None:
     for number, token in TOKENS.items():
-        crm.account(number, work_times=[], behaviour={"telephony_per_second": 0, "other_per_second": 0})
+        phones = [f"+37529{1_000_000 + index}" for index in range(3000)]
+        customers = [{"phones": [phone], "first_name": "Иван", "manager_id": 19} for phone in phones]
+        crm.account(number, customers=customers, behaviour={"telephony_per_second": 0, "other_per_second": 0})
         chosen = {"smart_redirect_mode": "routing+name", "smart_redirect_ignore_hours": True}
         with db.transaction() as conn:
             provision.provision(conn, enterprise(number, token=token, domain=crm.url, **chosen))
     db.close()
+
+
+def reasons(url: str) -> str:
+    """Why the calls since the last time went where they went; both enterprises together."""
+    time.sleep(1.0)
+    with psycopg.connect(url) as conn:
+        rows = conn.execute(
+            """
+            WITH gone AS (DELETE FROM integration_logs RETURNING response_data ->> 'reason' AS reason)
+            SELECT reason, count(*) FROM gone GROUP BY reason ORDER BY 2 DESC
+            """
+        ).fetchall()
+    return ", ".join(f"{reason} {count}" for reason, count in rows)
 
 
 def main() -> int:
@@ -138,24 +154,30 @@ def main() -> int:
         config.current.cache_clear()
         migrate.apply(url)
         prepare(crm)
+
+        def show(name: str, outcome: Outcome) -> None:
+            print(outcome.row(name) + f" {reasons(url)} |")
+
         print(f"{given.rate:g} calls/s for {given.seconds:g} s, budget {BUDGET_MS} ms\n")
-        print("| CRM | calls | p50 | p95 | p99 | max | routed | failures |\n|---|---|---|---|---|---|---|---|")
+        print(
+            "| CRM | calls | p50 | p95 | p99 | max | routed | failures | reasons |\n|---|---|---|---|---|---|---|---|---|"
+        )
         port = free_port()
         with function(port):
             load = Load(port)
             load.run(["0367", "0368"], per_second=5, seconds=2)
             healthy = load.run(["0367"], per_second=given.rate, seconds=given.seconds)
-            print(healthy["0367"].row("answers"))
+            show("answers", healthy["0367"])
             crm.fault("hang_before_apply", endpoint="manager", account="0367")
             hanging = load.run(["0367"], per_second=given.rate, seconds=given.seconds)
-            print(hanging["0367"].row("hangs"))
+            show("hangs", hanging["0367"])
             beside = load.run(["0367", "0368"], per_second=given.rate / 2, seconds=given.seconds)
-            print(beside["0367"].row("hangs, half the rate"))
-            print(beside["0368"].row("of another enterprise meanwhile, half the rate"))
+            show("hangs, half the rate", beside["0367"])
+            show("of another enterprise meanwhile, half the rate", beside["0368"])
             crm.clear()
             crm.fault("slow", endpoint="manager", account="0367", delay_ms=600)
             slow = load.run(["0367"], per_second=given.rate, seconds=given.seconds)
-            print(slow["0367"].row("answers after 600 ms"))
+            show("answers after 600 ms", slow["0367"])
     failures = [run.failures for one in (healthy, hanging, beside, slow) for run in one.values()]
     return 1 if any(failures) else 0
 

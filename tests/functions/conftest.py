@@ -11,8 +11,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from infra import provision
-from lib import db
+from lib import config, db
 from tests.enterprises import enterprise
+from tests.page import Page
 from tests.servers import CRM, Broker
 
 
@@ -59,3 +60,29 @@ def sql(database_url: str) -> Callable[..., list[tuple[Any, ...]]]:
             return conn.execute(query, parameters).fetchall()
 
     return run
+
+
+ACCOUNT_LINK_SECRET = "a-secret-of-the-tests-with-32-bytes-and-more"
+
+
+@pytest.fixture
+def administered(process: pytest.MonkeyPatch) -> None:
+    """What the page and the module's registration need to know."""
+    process.setenv("PUBLIC_URL", "http://127.0.0.1:8080")
+    process.setenv("ACCOUNT_LINK_SECRET", ACCOUNT_LINK_SECRET)
+    config.current.cache_clear()
+
+
+@pytest.fixture
+def browser(administered: None, function: Callable[[str], FlaskClient]) -> Callable[[], Page]:
+    """Opens the page in a browser of its own."""
+    return lambda: Page(client=function("admin-api"))
+
+
+@pytest.fixture
+def page(browser: Callable[[], Page], provisioned: Callable[..., None]) -> Page:
+    """The page, with the administrator of enterprise 0367 signed in."""
+    provisioned()
+    opened = browser()
+    assert opened.sign_in().status_code == 200
+    return opened

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib import config, db
+from lib.click.place import AT_A_TIME
 from lib.clients import clients
-from lib.store.clicks import LINK_SECONDS, find_click
+from lib.store.clicks import find_click
 from tests.servers import Asterisk
 
 CUSTOMER = "+375291111111"
@@ -277,6 +278,20 @@ def test_a_manager_and_an_enterprise_have_limits(click, asterisk, settings, sql)
     assert [row[3].get("code") for row in logged(sql)].count("rate_limited") == 2
 
 
+def test_one_enterprise_does_not_use_up_every_thread(function, known, client_id, asterisk):
+    asterisk.fault("slow", delay_ms=1000)
+    application = function("make-call").application
+
+    def click(digit):
+        given = {"clientId": client_id, "phone": f"+37529111111{digit}", "userId": "19"}
+        return application.test_client().get("/retailcrm/make-call", query_string=given).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(click, range(8)))
+
+    assert statuses == [200] * AT_A_TIME + [429] * (8 - AT_A_TIME)
+
+
 def test_a_slow_asterisk_service_is_waited_for_only_so_long(click, asterisk, settings):
     settings(ASTERISK_TIMEOUT_SECONDS=0.5)
     asterisk.fault("slow", delay_ms=2000)
@@ -360,7 +375,7 @@ def test_the_click_of_a_call_is_found_when_its_events_come(click, sql):
     moment = datetime.now(UTC)
 
     def found(**changes):
-        wanted = {"extension": "151", "phone": CUSTOMER, "at": moment, "within_seconds": LINK_SECONDS, **changes}
+        wanted = {"extension": "151", "phone": CUSTOMER, "at": moment, **changes}
         with db.connection() as conn:
             return find_click(conn, wanted.pop("number", "0367"), **wanted)
 

@@ -9,7 +9,7 @@ import pytest
 
 from lib import config, db
 from lib.clients import clients
-from lib.redirect.desk import desk
+from lib.redirect import desk
 from tests.enterprises import TOKEN
 
 CUSTOMER = "+375291111111"
@@ -58,9 +58,7 @@ def settings(provisioned, account, crm):
 def redirect(function, settings, process):
     clients.cache_clear()
     yield function("smart-redirect")
-    if desk.cache_info().currsize:
-        desk().close()
-    desk.cache_clear()
+    desk.close()
     clients.cache_clear()
 
 
@@ -188,7 +186,9 @@ def test_a_body_that_cannot_be_understood_does_not_stop_a_call(redirect, body):
         ({"mode": "routing+name", "shadow": True}, False, "375291111111"),
     ],
 )
-def test_an_enterprise_chooses_for_each_line(provisioned, crm, account, function, sql, chosen, routed, name, process):
+def test_an_enterprise_chooses_for_each_line(
+    *, provisioned, crm, account, function, sql, chosen, routed, name, process
+):
     provisioned(
         domain=crm.url,
         **{"smart_redirect_names": ["customer"], **{f"smart_redirect_{k}": v for k, v in chosen.items()}},
@@ -199,8 +199,7 @@ def test_an_enterprise_chooses_for_each_line(provisioned, crm, account, function
     answer = client.post(
         "/api/callevent/getcustomerdata", json={"Phone": "375291111111", "TrunkId": "0001301"}, headers={"Token": TOKEN}
     )
-    desk().close()
-    desk.cache_clear()
+    desk.close()
 
     assert answer.json == {"Name": name, "DialPlan": f"mngr{phone_id(sql, '151')}_0001301_1" if routed else None}
 
@@ -261,7 +260,7 @@ def test_hours_may_be_ignored(ask, account, settings, plan):
 @pytest.mark.parametrize(
     ("status", "hours", "is_rung"), [("busy", 0, False), ("dinner", 0, False), ("free", 0, True), ("break", 13, True)]
 )
-def test_what_a_manager_said_last_counts(ask, sql, plan, decisions, status, hours, is_rung):
+def test_what_a_manager_said_last_counts(*, ask, sql, plan, decisions, status, hours, is_rung):
     sql(
         "INSERT INTO user_statuses VALUES ('0367', 19, %s, clock_timestamp() - make_interval(hours => %s)) RETURNING 1",
         status,
@@ -273,7 +272,7 @@ def test_what_a_manager_said_last_counts(ask, sql, plan, decisions, status, hour
 
 
 @pytest.mark.parametrize(("algorithm", "extension"), [("first_call", "150"), ("last_call", "152")])
-def test_who_talked_with_the_customer_before(ask, settings, sql, plan, crm, algorithm, extension):
+def test_who_talked_with_the_customer_before(*, ask, settings, sql, plan, crm, algorithm, extension):
     settings(algorithm=algorithm, names=[])
     now = datetime.now(UTC)
     talks = [("150", 9, "answered"), ("151", 5, "answered"), ("152", 3, "answered"), ("153", 1, "no answer")]
@@ -384,7 +383,7 @@ def assert_harmless(text):
         ({"mode": "slow_drip"}, {"crm_slow", "crm_unavailable", "out_of_time"}),
     ],
 )
-def test_a_crm_in_trouble_is_the_usual_scheme_within_the_budget(ask, crm, process, decisions, fault, reason):
+def test_a_crm_in_trouble_is_the_usual_scheme_within_the_budget(*, ask, crm, process, decisions, fault, reason):
     process.setenv("SMART_REDIRECT_BUDGET_MS", "400")
     config.current.cache_clear()
     crm.fault(**fault, endpoint="manager")
@@ -424,8 +423,7 @@ def test_a_dead_crm_is_the_usual_scheme(function, provisioned, sql, decisions, p
 
     assert (answer.status_code, answer.json["DialPlan"]) == (200, None)
     assert decisions()[0][3]["reason"] == "crm_unavailable"
-    desk().close()
-    desk.cache_clear()
+    desk.close()
 
 
 def test_a_database_that_is_away_is_the_usual_scheme_within_the_budget(ask, process):

@@ -574,6 +574,24 @@ def test_follow_me_of_an_internal_call_is_not_an_outgoing_call():
     assert {"internal", "leg_of_another_call"} <= reasons(outcome)
 
 
+@pytest.mark.parametrize("hangup_came", [True, False])
+def test_a_call_to_a_colleagues_mobile_right_after_an_internal_call_is_a_call(hangup_came):
+    stream = Stream()
+    internal, main = stream.id(0), stream.id(5, 40)
+    stream.joins(1, internal, COLLEAGUE, "B1", "152", "151", "151").joins(2, stream.id(1), DESK, "B1", "151", "152")
+    stream.leaves(20, internal, COLLEAGUE, "B1", "152", "151", 1).leaves(
+        20.5, stream.id(1), DESK, "B1", "151", "152", 0
+    )
+    if hangup_came:
+        stream.hangup(22, internal, 2, "2", ["151"], "152", started=None)
+    stream.dial_out(40, main, ["151"], MOBILE).hangup(60, main, 1, "0", ["151"], MOBILE, started=40)
+
+    outcome = play(stream, internal)
+
+    assert popups(outcome) == [("out", "+" + MOBILE, "151")]
+    assert rows(outcome) == [("out", "no answer", "151", 0, 18)]
+
+
 def test_a_mobile_leg_whose_call_was_lost_is_told_to_nobody():
     stream = Stream()
     leg = stream.id(1)

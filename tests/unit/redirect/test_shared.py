@@ -16,7 +16,8 @@ def soon():
 
 
 def test_many_who_ask_at_once_share_one_answer():
-    shared, asked = Shared(fresh_seconds=60), []
+    shared: Shared[str] = Shared(fresh_seconds=60)
+    asked: list[int] = []
 
     def ask():
         asked.append(1)
@@ -32,7 +33,7 @@ def test_many_who_ask_at_once_share_one_answer():
 
 
 def test_a_failure_is_everybodys_and_is_not_kept():
-    shared = Shared(fresh_seconds=60)
+    shared: Shared[str] = Shared(fresh_seconds=60)
 
     def fail():
         time.sleep(0.1)
@@ -49,7 +50,8 @@ def test_a_failure_is_everybodys_and_is_not_kept():
 
 
 def test_nobody_waits_longer_than_they_can():
-    shared, release = Shared(fresh_seconds=60), threading.Event()
+    shared: Shared[bool] = Shared(fresh_seconds=60)
+    release = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(shared.get, "key", lambda: release.wait(5), deadline=soon())
         time.sleep(0.05)
@@ -62,7 +64,7 @@ def test_nobody_waits_longer_than_they_can():
 
 
 def test_an_answer_gets_old_and_the_oldest_makes_room():
-    shared = Shared(fresh_seconds=0.05, entries=2)
+    shared: Shared[str] = Shared(fresh_seconds=0.05, entries=2)
     for key in "abc":
         shared.get(key, lambda: "x", deadline=soon())
 

@@ -1,0 +1,208 @@
+"""The settings of the connection: shown without the API key, saved field by field, never over somebody else's save."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lib import config, db
+from lib.admin import audit, door
+from lib.admin.operation import Call, Operation, obj, text
+from lib.calls.settings import Settings
+from lib.errors import ConfigError, Conflict
+from lib.http import Answer
+from lib.redirect import settings as redirect
+from lib.retailcrm import address
+from lib.shape import Shape
+from lib.store import configuration, sessions
+from lib.store.enterprises import Enterprise
+from lib.vault import vault
+
+
+def _seconds(most: float) -> Shape:
+    return {"type": ["number", "null"], "minimum": 0, "maximum": most}
+
+
+def _choice(*words: str) -> Shape:
+    return {"type": ["string", "null"], "enum": [*words, None], "description": f"one of {', '.join(words)}"}
+
+
+_SWITCH: Final[Shape] = {"type": ["boolean", "null"]}
+_REDIRECT: Final[Mapping[str, Shape]] = {
+    "mode": _choice("off", "name-only", "routing+name"),
+    "algorithm": _choice("retailcrm", "first_call", "last_call"),
+    "names": {
+        "type": ["array", "null"],
+        "maxItems": 3,
+        "items": {"type": "string", "enum": ["line", "shop", "customer"]},
+    },
+    "ignore_status": _SWITCH,
+    "ignore_hours": _SWITCH,
+    "shadow": _SWITCH,
+}
+# Null means: the default again.
+SETTINGS: Final[Mapping[str, Shape]] = {
+    "owner_policy": _choice("last_talker", "first_talker"),
+    "missed_owner": _choice("first_rung", "none"),
+    "synthetic_dial": _SWITCH,
+    "popup_max_age_seconds": _seconds(3600),
+    "settle_seconds": _seconds(600),
+    "finalize_after_seconds": _seconds(86_400),
+    "call_max_hours": _seconds(48),
+    "wait_for_recording_seconds": _seconds(86_400),
+    "accept_number_as_client_id": _SWITCH,
+    **{redirect.PREFIX + name: shape for name, shape in _REDIRECT.items()},
+    redirect.PREFIX + "shop_names": {
+        "type": ["object", "null"],
+        "additionalProperties": text(100),
+        "propertyNames": {"pattern": "^[ -~]{1,100}$", "description": "the code of a shop"},
+    },
+    redirect.PREFIX + "lines": {
+        "type": ["object", "null"],
+        "additionalProperties": obj(_REDIRECT),
+        "propertyNames": {"pattern": "^[ -~]{1,100}$", "description": "a line"},
+    },
+}
+DOMAIN: Final = text(255, least=1, description="the address of the account, as demo.retailcrm.ru")
+API_KEY: Final = text(255, least=1, pattern="^[!-~]+$", description="an API key: characters without spaces")
+
+
+def show(call: Call) -> Answer:
+    return _shown(call.enterprise, call.enterprise.retailcrm), 200
+
+
+def save(call: Call) -> Answer:
+    """Merges what was sent; a field that was not sent stays. Another domain needs its own API key."""
+    number, given = call.enterprise.number, call.body
+    with db.transaction() as conn:
+        before = configuration.lock_retailcrm(conn, number)
+        version = int(before.get("version") or 0)
+        if given["version"] != version:
+            raise Conflict(
+                "Somebody saved other settings meanwhile: look at them, then save again",
+                details={"current": _shown(call.enterprise, before)},
+            )
+        changes = _changes(given, before, number)
+        merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
+        changed = sorted(name for name in changes if merged.get(name) != before.get(name))
+        if changed:
+            merged["version"] = version + 1
+            configuration.write_retailcrm(conn, number, merged)
+            audit.remember(conn, call, "config", {"changed": changed, "version": version + 1})
+    return _shown(call.enterprise, merged), 200
+
+
+def delete(call: Call) -> Answer:
+    """Nothing of the connection is left: no key, no mapping, no link, and nobody else's session."""
+    number = call.enterprise.number
+    with db.transaction() as conn:
+        before = configuration.lock_retailcrm(conn, number)
+        after = {"enabled": False, "version": int(before.get("version") or 0) + 1}
+        configuration.write_retailcrm(conn, number, after)
+        sessions.raise_link_version(conn, number, above=sessions.find_link_version(conn, number) or 0)
+        sessions.revoke_others(conn, number, session_id=call.session.id)
+        audit.remember(conn, call, "config", {"deleted": sorted(before), "version": after["version"]})
+    return _shown(call.enterprise, after), 200
+
+
+def base_url(domain: str) -> str:
+    """Raises ConfigError for an address that is not RetailCRM's."""
+    return address.base_url(domain, config.current(config.RetailCRM).retailcrm_extra_hosts)
+
+
+def _changes(given: Mapping[str, Any], before: Mapping[str, Any], number: str) -> dict[str, Any]:
+    """Raises InvalidPayload with everything that is wrong."""
+    problems: dict[str, str] = {}
+    changes: dict[str, Any] = dict(given.get("settings", {}))
+    if "enabled" in given:
+        changes["enabled"] = given["enabled"]
+    if "domain" in given:
+        try:
+            changes["domain"] = base_url(given["domain"])
+        except ConfigError as error:
+            problems["domain"] = str(error).removeprefix("domain: ")
+        else:
+            is_elsewhere = before.get("api_key") and not is_same_address(changes["domain"], before)
+            if is_elsewhere and "api_key" not in given:
+                problems["api_key"] = "must be entered again for another domain"
+    if "api_key" in given:
+        changes["api_key"] = vault().encrypt(given["api_key"], owner=number)
+    door.refuse(problems)
+    return changes
+
+
+def is_same_address(url: str, stored: Mapping[str, Any]) -> bool:
+    try:
+        return base_url(str(stored.get("domain") or "")) == url
+    except ConfigError:
+        return False
+
+
+def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]:
+    redirected = redirect.for_line(section, "")
+    return {
+        "enterprise": {
+            "number": enterprise.number,
+            "name": enterprise.name,
+            "region": enterprise.region,
+            "timezone": enterprise.timezone,
+        },
+        "version": int(section.get("version") or 0),
+        "enabled": section.get("enabled", True),
+        "domain": section.get("domain"),
+        "api_key": _shown_key(enterprise.number, section),
+        "last_sync": section.get("last_sync"),
+        "crm_timezone": section.get("crm_timezone"),
+        "settings": {name: section.get(name) for name in SETTINGS},
+        "defaults": _DEFAULTS,
+        "problems": [*Settings.from_config(section).problems, *redirected.problems],
+    }
+
+
+def _shown_key(number: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """A key that cannot be decrypted any more is still set, and must be entered again."""
+    sealed = section.get("api_key")
+    if not sealed:
+        return {"is_set": False, "is_readable": False, "last_four": None}
+    try:
+        key = vault().decrypt(str(sealed), owner=number)
+    except ConfigError:
+        return {"is_set": True, "is_readable": False, "last_four": None}
+    return {"is_set": True, "is_readable": True, "last_four": key[-4:] if len(key) >= 8 else None}
+
+
+def _defaults() -> dict[str, Any]:
+    ours = dataclasses.asdict(Settings())
+    routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.Settings()).items()}
+    return {name: {**ours, **routed}.get(name, False if shape is _SWITCH else None) for name, shape in SETTINGS.items()}
+
+
+_DEFAULTS: Final = _defaults()
+
+OPERATIONS: Final = (
+    Operation(method="GET", path="/config/{number}", summary="The connection and its settings", handle=show),
+    Operation(
+        method="PUT",
+        path="/config/{number}",
+        summary="Save what is sent, over the version that it was made from",
+        handle=save,
+        body=obj(
+            {
+                "version": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": 2**53,
+                    "description": "the version that was shown",
+                },
+                "enabled": {"type": "boolean"},
+                "domain": DOMAIN,
+                "api_key": API_KEY,
+                "settings": obj(SETTINGS),
+            },
+            required=("version",),
+        ),
+        answers={200: "What is saved now", 409: "Somebody else saved meanwhile; `current` is what they saved"},
+    ),
+    Operation(method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete),
+)
