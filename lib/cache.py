@@ -17,13 +17,13 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 import psycopg
 
 from lib import config, db
 from lib.auth import token_sha256
 from lib.errors import NotFound, RateLimited, Unavailable
+from lib.once import once
 from lib.store import enterprises
 from lib.store.enterprises import Enterprise
 
@@ -145,6 +145,7 @@ class EnterpriseCache:
             self._by_token = {hashed: n for hashed, n in self._by_token.items() if n != number}
             if enterprise is None:
                 self._entries.pop(number, None)
+                self._loading.pop(number, None)
                 raise NotFound(f"No enterprise {number}", code="unknown_enterprise")
             self._entries[number] = Entry(enterprise=enterprise, loaded_at=time.monotonic())
             self._by_token |= dict.fromkeys((enterprise.token_sha256, enterprise.secret_sha256), number)
@@ -215,7 +216,7 @@ class EnterpriseCache:
                         self.invalidate(str(json.loads(notice.payload)["enterprise_number"]))
 
 
-@cache
+@once
 def enterprise_cache() -> EnterpriseCache:
     return EnterpriseCache(config.current(config.EnterpriseCache))
 

@@ -6,12 +6,12 @@ import hmac
 import threading
 import time
 from collections import deque
-from functools import cache
 from typing import Final
 
 from lib import db
 from lib.cache import enterprise_cache
 from lib.errors import NotFound, RateLimited, Unauthorized
+from lib.once import once
 from lib.store import integration
 from lib.store.enterprises import Enterprise
 
@@ -64,6 +64,6 @@ def _is_known_by(enterprise: Enterprise, client_id: str) -> bool:
     return client_id == enterprise.number and enterprise.retailcrm.get(NUMBER_ACCEPTED) is True
 
 
-@cache
+@once
 def clients() -> Clients:
     return Clients()

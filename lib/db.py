@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -19,6 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from lib import config
 from lib.errors import InvalidPayload, Unavailable
+from lib.once import once
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -44,7 +44,7 @@ _away_until = 0.0
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, TooManyRequests)
 
 
-@cache
+@once
 def pool() -> ConnectionPool[Connection]:
     settings = config.current(config.Database)
     return ConnectionPool(
@@ -116,6 +116,6 @@ def close() -> None:
     """Ends the pool, if there is one."""
     global _away_until  # noqa: PLW0603  (see above)
     _away_until = 0.0
-    if pool.cache_info().currsize:
-        pool().close()
-        pool.cache_clear()
+    if pool.made is not None:
+        pool.made.close()
+        pool.forget()

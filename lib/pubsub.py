@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Final
 
 import grpc
@@ -20,9 +19,11 @@ from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from lib import config
 from lib.errors import Unavailable
+from lib.once import once
 
 CALL_EVENTS = "call-events"
 TICKS = "ticks"
+MODULE_COMMANDS = "module-commands"
 
 # Pub/Sub takes ten megabytes and a thousand messages in a request.
 REQUEST_BYTES: Final = 5_000_000
@@ -57,7 +58,7 @@ def _publish(topic: str, messages: list[PubsubMessage]) -> None:
         raise Unavailable(f"Pub/Sub did not take the message: {type(error).__name__}") from error
 
 
-@cache
+@once
 def client() -> PublisherClient:
     host = config.current(config.PubSub).pubsub_emulator_host
     if not host:
@@ -70,6 +71,6 @@ def client() -> PublisherClient:
 
 def close() -> None:
     """Closes the connection, if there is one."""
-    if client.cache_info().currsize:
-        client().transport.close()  # type: ignore[no-untyped-call]
-        client.cache_clear()
+    if client.made is not None:
+        client.made.transport.close()  # type: ignore[no-untyped-call]
+        client.forget()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from functools import cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lib import config
 from lib.errors import ConfigError
+from lib.once import once
 
 _NONCE_BYTES = 12
 
@@ -66,6 +66,6 @@ def parse_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-@cache
+@once
 def vault() -> Vault:
     return Vault(parse_keys(config.current(config.Vault).vault_keys))

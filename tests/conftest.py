@@ -92,11 +92,11 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     monkeypatch.setenv("RETAILCRM_EXTRA_HOSTS", "127.0.0.1:*")
     config.current.cache_clear()
     yield monkeypatch
-    if enterprise_cache.cache_info().currsize:
-        enterprise_cache().close()
-    enterprise_cache.cache_clear()
+    if enterprise_cache.made is not None:
+        enterprise_cache.made.close()
+    enterprise_cache.forget()
     db.close()
     pubsub.close()
     outbound.close()
-    vault.cache_clear()
+    vault.forget()
     config.current.cache_clear()

@@ -129,6 +129,16 @@ class CRM:
         }
         self._control("POST", "accounts", json=data)
 
+    def forget(self, account: str) -> None:
+        """With its modules, which an account else keeps."""
+        requests.delete(f"{self.url}/_sim/accounts", params={"account": account}, timeout=10)  # or it is not there
+
+    def module(self, account: str) -> dict[str, Any]:
+        """The module as it was last accepted."""
+        [*_, edit] = [entry for entry in self.entries(account, "module_edit") if entry["applied"]]
+        module: dict[str, Any] = edit["fields"]["integrationModule"]
+        return module
+
     def fault(self, mode: str, **options: Any) -> None:
         self._control("POST", "faults", json={"mode": mode, **options})
 

@@ -18,11 +18,12 @@ import functions_framework
 from flask import Request, Response
 
 from lib import http, introspection, logs
-from lib.admin import configuration, connection, door, sign_in
+from lib.admin import configuration, connection, door, lines, logo, managers, module, sign_in
 
 logs.configure()
 
-OPERATIONS = (*sign_in.OPERATIONS, *configuration.OPERATIONS, *connection.OPERATIONS)
+SCREENS = (sign_in, configuration, connection, managers, lines, module, logo)
+OPERATIONS = [operation for screen in SCREENS for operation in screen.OPERATIONS]
 ROUTES = http.Routes(
     {operation.rule: door.guarded(operation) for operation in OPERATIONS} | introspection.routes("admin-api")
 )

@@ -61,18 +61,18 @@ def link_keys(event: CallEvent, directory: Directory) -> LinkKeys:
 
 # What a side of a weak key seeks: its other side, this long before and after itself.
 _SPANS: Final = {
-    # 1.3: the halves of one Local channel seek each other
+    # rule 3: the halves of one Local channel seek each other
     "l:": ("l:", LOCAL_NAMES_LAST, LOCAL_NAMES_LAST),
-    # 1.4, 1.6-1.8: a call of a customer; a leg or channel that names the customer
+    # rules 4 and 6 to 8: a call of a customer; a leg or channel that names the customer
     "c<": ("c>", NEAR, LONGEST_CALL),
     "c>": ("c<", LONGEST_CALL, NEAR),
-    # 1.4: a call that rings a mobile; a leg to it that does not name its customer
+    # rule 4: a call that rings a mobile; a leg to it that does not name its customer
     "m<": ("m>", NEAR, LONGEST_RINGING),
     "m>": ("m<", LONGEST_RINGING, NEAR),
-    # 1.5: a call in which the extension was bridged; a follow-me leg in the name of the extension
+    # rule 5: a call in which the extension was bridged; a follow-me leg in the name of the extension
     "e<": ("e>", NEAR, LONGEST_CALL),
     "e>": ("e<", LONGEST_CALL, NEAR),
-    # 1.6: a dial of the extension; its own leg with a party that is not known
+    # rule 6: a dial of the extension; its own leg with a party that is not known
     "x<": ("x>", NEAR, NEAR),
     "x>": ("x<", NEAR, NEAR),
 }

@@ -36,12 +36,12 @@ class Outgoing:
 
     @property
     def like_mobile_leg(self) -> bool:
-        """`calls.md` 1.4, seen from the leg: the customer's number, or nothing, in place of an extension."""
+        """Rule 4, seen from the leg: the customer's number, or nothing, in place of an extension."""
         return not self.on_phone and self.number is not None and not self.extensions
 
     @property
     def like_follow_me_leg(self) -> bool:
-        """1.5, seen from the leg. A real outgoing call starts on the channel of a telephone."""
+        """Rule 5, seen from the leg. A real outgoing call starts on the channel of a telephone."""
         return not self.on_phone and bool(self.extensions) and (self.personal or self.on_local)
 
     @property
@@ -134,7 +134,7 @@ def is_clicked(record: Outgoing, bridges: Iterable[CallEvent], directory: Direct
 
 def follows(leg: Outgoing, bridges: Iterable[CallEvent], *, own_call: bool, directory: Directory) -> list[CallEvent]:
     """
-    1.5, seen from the other call: where the telephone that stands in the leg's `Extensions` was bridged. The manager's
+    Rule 5, seen from the other call: where the telephone that stands in the leg's `Extensions` was bridged. The manager's
     own leg of a click-to-call to the same number is not another call: its other party is that number, or unknown
     (`own_call`: the bridges belong to a call with a start or dial of its own, so an unknown party proves nothing).
     """

@@ -91,7 +91,7 @@ class _Index:
 
 
 def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
-    """1.4 a mobile leg, 1.5 a follow-me leg; not of what belongs to its call already, nor of a click-to-call."""
+    """Rule 4, a mobile leg; rule 5, a follow-me leg. Not of what belongs to its call already, nor of a click-to-call."""
     found: list[tuple[tuple[int, float, int], Tree]] = []
     owners = index.owners_for(leg)
     for record in leg.outgoing:
@@ -106,7 +106,7 @@ def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
 
 
 def _mobile_leg(record: Outgoing, owner: Tree) -> tuple[int, float] | None:
-    """1.4. A leg that names a living call's customer is its leg even where the `dial` with the mobile was lost."""
+    """Rule 4. A leg that names a living call's customer is its leg even where the `dial` with the mobile was lost."""
     if not owner.incoming_ids or not owner.lives_at(record.moment, after=NEAR):
         return None
     if record.customers and not record.customers & owner.customers:
@@ -118,7 +118,7 @@ def _mobile_leg(record: Outgoing, owner: Tree) -> tuple[int, float] | None:
 
 
 def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float] | None:
-    """1.5. Among several calls of this extension: the one in whose bridge it was put last before the leg."""
+    """Rule 5. Among several calls of this extension: the one in whose bridge it was put last before the leg."""
     if not record.like_follow_me_leg or (not owner.is_call and owner.outgoing):
         return None
     if not owner.lives_at(record.moment):
@@ -134,7 +134,7 @@ def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
 
 def _owner_of_loose(loose: Tree, index: _Index, callable_trees: set[int]) -> Tree | None:
     """
-    1.6 to 1.8, and records of a consultation whose channels were never shown. Among several calls of a customer: one
+    Rules 6 to 8, and records of a consultation whose channels were never shown. Among several calls of a customer: one
     that was not over yet before one that was, then the stricter rule, then the nearest in time.
     """
     found: list[tuple[tuple[bool, int, float, int], Tree]] = []
@@ -151,16 +151,16 @@ def _loose_rank(event: CallEvent, owner: Tree) -> int | None:
     if event.event_type == "hangup":
         customer = owner.directory.outside(event.phone)
         if _called(owner, set(named_extensions(event, owner.directory)), customer, event.moment):
-            return 0  # 1.6
+            return 0  # rule 6
         return 2 if customer in owner.customers and owner.lives_at(event.moment, after=NEAR) else None
     ends = _ends(event, owner.directory)
     if ends is None:
         return None
     extension, customer = ends
     if _called(owner, {extension}, customer, event.moment):
-        return 0  # 1.6, 1.7
+        return 0  # rules 6 and 7
     rings = extension in owner.rung and customer in owner.customers
-    return 1 if rings and event.event_type == "bridge" and owner.lives_at(event.moment) else None  # 1.8
+    return 1 if rings and event.event_type == "bridge" and owner.lives_at(event.moment) else None  # rule 8
 
 
 def _ends(event: CallEvent, directory: Directory) -> tuple[str, str | None] | None:

@@ -20,7 +20,7 @@ _FORGOTTEN_AFTER: Final = timedelta(seconds=90)
 
 
 def trees_of(events: Sequence[CallEvent], keys: Mapping[int, LinkKeys]) -> list[list[CallEvent]]:
-    """1.1 the same id, 1.2 the same bridge, 1.3 the halves of one Local channel within the same hour."""
+    """Rule 1, the same id; rule 2, the same bridge; rule 3, the halves of one Local channel within the same hour."""
     joined = Union(len(events))
     first: dict[str, int] = {}
     locals_: dict[str, list[int]] = defaultdict(list)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Final, TypeVar
 
 from lib import config, db
@@ -26,6 +26,7 @@ from lib.delivery import account_of
 from lib.enterprise import directory
 from lib.enterprise import settings as call_settings
 from lib.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable
+from lib.once import once
 from lib.redirect import choice, hours, reply
 from lib.redirect import settings as choices
 from lib.redirect.choice import Decision
@@ -300,22 +301,14 @@ def _shown(**texts: str) -> Mapping[str, str]:
     return {name: "".join(filter(str.isprintable, text))[:64] for name, text in texts.items() if text}
 
 
-_opening = threading.Lock()
-
-
+@once
 def desk() -> Desk:
-    """The desk of this process, opened on first use; by one thread, though many calls may come first."""
-    with _opening:
-        return _desk()
-
-
-@cache
-def _desk() -> Desk:
+    """The desk of this process."""
     return Desk(config.current(config.SmartRedirect))
 
 
 def close() -> None:
     """Ends the desk, if there is one."""
-    if _desk.cache_info().currsize:
-        _desk().close()
-        _desk.cache_clear()
+    if desk.made is not None:
+        desk.made.close()
+        desk.forget()

@@ -34,7 +34,7 @@ def enrol(stack: Stack, crm: CRM, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     for name, value in stack.layout.environment().items():
         monkeypatch.setenv(name, value)
     config.current.cache_clear()
-    vault.cache_clear()
+    vault.forget()
 
     def make(number: str, **changes: Any) -> str:
         token = f"token-of-{number}"
@@ -47,4 +47,4 @@ def enrol(stack: Stack, crm: CRM, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
     yield make
     config.current.cache_clear()
-    vault.cache_clear()
+    vault.forget()

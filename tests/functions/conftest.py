@@ -74,6 +74,24 @@ def administered(process: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def fresh_crm(crm_server: CRM) -> CRM:
+    """The simulator with a new account of enterprise 0367, which may be asked as fast as tests do."""
+    crm_server.clear()
+    crm_server.forget("0367")
+    crm_server.account("0367", module_active=False, additional_codes=[], behaviour={"other_per_second": 0})
+    return crm_server
+
+
+@pytest.fixture
+def commands(broker: Broker, administered: None, process: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """What was published to `module-commands`."""
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+    config.current.cache_clear()
+    subscription = broker.topic("module-commands")
+    return lambda: broker.pull(subscription)
+
+
+@pytest.fixture
 def browser(administered: None, function: Callable[[str], FlaskClient]) -> Callable[[], Page]:
     """Opens the page in a browser of its own."""
     return lambda: Page(client=function("admin-api"))

@@ -11,13 +11,14 @@ from lib.calls.settings import Settings
 from lib.redirect import settings as redirect
 from tests.enterprises import enterprise
 
+UNHURRIED = {"behaviour": {"other_per_second": 0}}
 KEY = "a-new-key-that-nobody-shall-see-a1b2"
 
 
 @pytest.fixture
 def crm(crm_server):
     crm_server.clear()
-    crm_server.account("0367")
+    crm_server.account("0367", **UNHURRIED)
     return crm_server
 
 
@@ -148,7 +149,7 @@ def test_a_saved_key_does_not_follow_to_another_domain(page):
 
 def test_a_key_is_found_nowhere_in_clear(connected, crm, database_url, capfd):
     logs.configure()
-    crm.account("other", api_key=KEY)
+    crm.account("other", api_key=KEY, **UNHURRIED)
     version = connected.get("config/0367").json["version"]
 
     saved = connected.put("config/0367", {"version": version, "api_key": KEY})
@@ -221,7 +222,7 @@ def test_a_wrong_key_is_said_in_retailcrms_words(connected):
 
 
 def test_a_missing_scope_says_what_breaks(connected, crm):
-    crm.account("0367", scopes=["telephony_write", "integration_read", "integration_write"])
+    crm.account("0367", **UNHURRIED, scopes=["telephony_write", "integration_read", "integration_write"])
 
     found = checks(connected.post("config/0367/test"))
 
@@ -231,13 +232,13 @@ def test_a_missing_scope_says_what_breaks(connected, crm):
 
 
 def test_an_old_key_is_judged_by_its_paths(connected, crm):
-    crm.account("0367", scopes=None)
+    crm.account("0367", **UNHURRIED, scopes=None)
 
     assert checks(connected.post("config/0367/test"))["scopes"]["state"] == "ok"
 
 
 def test_another_time_zone_is_a_warning(connected, crm):
-    crm.account("0367", timezone="Europe/Moscow")
+    crm.account("0367", **UNHURRIED, timezone="Europe/Moscow")
 
     found = checks(connected.post("config/0367/test"))["timezone"]
 

@@ -37,9 +37,9 @@ def known(provisioned, asterisk, sql):
     provisioned(OTHER, token="375290000002")
     sql("UPDATE enterprises SET asterisk_url = %s RETURNING 1", asterisk.url)
     sql("INSERT INTO user_internal_phones (enterprise_number, phone_number) VALUES (%s, '777') RETURNING 1", OTHER)
-    clients.cache_clear()
+    clients.forget()
     yield
-    clients.cache_clear()
+    clients.forget()
 
 
 @pytest.fixture

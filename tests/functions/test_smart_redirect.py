@@ -56,10 +56,10 @@ def settings(provisioned, account, crm):
 
 @pytest.fixture
 def redirect(function, settings, process):
-    clients.cache_clear()
+    clients.forget()
     yield function("smart-redirect")
     desk.close()
-    clients.cache_clear()
+    clients.forget()
 
 
 @pytest.fixture

@@ -8,7 +8,11 @@ from infra.topology import Target
 from lib.errors import ConfigError
 from tests.servers import Broker
 
-ENDPOINTS = {"retailcrm-deliver": "http://127.0.0.1:1", "sweep-calls": "http://127.0.0.1:2/"}
+ENDPOINTS = {
+    "retailcrm-deliver": "http://127.0.0.1:1",
+    "sweep-calls": "http://127.0.0.1:2/",
+    "register-module": "http://127.0.0.1:4",
+}
 SUBSCRIPTIONS = "projects/local/subscriptions/"
 
 

@@ -1,0 +1,49 @@
+"""
+Make RetailCRM's integration module what it shall be: register, update, deactivate it, push the extensions.
+
+Trigger   Pub/Sub push: subscriptions `module-commands.register-module` and, for what waits, `ticks.register-module`
+Reads     module_commands, enterprises
+Writes    module_commands, enterprises.integrations_config, enterprises.account_link_version, integration_logs
+Publishes module-commands, one for each enterprise that has something due
+Calls     RetailCRM GET /api/v5/integration-modules/{code}, POST …/edit, GET /api/v5/settings
+Answers   204 recorded: done, failed or to be tried again, or kept as rejected
+          503 give it back: we could not store
+"""
+
+from __future__ import annotations
+
+import functions_framework
+from flask import Request, Response
+
+from lib import db, http, introspection, logs, pubsub, registration
+from lib.errors import InvalidPayload
+from lib.push import Push, push_route
+from lib.store import module_commands
+
+logs.configure()
+
+ENTERPRISES_PER_TICK = 50
+
+
+def run(push: Push) -> None:
+    number = push.json().get("enterprise_number")
+    if not isinstance(number, str):
+        raise InvalidPayload("enterprise_number: is missing")
+    registration.run_next(number)
+
+
+def wake(_: Push) -> None:
+    with db.connection() as conn:
+        due = module_commands.list_due(conn, limit=ENTERPRISES_PER_TICK)
+    if due:
+        pubsub.publish_all(pubsub.MODULE_COMMANDS, [{"enterprise_number": number} for number in due])
+
+
+ROUTES = http.Routes(
+    {"POST /": push_route(run), "POST /tick": push_route(wake), **introspection.routes("register-module")}
+)
+
+
+@functions_framework.http
+def register_module(request: Request) -> Response:
+    return ROUTES.answer(request)

@@ -1,0 +1,100 @@
+"""Lines: their names, numbers and shops, and what their rule makes of a number that calls."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from lib import db
+from lib.admin import audit, door
+from lib.admin import module as module_desk
+from lib.admin.operation import Call, Operation, obj, text
+from lib.calls.directory import Line
+from lib.calls.numbers import normalize
+from lib.enterprise import directory
+from lib.http import Answer
+from lib.shape import Shape
+from lib.store import enterprises, lines, module_commands
+from lib.store.enterprises import Enterprise
+
+_RULE: Final[Shape] = {
+    "type": ["string", "null"],
+    "maxLength": 30,
+    "pattern": r"^([+0-9]*\{[0-9]{1,2}\})?$",
+    "description": "a prefix and a length, as +375{9}, or nothing",
+}
+_TEXT: Final[Shape] = {"type": ["string", "null"], "maxLength": 100}
+
+
+def show(call: Call) -> Answer:
+    return _shown(call.enterprise) | _tested(call), 200
+
+
+def save(call: Call) -> Answer:
+    """All or nothing. The CRM is told of the numbers of the shops."""
+    number, given = call.enterprise.number, call.body["lines"]
+    with db.transaction() as conn:
+        unknown = [index for index, line in enumerate(given) if not lines.update_line(conn, number, line)]
+        door.refuse({f"lines[{index}].line_id": "is not a line of this enterprise" for index in unknown})
+        changed = enterprises.find_enterprise(conn, number)
+        assert changed is not None  # noqa: S101  (the session's own, found at the door)
+        command = None
+        if changed.lines != call.enterprise.lines:
+            command = module_commands.insert_command(conn, number, "push_mapping")
+            audit.remember(conn, call, "lines", {"lines": given})
+    if command:
+        module_desk.wake(number)
+    return _shown(changed), 200
+
+
+def _shown(enterprise: Enterprise) -> dict[str, Any]:
+    return {"lines": enterprise.lines}
+
+
+def _tested(call: Call) -> dict[str, Any]:
+    """What a raw number on this line becomes, by the rule that is given, else by the one that is saved."""
+    if "raw" not in call.query:
+        return {}
+    known = directory(call.enterprise)
+    line_id = call.query.get("line_id", "")
+    line = known.lines.get(line_id, Line(line_id=line_id))
+    if "incoming_transform" in call.query:
+        line = dataclasses.replace(line, incoming_transform=call.query["incoming_transform"] or None)
+    raw = call.query["raw"]
+    return {"test": {"raw": raw, "with_rule": normalize(raw, known, line=line), "without_rule": normalize(raw, known)}}
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/lines/{number}",
+        summary="The lines; with `raw`, also what this number becomes on a line",
+        handle=show,
+        query=obj({"raw": text(100), "line_id": text(100), "incoming_transform": _RULE}),
+    ),
+    Operation(
+        method="PUT",
+        path="/lines/{number}",
+        summary="Change lines; what is not sent of a line stays",
+        handle=save,
+        body=obj(
+            {
+                "lines": {
+                    "type": "array",
+                    "maxItems": 500,
+                    "items": obj(
+                        {
+                            "line_id": text(100, least=1),
+                            "name": _TEXT,
+                            "phone_number": _TEXT,
+                            "site_code": _TEXT,
+                            "incoming_transform": _RULE,
+                        },
+                        required=("line_id",),
+                    ),
+                }
+            },
+            required=("lines",),
+        ),
+    ),
+)

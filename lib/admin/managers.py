@@ -1,0 +1,206 @@
+"""Managers and their extensions: ours, beside what the CRM has. An answer that fails, or is empty, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from lib import config, db
+from lib.admin import audit, door, mapping
+from lib.admin import module as module_desk
+from lib.admin.operation import Call, Operation, obj
+from lib.delivery import account_of
+from lib.errors import ConfigError
+from lib.http import Answer
+from lib.retailcrm import module, people
+from lib.retailcrm.client import Account, Reply
+from lib.retailcrm.people import Person
+from lib.store import configuration, module_commands
+from lib.store import people as staff
+from lib.store.module_commands import Command
+
+TIMEOUT_SECONDS: Final = 8.0
+
+
+def list_managers(call: Call) -> Answer:
+    number = call.enterprise.number
+    persons, codes, trouble = _ask_crm(call)
+    with db.connection() as conn:
+        numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
+        statuses = staff.list_statuses(conn, number)
+        unknown = staff.list_unknown_to_crm(conn, number)
+    ours = _import_once(call, codes or {}) if trouble is None else _mapped(call.enterprise.retailcrm)
+    known = {person.user_id: person for person in persons}
+    everybody = sorted({*known, *map(int, ours), *(codes or {})})
+    return {
+        "crm": {"is_available": trouble is None, "message": trouble, "is_registered": codes is not None},
+        "managers": [
+            {
+                **_name(known.get(user)),
+                "user_id": user,
+                "is_in_crm": user in known if trouble is None else None,
+                "extension": ours.get(str(user)),
+                "crm_extension": (codes or {}).get(user),
+                "status": statuses.get(user),
+            }
+            for user in everybody
+        ],
+        "differences": [asdict(item) for item in mapping.differences(ours, codes, numbers)]
+        if codes is not None
+        else [],
+        "unknown_to_crm": [asdict(item) for item in unknown],
+    }, 200
+
+
+def list_internal_phones(call: Call) -> Answer:
+    owners = {held: int(user) for user, held in _mapped(call.enterprise.retailcrm).items() if held}
+    with db.connection() as conn:
+        phones = staff.list_internal_phones(conn, call.enterprise.number)
+    return {
+        "internal_phones": [{**asdict(phone), "manager_user_id": owners.get(phone.extension)} for phone in phones]
+    }, 200
+
+
+def show_mapping(call: Call) -> Answer:
+    with db.connection() as conn:
+        commands = module_commands.list_commands(conn, call.enterprise.number, limit=1)
+    return _shown(call.enterprise.retailcrm, commands[0] if commands else None), 200
+
+
+def save_mapping(call: Call) -> Answer:
+    """A number that is somebody else's moves; both are changed in one transaction, then the CRM is told."""
+    number, changes = call.enterprise.number, call.body["user_extensions"]
+    with db.transaction() as conn:
+        section = configuration.lock_retailcrm(conn, number)
+        numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
+        door.refuse(mapping.problems(changes, numbers))
+        before = _mapped(section)
+        after, taken = mapping.assign(before, changes)
+        command = None
+        if after != before:
+            section |= {"user_extensions": after, "version": int(section.get("version") or 0) + 1}
+            configuration.write_retailcrm(conn, number, section)
+            command = module_commands.insert_command(conn, number, "push_mapping")
+            audit.remember(conn, call, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
+    if command:
+        module_desk.wake(number)
+    return _shown(section, command) | {"taken": [asdict(item) for item in taken]}, 200
+
+
+def sync(call: Call) -> Answer:
+    """Ours wins; what the CRM alone has of other managers stays."""
+    with db.transaction() as conn:
+        command = module_commands.insert_command(conn, call.enterprise.number, "push_mapping")
+        audit.remember(conn, call, "module_command", {"action": "push_mapping", "command_id": command.id})
+    module_desk.wake(call.enterprise.number)
+    return {"command": module_desk.as_json(command)}, 202
+
+
+def _ask_crm(call: Call) -> tuple[list[Person], dict[int, str] | None, str | None]:
+    """Everybody, the extensions in the CRM (None: no module there), and what went wrong."""
+    try:
+        account = account_of(call.enterprise)
+    except ConfigError as error:
+        return [], None, str(error)
+    found = people.list_people(account, timeout_seconds=TIMEOUT_SECONDS)
+    if found.failure:
+        return [], None, f"RetailCRM: {found.failure.error}"
+    reply = _module(account)
+    if module.is_unknown(reply):
+        return list(found.people), None, None
+    if reply.outcome != "done":
+        return [], None, f"RetailCRM: {reply.error}"
+    return list(found.people), module.codes_of(reply.details.get("integrationModule") or {}), None
+
+
+def _module(account: Account) -> Reply:
+    return module.get(account, config.current(config.Module).module_code, timeout_seconds=TIMEOUT_SECONDS)
+
+
+def _import_once(call: Call, codes: Mapping[int, str]) -> dict[str, str | None]:
+    """What the CRM has is taken over while nothing was ever mapped here."""
+    found = mapping.imported(codes)
+    if not found or "user_extensions" in call.enterprise.retailcrm:
+        return _mapped(call.enterprise.retailcrm)
+    with db.transaction() as conn:
+        section = configuration.lock_retailcrm(conn, call.enterprise.number)
+        if "user_extensions" not in section:
+            section |= {"user_extensions": found, "version": int(section.get("version") or 0) + 1}
+            configuration.write_retailcrm(conn, call.enterprise.number, section)
+            audit.remember(conn, call, "mapping", {"imported": found})
+    return _mapped(section)
+
+
+def _mapped(section: Mapping[str, Any]) -> dict[str, str | None]:
+    return {user: held for user, held in (section.get("user_extensions") or {}).items() if user.isdigit()}
+
+
+def _shown(section: Mapping[str, Any], command: Command | None) -> dict[str, Any]:
+    return {
+        "user_extensions": _mapped(section),
+        "version": int(section.get("version") or 0),
+        "last_sync": section.get("last_sync"),
+        "command": module_desk.as_json(command) if command else None,
+    }
+
+
+def _name(person: Person | None) -> dict[str, Any]:
+    if person is None:
+        return {"first_name": None, "last_name": None, "email": None, "is_active": None}
+    return {
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "email": person.email,
+        "is_active": person.is_active,
+    }
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/managers/{number}",
+        summary="RetailCRM's users with their extensions here and there; the first time, what is there is taken over",
+        handle=list_managers,
+    ),
+    Operation(
+        method="GET",
+        path="/internal-phones/{number}",
+        summary="The enterprise's extensions and whose they are",
+        handle=list_internal_phones,
+    ),
+    Operation(
+        method="GET",
+        path="/user-extensions/{number}",
+        summary="Which manager has which extension, and how the last push to RetailCRM went",
+        handle=show_mapping,
+    ),
+    Operation(
+        method="POST",
+        path="/save-extensions/{number}",
+        summary="Give managers extensions, or null; a number that is somebody else's moves",
+        handle=save_mapping,
+        body=obj(
+            {
+                "user_extensions": {
+                    "type": "object",
+                    "maxProperties": 1000,
+                    "propertyNames": {"pattern": "^[1-9][0-9]{0,17}$", "description": "a user id of RetailCRM"},
+                    "additionalProperties": {
+                        "type": ["string", "null"],
+                        "pattern": "^[0-9]{1,10}$",
+                        "description": "an extension of digits, or null",
+                    },
+                }
+            },
+            required=("user_extensions",),
+        ),
+    ),
+    Operation(
+        method="POST",
+        path="/sync-extensions/{number}",
+        summary="Make RetailCRM have the extensions that are saved here",
+        handle=sync,
+        answers={202: "Begun: follow it with GET register/{number}"},
+    ),
+)

@@ -1,0 +1,95 @@
+"""The integration module: asking for it, and following how far that is."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from lib import config, db, pubsub
+from lib.admin import audit
+from lib.admin.operation import Call, Operation
+from lib.errors import InvalidPayload, Unavailable
+from lib.http import Answer
+from lib.store import module_commands
+from lib.store.module_commands import Action, Command
+
+log = logging.getLogger(__name__)
+
+_SHOWN: Final = 10
+
+
+def register(call: Call) -> Answer:
+    return {"command": as_json(_ask(call, "register"))}, 202
+
+
+def deactivate(call: Call) -> Answer:
+    return {"command": as_json(_ask(call, "deactivate"))}, 202
+
+
+def show(call: Call) -> Answer:
+    with db.connection() as conn:
+        commands = module_commands.list_commands(conn, call.enterprise.number, limit=_SHOWN)
+    settings = config.current(config.Module)
+    return {
+        "module": {"code": settings.module_code, "name": settings.module_name},
+        "is_busy": any(command.state in {"ready", "leased", "retry"} for command in commands),
+        "commands": [as_json(command) for command in commands],
+    }, 200
+
+
+def wake(enterprise_number: str) -> None:
+    """The command is stored: should this be lost, the next tick finds it."""
+    try:
+        pubsub.publish(pubsub.MODULE_COMMANDS, {"enterprise_number": enterprise_number})
+    except Unavailable as error:
+        log.warning("not published, the tick will", extra={"enterprise": enterprise_number, "reason": str(error)})
+
+
+def as_json(command: Command) -> dict[str, Any]:
+    return {
+        "id": command.id,
+        "action": command.action,
+        "state": command.state,
+        "steps": command.steps,
+        "code": command.code,
+        "message": command.message,
+        "attempts_made": command.attempts_made,
+        "retry_at": command.run_at if command.state == "retry" else None,
+        "created_at": command.created_at,
+        "finished_at": command.finished_at,
+    }
+
+
+def _ask(call: Call, action: Action) -> Command:
+    section = call.enterprise.retailcrm
+    if not section.get("domain") or not section.get("api_key"):
+        raise InvalidPayload("Save the address and the API key of RetailCRM first", code="not_configured")
+    with db.transaction() as conn:
+        command = module_commands.insert_command(conn, call.enterprise.number, action)
+        audit.remember(conn, call, "module_command", {"action": action, "command_id": command.id})
+    wake(call.enterprise.number)
+    return command
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/register/{number}",
+        summary="What the module was asked to become, the latest first, step by step",
+        handle=show,
+    ),
+    Operation(
+        method="POST",
+        path="/register/{number}",
+        summary="Register the module, or register it again; links of the account that were issued before end",
+        handle=register,
+        answers={202: "Begun: follow it with GET"},
+    ),
+    Operation(
+        method="DELETE",
+        path="/register/{number}",
+        summary="Switch the module off in RetailCRM",
+        handle=deactivate,
+        answers={202: "Begun: follow it with GET"},
+    ),
+)

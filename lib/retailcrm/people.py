@@ -1,0 +1,63 @@
+"""RetailCRM's users, whom we call managers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lib.retailcrm import client
+from lib.retailcrm.client import Account, Reply
+
+# Fifty, not a hundred: an answer has to fit into what `outbound` reads.
+PAGE_SIZE: Final = 50
+MOST_PAGES: Final = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    user_id: int
+    first_name: str
+    last_name: str
+    email: str
+    is_active: bool
+    is_manager: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staff:
+    """`failure` is the answer that ended it before the last page; then `people` are not all."""
+
+    people: Sequence[Person]
+    failure: Reply | None = None
+
+
+def list_people(account: Account, *, timeout_seconds: float) -> Staff:
+    """Every page."""
+    people: list[Person] = []
+    for page in range(1, MOST_PAGES + 1):
+        parameters = {"limit": str(PAGE_SIZE), "page": str(page)}
+        reply = client.get(account, "/api/v5/users", parameters, timeout_seconds=timeout_seconds)
+        if reply.outcome != "done":
+            return Staff(people=people, failure=reply)
+        people += read_people(reply.details)
+        pagination = reply.details.get("pagination")
+        if not isinstance(pagination, dict) or page >= int(pagination.get("totalPageCount") or 0):
+            break
+    return Staff(people=people)
+
+
+def read_people(details: Mapping[str, Any]) -> list[Person]:
+    found = details.get("users")
+    return [
+        Person(
+            user_id=int(user["id"]),
+            first_name=str(user.get("firstName") or ""),
+            last_name=str(user.get("lastName") or ""),
+            email=str(user.get("email") or ""),
+            is_active=user.get("active") is True,
+            is_manager=user.get("isManager") is True,
+        )
+        for user in (found if isinstance(found, list) else [])
+        if isinstance(user, dict) and str(user.get("id") or "").isdigit()
+    ]
