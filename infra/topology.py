@@ -26,7 +26,6 @@ from lib import config
 from lib.errors import AppError, ConfigError
 
 TOPOLOGY = Path(__file__).parent / "topology.json"
-_CLOUD_MINIMUM_RETRY_SECONDS = 1
 
 
 @dataclass(frozen=True, kw_only=True)

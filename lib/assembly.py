@@ -30,6 +30,7 @@ from lib.store.events import NewEvent, StoredEvent
 from lib.wakeup import WakeCall
 
 _ROUNDS: Final = 10
+_WAITING: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +76,19 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
 
 def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None) -> list[int]:
     known = directory(enterprise)
-    arrived = [parsed(event)] if event else []
+    arrived = [parsed(one) for one in ([event] if event else []) + _waiting(conn, enterprise, known, event, awake)]
     keys = [_keys(one, known) for one in arrived]
     now = calls.lock_keys(conn, enterprise.number, [name for one in keys for name in _lock_names(one)])
     found = calls.find_linked(conn, enterprise.number, keys) | ({awake} if awake else set())
-    rows, stored = _neighbours(conn, enterprise.number, known, found)
+    rows, stored = _neighbours(conn, enterprise.number, known, keys, found)
     if not stored and not arrived:
         return []  # the call became part of another one, which has a timer of its own
     row_ids = [row.id for row in rows]
     home: dict[str, int | None] = {other.event_id: other.call_id for other in stored}
     members = [parsed(other) for other in stored]
-    if event and event.event_id not in home:
-        home[event.event_id] = None
-        members += arrived
+    gained = [one for one in arrived if one.event_id not in home]
+    home |= dict.fromkeys((one.event_id for one in gained), None)
+    members += gained
     groups = _place(linking.group(members, known), home, rows)
     ledger = _share(_ledger(conn, row_ids), groups, home)
     touched = [
@@ -101,6 +102,40 @@ def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None,
     return [call_id for call_id in touched if call_id is not None]
 
 
+def _waiting(
+    conn: Connection, enterprise: Enterprise, known: Directory, event: StoredEvent | None, awake: int | None
+) -> list[StoredEvent]:
+    """
+    Stored events that may belong to this call, and whose own message is still on its way: what is decided now is
+    decided from all that is stored, whichever message comes first.
+    """
+    near = event.received_at if event else None
+    own = event.event_id if event else None
+    found = events.list_waiting(conn, enterprise.number, near=near, limit=_WAITING)
+    left = {other.event_id: (other, _keys(parsed(other), known)) for other in found if other.event_id != own}
+    chosen: list[StoredEvent] = []
+    fresh = [_keys(parsed(event), known)] if event else []
+    stored, sought = set[str](), set[str]()
+    call_ids, to_read = set[int](), {awake} if awake else set[int]()
+    while left and (fresh or to_read):
+        to_read |= calls.find_linked(conn, enterprise.number, fresh) - call_ids
+        if to_read:
+            fresh += [_keys(parsed(other), known) for other in events.list_events(conn, sorted(to_read))]
+        call_ids |= to_read
+        to_read = set()
+        for one in fresh:
+            stored |= {*one.exact, *one.weak}
+            sought |= {*one.exact, *(key for key, _, _ in one.sought)}
+        reached = [
+            event_id
+            for event_id, (_, one) in left.items()
+            if not sought.isdisjoint({*one.exact, *one.weak}) or not stored.isdisjoint(key for key, _, _ in one.sought)
+        ]
+        fresh = [left[event_id][1] for event_id in reached]
+        chosen += [left.pop(event_id)[0] for event_id in reached]
+    return chosen
+
+
 def _ledger(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]:
     """What the calls were told, with what dead workers left settled."""
     ledger = deliveries.list_deliveries(conn, call_ids) if call_ids else []
@@ -111,11 +146,12 @@ def _ledger(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]:
 
 
 def _neighbours(
-    conn: Connection, enterprise_number: str, known: Directory, found: set[int]
+    conn: Connection, enterprise_number: str, known: Directory, keys: Sequence[calls.Keys], found: set[int]
 ) -> tuple[list[calls.StoredCall], list[StoredEvent]]:
     """
     The calls that may have to do with each other, locked, and their events: what is found, what its events lead to,
-    and so on to the end. Rows are locked in one order; a round that finds more lets go and starts again.
+    and so on to the end. Rows are locked in one order; a round that finds more lets go and starts again. So does one
+    that finds less: while it waited for a row, that call may have become part of another.
     """
     if not found:
         return [], []
@@ -123,7 +159,8 @@ def _neighbours(
         with conn.transaction() as attempt:
             rows = calls.lock_calls(conn, enterprise_number, found)
             stored = events.list_events(conn, [row.id for row in rows])
-            more = calls.find_linked(conn, enterprise_number, [_keys(parsed(event), known) for event in stored])
+            theirs = [_keys(parsed(event), known) for event in stored]
+            more = calls.find_linked(conn, enterprise_number, [*keys, *theirs])
             settled = more <= {row.id for row in rows}
             attempt.force_rollback = not settled
         if settled:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -156,14 +155,8 @@ def current(section: type[T]) -> T:
     return load(section)
 
 
-def _convert(text: str, wanted: type | types.UnionType) -> object:
-    if wanted is bool:
-        if text.lower() in {"1", "true", "yes"}:
-            return True
-        if text.lower() in {"0", "false", "no"}:
-            return False
-        raise ValueError(text)
-    return wanted(text) if isinstance(wanted, type) else text
+def _convert(text: str, wanted: type) -> object:
+    return wanted(text)
 
 
 SECTIONS = (

@@ -1,5 +1,5 @@
 """
-PostgreSQL: one pool per process, opened on first use; `transaction()` is the only way to a connection.
+PostgreSQL: one pool per process, opened on first use; `transaction()` and `connection()` are the ways to it.
 
 Whatever keeps the database from answering becomes Unavailable, after a bounded wait.
 """
@@ -41,6 +41,7 @@ queries = Counter()
 AWAY_SECONDS = 1.0
 _away_until = 0.0
 
+_UNSTORABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, TooManyRequests)
 
 
@@ -98,10 +99,10 @@ def connection() -> Iterator[Connection]:
     except PoolTimeout as error:
         _away_until = time.monotonic() + AWAY_SECONDS
         raise Unavailable("The database did not answer in time") from error
+    except _UNSTORABLE as error:
+        raise InvalidPayload(f"The database cannot store this: {type(error).__name__}") from error
     except _AWAY as error:
         raise Unavailable(f"The database did not answer: {type(error).__name__}") from error
-    except psycopg.DataError as error:
-        raise InvalidPayload(f"The database cannot store this: {type(error).__name__}") from error
 
 
 def now(conn: Connection) -> datetime:

@@ -13,6 +13,7 @@ from typing import Final
 from lib import config, db, notices
 from lib.cache import enterprise_cache
 from lib.calls.plan import CallRow, EndNotice, RingNotice, end_extensions
+from lib.enterprise import settings
 from lib.errors import ConfigError
 from lib.retailcrm import address, client, telephony
 from lib.retailcrm.client import Account, Form, Reply
@@ -45,17 +46,22 @@ def _attempt(claim: Claim) -> None:
     delivery = claim.delivery
     try:
         enterprise = enterprise_cache().by_number(delivery.enterprise_number)
+        if not settings(enterprise).enabled:
+            _drop(claim, "superseded", "integration_disabled")
+            return
         account = account_of(enterprise)
         form = _form(delivery)
     except ConfigError as error:
         _finish(claim, None, Reply(outcome="authentication", error=str(error)))
         return
     if form is None:
-        with db.transaction() as conn:
-            deliveries.finish(conn, claim, Result(outcome="done", state="superseded", reason="nobody_was_told"))
+        _drop(claim, "superseded", "nobody_was_told")
         return
     with db.connection() as conn:
-        deliveries.begin_attempt(conn, claim, form.as_log())
+        begun = deliveries.begin_attempt(conn, claim, form.as_log())
+    if not begun:
+        _drop(claim, "expired", "expired")
+        return
     timeouts = config.current(config.RetailCRM)
     is_upload = delivery.effect == "upload"
     reply = client.send(
@@ -66,6 +72,12 @@ def _attempt(claim: Claim) -> None:
         ),
     )
     _finish(claim, form, reply)
+
+
+def _drop(claim: Claim, state: str, reason: str) -> None:
+    """Ends the delivery without an attempt, if it is still ours."""
+    with db.transaction() as conn:
+        deliveries.finish(conn, claim, Result(outcome="done", state=state, reason=reason))
 
 
 def account_of(enterprise: Enterprise) -> Account:
@@ -89,7 +101,7 @@ def _form(delivery: Delivery) -> Form | None:
             return telephony.upload_form([notice])
         case EndNotice():
             with db.connection() as conn:
-                ledger = deliveries.list_deliveries(conn, [delivery.call_id])
+                ledger = deliveries.list_of_same_call(conn, delivery.id)
             told = end_extensions([notices.told(other) for other in ledger])
             return telephony.end_form(notice, told) if told else None
 

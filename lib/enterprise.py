@@ -33,12 +33,19 @@ def directory(enterprise: Enterprise) -> Directory:
 
 
 def settings(enterprise: Enterprise) -> Settings:
-    return Settings.from_config(enterprise.retailcrm)
+    """As chosen; switched off as long as the CRM's address or key is missing."""
+    chosen = Settings.from_config(enterprise.retailcrm)
+    connected = bool(enterprise.retailcrm.get("domain") and enterprise.retailcrm.get("api_key"))
+    return dataclasses.replace(chosen, enabled=chosen.enabled and connected)
 
 
 def _extension_users(enterprise: Enterprise) -> dict[str, int | None]:
     mapping = enterprise.retailcrm.get("user_extensions") or {}
-    return {str(extension): int(user) for user, extension in mapping.items() if extension and str(user).isdigit()}
+    return {str(extension): int(user) for user, extension in mapping.items() if extension and _is_id(user)}
+
+
+def _is_id(user: object) -> bool:
+    return str(user).isascii() and str(user).isdigit()
 
 
 def _personal_phones(enterprise: Enterprise, known: Directory) -> dict[str, str]:

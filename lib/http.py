@@ -18,7 +18,8 @@ from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from lib.errors import AppError, InvalidPayload, PermanentError, TooLarge, TransientError
+from lib import storable
+from lib.errors import AppError, PermanentError, TooLarge, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -85,38 +86,13 @@ def read_body(request: Request, *, limit: int = EVENT_BODY_BYTES) -> bytes:
 
 def read_json_object(request: Request, *, limit: int = EVENT_BODY_BYTES) -> dict[str, Any]:
     """The body as a JSON object that PostgreSQL can store. Raises InvalidPayload."""
-    return parse_json_object(read_body(request, limit=limit))
-
-
-def parse_json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise InvalidPayload("The body is not JSON in UTF-8") from error
-    if b"\\u0000" in body and _holds_nul(value):
-        raise InvalidPayload("The body holds a NUL character")
-    if not isinstance(value, dict):
-        raise InvalidPayload("The body is not a JSON object")
-    return value
+    return storable.parse_object(read_body(request, limit=limit))
 
 
 def error_response(error: AppError) -> Response:
     level = logging.ERROR if not isinstance(error, PermanentError | TransientError) else logging.INFO
     log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
     return _error(error.status, error.code, str(error), error.details)
-
-
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
-    if isinstance(value, list):
-        return any(map(_holds_nul, value))
-    return isinstance(value, str) and "\x00" in value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 def _response(answer: Answer) -> Response:

@@ -14,6 +14,8 @@ Notice = RingNotice | EndNotice | CallRow
 
 # A card that stays open a minute too long is not worth closing any more.
 END_IS_NEWS: Final = timedelta(minutes=1)
+# A CRM that was away for longer gets its rows by replay, when a person wants it.
+ROW_IS_WANTED: Final = timedelta(days=7)
 
 
 def new_delivery(notice: Notice, now: datetime) -> NewDelivery:
@@ -34,7 +36,12 @@ def new_delivery(notice: Notice, now: datetime) -> NewDelivery:
                 expires_at=now + END_IS_NEWS,
             )
         case CallRow():
-            return NewDelivery(effect="upload", external_id=notice.external_id, content=row_content(notice))
+            return NewDelivery(
+                effect="upload",
+                external_id=notice.external_id,
+                content=row_content(notice),
+                expires_at=now + ROW_IS_WANTED,
+            )
 
 
 def decode(delivery: Delivery) -> Notice:

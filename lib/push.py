@@ -19,9 +19,9 @@ from typing import Any
 
 from flask import Request
 
-from lib import auth
+from lib import auth, storable
 from lib.errors import InvalidPayload, PermanentError, TooLarge
-from lib.http import Answer, parse_json_object, read_body
+from lib.http import Answer, read_body
 from lib.store import rejected
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Push:
 
     def json(self) -> dict[str, Any]:
         """The data as a JSON object. Raises InvalidPayload."""
-        return parse_json_object(self.data)
+        return storable.parse_object(self.data)
 
 
 def push_route(handle: Callable[[Push], None]) -> Callable[[Request], Answer]:
@@ -69,15 +69,15 @@ def parse(headers: Mapping[str, str], body: bytes) -> Push:
     lowered = {key.lower(): value for key, value in headers.items()}
     content_type = lowered.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/cloudevents+json":
-        return _envelope(_structured_data(parse_json_object(body)))
+        return _envelope(_structured_data(storable.parse_object(body)))
     if "x-goog-pubsub-message-id" in lowered and "ce-id" not in lowered:
         return _unwrapped(lowered, body)
-    return _envelope(parse_json_object(body))
+    return _envelope(storable.parse_object(body))
 
 
 def _structured_data(event: dict[str, Any]) -> dict[str, Any]:
     if "data_base64" in event:
-        return parse_json_object(_decode(event["data_base64"]))
+        return storable.parse_object(_decode(event["data_base64"]))
     data = event.get("data")
     if not isinstance(data, dict):
         raise InvalidPayload("The CloudEvent has no data")
@@ -132,7 +132,7 @@ def _time(text: object) -> datetime:
 def _subscription(body: bytes) -> str:
     try:
         value = json.loads(body)
-        return str(value.get("subscription", "")) if isinstance(value, dict) else ""
+        return storable.text(str(value.get("subscription", ""))) if isinstance(value, dict) else ""
     except (ValueError, RecursionError):
         return ""
 

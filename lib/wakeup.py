@@ -75,6 +75,7 @@ def parse(body: Mapping[str, Any], *, published_at: datetime) -> NewEvent | Wake
         or not all(isinstance(text, str) for text in (parsed.enterprise_number, parsed.unique_id))
         or not isinstance(parsed.record_url, str | None)
         or received_at.tzinfo is None
+        or not 2000 < received_at.year < 2100
     ):
         raise InvalidPayload("event: a field has a wrong form")
     return parsed

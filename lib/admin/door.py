@@ -38,7 +38,7 @@ def guarded(operation: Operation) -> Handler:
             session, enterprise = _signed_in(request, arguments.get("number"))
         query = dict(request.args.items())
         _require(query, operation.query)
-        body = _body(request) if request.method in {"POST", "PUT"} else {}
+        body = _body(request) if request.method in {"POST", "PUT"} and operation.access != "operator" else {}
         _require(body, operation.body)
         call = Call(
             arguments=arguments,

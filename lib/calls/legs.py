@@ -134,9 +134,9 @@ def is_clicked(record: Outgoing, bridges: Iterable[CallEvent], directory: Direct
 
 def follows(leg: Outgoing, bridges: Iterable[CallEvent], *, own_call: bool, directory: Directory) -> list[CallEvent]:
     """
-    Rule 5, seen from the other call: where the telephone that stands in the leg's `Extensions` was bridged. The manager's
-    own leg of a click-to-call to the same number is not another call: its other party is that number, or unknown
-    (`own_call`: the bridges belong to a call with a start or dial of its own, so an unknown party proves nothing).
+    Rule 5, seen from the other call: where the telephone that stands in the leg's `Extensions` was bridged. The
+    manager's own leg of a click-to-call to the same number is not another call: its other party is that number, or
+    unknown (`own_call`: the bridges belong to a call with a start or dial of its own; unknown then says nothing).
     """
     found = []
     for event in bridges:

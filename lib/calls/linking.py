@@ -91,7 +91,7 @@ class _Index:
 
 
 def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
-    """Rule 4, a mobile leg; rule 5, a follow-me leg. Not of what belongs to its call already, nor of a click-to-call."""
+    """Rule 4, a mobile leg; rule 5, a follow-me leg. Not what is with its call already, nor a click-to-call."""
     found: list[tuple[tuple[int, float, int], Tree]] = []
     owners = index.owners_for(leg)
     for record in leg.outgoing:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lib import outbound
+from lib import outbound, storable
+from lib.errors import InvalidPayload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +71,15 @@ def _reply(exchange: Callable[..., outbound.Answer], account: Account, *, timeou
 
 def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
     """What an answer means: `success` in the body is what counts, also on 200."""
+    text = storable.text(text)
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
+        body = storable.parse_object(text.encode())
+    except InvalidPayload:
         body = {}
     error = _error_text(status, text, body)
     if 200 <= status < 300:
-        if body.get("success") in {True, "true"}:
+        success = body.get("success")
+        if success is True or success == "true":
             return Reply(outcome="done", http_status=status, text=text, details=body)
         outcome = "permanent" if "success" in body else "in_doubt"
     elif status in {401, 403}:

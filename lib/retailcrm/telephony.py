@@ -7,12 +7,9 @@ The rest of the gateway speaks of rings, ends and rows (`lib.calls.plan`). Facts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from lib.calls.plan import CallRow, EndNotice, RingNotice
 from lib.retailcrm.client import Form
-
-CALLS_PER_UPLOAD: Final = 50
 
 
 def ring_form(notice: RingNotice) -> Form:
@@ -40,7 +37,7 @@ def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
 
 
 def upload_form(rows: Sequence[CallRow]) -> Form:
-    """At most CALLS_PER_UPLOAD rows."""
+    """RetailCRM takes at most 50 rows at once."""
     return Form(path="/api/v5/telephony/calls/upload", name="calls", value=[_row(row) for row in rows])
 
 

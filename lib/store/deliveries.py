@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -98,6 +97,12 @@ def list_attempts(conn: Connection, call_id: int) -> list[Attempt]:
         ).fetchall()
 
 
+def list_of_same_call(conn: Connection, delivery_id: int) -> list[Delivery]:
+    """Everything that the delivery's call was told, whatever call that is by now."""
+    row = conn.execute("SELECT call_id FROM deliveries WHERE id = %s", [delivery_id]).fetchone()
+    return list_deliveries(conn, [row[0]]) if row else []
+
+
 def insert_deliveries(conn: Connection, enterprise_number: str, call_id: int, wanted: Sequence[NewDelivery]) -> None:
     """Enters what is wanted; what the ledger already holds stays as it is."""
     for delivery in wanted:
@@ -137,10 +142,8 @@ def claim_next(conn: Connection, call_id: int, *, lease_seconds: float) -> Claim
     The call's timer is set behind the lease, so that the sweep finds what a crash leaves. None: nothing is due,
     or another process is at it and will go on when it is done.
     """
-    try:
-        row = _claim_next(conn, call_id, lease_seconds)
-    except errors.UniqueViolation:  # another process claimed at the same moment
-        return None
+    call = _lock_call(conn, call_id)
+    row = _claim_next(conn, call_id, lease_seconds, is_over=call.is_over) if call else None
     if row is None:
         return None
     return Claim(
@@ -162,21 +165,38 @@ def claim_next(conn: Connection, call_id: int, *, lease_seconds: float) -> Claim
     )
 
 
-def _claim_next(conn: Connection, call_id: int, lease_seconds: float) -> tuple[Any, ...] | None:
+@dataclass(frozen=True, kw_only=True)
+class LockedCall:
+    id: int
+    is_over: bool
+
+
+def _lock_call(conn: Connection, call_id: int) -> LockedCall | None:
+    """The call before its deliveries: assembly locks in this order too, so neither waits for the other in a ring."""
+    with conn.cursor(row_factory=class_row(LockedCall)) as cursor:
+        return cursor.execute(
+            "SELECT id, over_at IS NOT NULL AS is_over FROM calls WHERE id = %s FOR NO KEY UPDATE", [call_id]
+        ).fetchone()
+
+
+def _claim_next(conn: Connection, call_id: int, lease_seconds: float, *, is_over: bool) -> tuple[Any, ...] | None:
     return conn.execute(
         """
         WITH expired AS (
             UPDATE deliveries SET state = 'expired', reason = 'expired', finished_at = clock_timestamp()
-            WHERE call_id = %(call_id)s AND state IN ('ready', 'retry') AND expires_at < clock_timestamp()
+            WHERE call_id = %(call_id)s AND state IN ('ready', 'retry')
+              AND (expires_at < clock_timestamp()
+                   OR (effect = 'popup' AND %(is_over)s AND content ->> 'synthetic' IS DISTINCT FROM 'true'))
+            RETURNING id
         ), next AS (
             SELECT d.id FROM deliveries d
             WHERE d.call_id = %(call_id)s AND d.state IN ('ready', 'retry') AND d.run_at <= clock_timestamp()
-              AND (d.expires_at IS NULL OR d.expires_at >= clock_timestamp())
+              AND d.id NOT IN (SELECT id FROM expired)
               AND NOT EXISTS (SELECT 1 FROM deliveries busy WHERE busy.call_id = %(call_id)s AND busy.state = 'leased')
               AND (d.effect <> 'hangup' OR NOT EXISTS (
                   SELECT 1 FROM deliveries popup
                   WHERE popup.call_id = %(call_id)s AND popup.effect = 'popup' AND popup.state IN ('ready', 'retry')
-                    AND popup.expires_at >= clock_timestamp()))
+                    AND popup.id NOT IN (SELECT id FROM expired)))
             ORDER BY array_position(ARRAY['popup', 'hangup', 'upload'], d.effect), d.id
             LIMIT 1
             FOR UPDATE OF d
@@ -194,20 +214,31 @@ def _claim_next(conn: Connection, call_id: int, lease_seconds: float) -> tuple[A
                expires_at, attempts_made, fence
         FROM claimed
         """,
-        {"call_id": call_id, "lease_seconds": lease_seconds},
+        {"call_id": call_id, "lease_seconds": lease_seconds, "is_over": is_over},
     ).fetchone()
 
 
-def begin_attempt(conn: Connection, claim: Claim, request: Mapping[str, Any]) -> None:
-    """The attempt stands before its first byte goes out, so that no attempt is silent."""
-    conn.execute(
-        "INSERT INTO attempts (delivery_id, fence, request) VALUES (%s, %s, %s)",
-        [claim.delivery.id, claim.fence, Jsonb(request)],
+def begin_attempt(conn: Connection, claim: Claim, request: Mapping[str, Any]) -> bool:
+    """
+    The attempt stands before its first byte goes out, so that no attempt is silent.
+
+    False: this process slept too long, and the delivery is somebody else's by now, or no news any more.
+    """
+    begun = conn.execute(
+        """
+        INSERT INTO attempts (delivery_id, fence, request)
+        SELECT id, fence, %s FROM deliveries
+        WHERE id = %s AND fence = %s AND state = 'leased' AND lease_until > clock_timestamp()
+          AND (expires_at IS NULL OR expires_at > clock_timestamp())
+        """,
+        [Jsonb(request), claim.delivery.id, claim.fence],
     )
+    return begun.rowcount == 1
 
 
 def finish(conn: Connection, claim: Claim, result: Result) -> bool:
     """Records the result; False when somebody else holds the delivery by now, and nothing was changed."""
+    call = _lock_call_of(conn, claim.delivery.id)
     conn.execute(
         """
         UPDATE attempts
@@ -233,8 +264,15 @@ def finish(conn: Connection, claim: Claim, result: Result) -> bool:
             "fence": claim.fence,
         },
     )
-    settle_timer(conn, claim.delivery.call_id)
+    if call is not None:
+        settle_timer(conn, call.id)
     return updated.rowcount == 1
+
+
+def _lock_call_of(conn: Connection, delivery_id: int) -> LockedCall | None:
+    """The delivery's call, which may be another one since it was claimed: calls become one."""
+    row = conn.execute("SELECT call_id FROM deliveries WHERE id = %s", [delivery_id]).fetchone()
+    return _lock_call(conn, row[0]) if row else None
 
 
 def settle_timer(conn: Connection, call_id: int) -> None:

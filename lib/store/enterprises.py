@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -60,6 +60,17 @@ def list_enterprises(conn: Connection) -> list[Enterprise]:
 def find_enterprise(conn: Connection, number: str) -> Enterprise | None:
     with conn.cursor(row_factory=class_row(Enterprise)) as cursor:
         return cursor.execute(_SELECT + " WHERE e.number = %s", [number]).fetchone()
+
+
+def notify_changed(conn: Connection, numbers: Sequence[str]) -> None:
+    """Every instance drops its entries of these enterprises, as after a change."""
+    conn.execute(
+        """
+        SELECT pg_notify(%s, json_build_object('enterprise_number', number, 'integration_type', 'retailcrm')::text)
+        FROM unnest(%s::text[]) AS number
+        """,
+        [INTEGRATION_CONFIG_CHANGED, list(numbers)],
+    )
 
 
 def find_number_by_token(conn: Connection, token_sha256: bytes) -> str | None:

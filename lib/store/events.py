@@ -17,6 +17,8 @@ from lib.db import Connection
 
 # An identical event that comes this soon is a copy, unless its channel moved in between (docs/calls.md).
 COPY_SECONDS = 10
+# An event that was woken so often in vain is not taken along with others any more.
+SUSPECT_AFTER_WAKES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,24 @@ def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:
             FROM call_events WHERE call_id = ANY(%s)
             """,
             [list(call_ids)],
+        ).fetchall()
+
+
+def list_waiting(conn: Connection, enterprise_number: str, *, near: datetime | None, limit: int) -> list[StoredEvent]:
+    """
+    Events that are stored but not yet part of a call, those received nearest to `near` (None: now). One whose
+    assembly failed again and again is left out, so that it holds up nothing but itself.
+    """
+    with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
+        return cursor.execute(
+            """
+            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
+                   received_at, call_id
+            FROM call_events
+            WHERE call_id IS NULL AND enterprise_number = %s AND wakes < %s AND wake_at < 'infinity'
+            ORDER BY abs(extract(epoch FROM received_at - coalesce(%s, clock_timestamp()))) LIMIT %s
+            """,
+            [enterprise_number, SUSPECT_AFTER_WAKES, near, limit],
         ).fetchall()
 
 

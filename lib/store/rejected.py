@@ -8,7 +8,8 @@ from psycopg.types.json import Jsonb
 
 from lib import db
 
-RAW_BYTES = 64 * 1024
+# An event of 64 kB in base64, with its envelope.
+RAW_BYTES = 256 * 1024
 
 
 def insert(*, source: str, reason: str, raw: bytes, headers: Mapping[str, str]) -> None:

@@ -225,9 +225,9 @@ def test_a_line_that_is_wrong_changes_none(connected, sql):
     ("query", "with_rule", "without_rule"),
     [
         ({"raw": "291111111", "line_id": "belline1"}, "+375291111111", "+375291111111"),
-        ({"raw": "0291111111", "line_id": "belline1"}, "+375291111111", None),
-        ({"raw": "0291111111", "incoming_transform": "+375{9}"}, "+375291111111", None),
-        ({"raw": "0291111111", "line_id": "belline1", "incoming_transform": ""}, None, None),
+        ({"raw": "900291111111", "line_id": "belline1"}, "+375291111111", None),
+        ({"raw": "900291111111", "incoming_transform": "+375{9}"}, "+375291111111", None),
+        ({"raw": "900291111111", "line_id": "belline1", "incoming_transform": ""}, None, None),
         ({"raw": "Anonymous", "line_id": "belline1"}, None, None),
     ],
 )

@@ -1,0 +1,71 @@
+"""What the operator may ask for: who is connected, and that every instance reads the configuration anew."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lib import db
+from lib.admin.operation import Call, Operation
+from lib.cache import enterprise_cache
+from lib.errors import NotFound
+from lib.http import Answer
+from lib.store import enterprises
+
+
+def list_active(_: Call) -> Answer:
+    with db.connection() as conn:
+        found = enterprises.list_enterprises(conn)
+    active = [
+        {
+            "enterprise_number": enterprise.number,
+            "name": enterprise.name,
+            "domain": enterprise.retailcrm.get("domain"),
+            "managers": sum(1 for held in (enterprise.retailcrm.get("user_extensions") or {}).values() if held),
+            "last_sync": enterprise.retailcrm.get("last_sync"),
+        }
+        for enterprise in sorted(found, key=lambda each: each.number)
+        if enterprise.retailcrm.get("api_key") and enterprise.retailcrm.get("enabled") is not False
+    ]
+    return {"enterprises": active, "count": len(active)}, 200
+
+
+def refresh(call: Call) -> Answer:
+    number = call.arguments["number"]
+    with db.connection() as conn:
+        if enterprises.find_enterprise(conn, number) is None:
+            raise NotFound("There is no such enterprise", code="unknown_enterprise")
+        enterprises.notify_changed(conn, [number])
+    enterprise_cache().invalidate(number)
+    return {"success": True, "enterprise_number": number}, 200
+
+
+def refresh_all(_: Call) -> Answer:
+    with db.connection() as conn:
+        numbers = [enterprise.number for enterprise in enterprises.list_enterprises(conn)]
+        enterprises.notify_changed(conn, numbers)
+    return {"success": True, "enterprises": enterprise_cache().refresh()}, 200
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/active-enterprises",
+        summary="Enterprises that are connected to RetailCRM and switched on",
+        handle=list_active,
+        access="operator",
+    ),
+    Operation(
+        method="POST",
+        path="/config-cache/refresh/{number}",
+        summary="Make every instance read this enterprise anew",
+        handle=refresh,
+        access="operator",
+    ),
+    Operation(
+        method="POST",
+        path="/config-cache/refresh-all",
+        summary="Make every instance read every enterprise anew",
+        handle=refresh_all,
+        access="operator",
+    ),
+)

@@ -1,0 +1,89 @@
+"""Pages of long lists: how many rows, after which one, and as a file for a spreadsheet."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from flask import Response
+
+from lib.admin.operation import text
+from lib.errors import InvalidPayload
+from lib.shape import Shape
+from lib.store.journal import Key
+
+_ROWS: Final = 50
+_CSV_ROWS: Final = 10_000
+_MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
+QUERY: Final[Mapping[str, Shape]] = {
+    "limit": text(3, pattern="^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$", description="a number from 1 to 200"),
+    "after": text(200),
+    "format": {"type": "string", "enum": ["json", "csv"]},
+    "since": text(40, pattern=_MOMENT, description="a time with its zone, as 2026-01-01T00:00:00Z"),
+    "until": text(40, pattern=_MOMENT, description="a time with its zone, as 2026-01-01T00:00:00Z"),
+}
+
+
+def is_csv(query: Mapping[str, str]) -> bool:
+    return query.get("format") == "csv"
+
+
+def limit(query: Mapping[str, str]) -> int:
+    return _CSV_ROWS if is_csv(query) else int(query.get("limit", _ROWS))
+
+
+def moment(query: Mapping[str, str], name: str) -> datetime | None:
+    """Raises InvalidPayload for what has the form of a time and is none."""
+    if name not in query:
+        return None
+    try:
+        return datetime.fromisoformat(query[name])
+    except ValueError as error:
+        raise _wrong(name, "is no time of the calendar") from error
+
+
+def cursor(key: Key) -> str:
+    return base64.urlsafe_b64encode(f"{key.at.isoformat()} {key.id}".encode()).decode()
+
+
+def after(query: Mapping[str, str]) -> Key | None:
+    if "after" not in query:
+        return None
+    try:
+        at, _, number = base64.b64decode(query["after"], altchars=b"-_", validate=True).decode().partition(" ")
+        key = Key(at=datetime.fromisoformat(at), id=int(number))
+    except (ValueError, binascii.Error) as error:
+        raise _wrong("after", "is not the `next` of an answer") from error
+    if key.at.tzinfo is None or not 0 < key.id < 2**63:
+        raise _wrong("after", "is not the `next` of an answer")
+    return key
+
+
+def as_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
+    """With a mark by which spreadsheets know UTF-8, and without formulas."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}.csv"',
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response("\ufeff" + file.getvalue(), 200, headers, mimetype="text/csv")
+
+
+def _cell(value: Any) -> str:
+    written = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
+    is_formula = written[:1] in set("=+-@\t\r") and not re.fullmatch(r"\+?[0-9]*", written)
+    return f"'{written}" if is_formula else written
+
+
+def _wrong(name: str, problem: str) -> InvalidPayload:
+    return InvalidPayload(f"{name}: {problem}", code="invalid_fields", details={"fields": {name: problem}})
