@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check fmt lock call provision explain bench clean
+.PHONY: help venv run test check fmt lock schema call provision explain bench clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -35,6 +35,9 @@ fmt: venv ## format, and mend what can be mended
 lock: venv ## compile the .in files to requirements with versions and hashes
 	@$(COMPILE) --output-file requirements.txt requirements.in
 	@$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+
+schema: venv ## write infra/schema.sql, the sum of the migrations
+	@$(PY) -m infra.schema
 
 call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
 	@$(PY) -m infra.local.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)

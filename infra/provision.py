@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
 import phonenumbers
-import psycopg
 from psycopg.types.json import Jsonb
 
 from lib import config, db
 from lib.calls.settings import Settings
 from lib.errors import AppError, ConfigError, InvalidPayload
-from lib.passwords import hash_password
+from lib.passwords import hash_password, is_password
 from lib.retailcrm import address
 from lib.vault import vault
 
@@ -46,9 +46,12 @@ def check(data: object) -> list[str]:
         "number: at most 32 letters, digits, - and _",
     )
     need(data.get("token") != data.get("secret") or data.get("token") is None, "secret: must differ from token")
-    need(data.get("region", "BY") in phonenumbers.SUPPORTED_REGIONS, "region: must be a country, as BY, RU or KZ")
     need(
-        data.get("timezone", "Europe/Minsk") in available_timezones(),
+        _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS),
+        "region: must be a country, as BY, RU or KZ",
+    )
+    need(
+        _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()),
         "timezone: must be one of the tz database, as Europe/Minsk",
     )
     url = data.get("asterisk_url")
@@ -131,7 +134,7 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
         return
     owners: dict[str, str] = {}
     for user, extension in mapping.items():
-        if not user.isdigit():
+        if not (user.isascii() and user.isdigit()):
             problems.append(f"{where}.user_extensions: {user!r} is not a user id of RetailCRM")
         if extension is None:
             continue
@@ -143,8 +146,14 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
 
 
 def provision(conn: db.Connection, data: dict[str, Any]) -> None:
-    """Writes a checked enterprise, in the transaction of the caller."""
+    """Writes a checked enterprise, in the transaction of the caller. Raises InvalidPayload."""
     number = data["number"]
+    other = conn.execute(
+        "SELECT number FROM enterprises WHERE number <> %s AND (token = ANY(%s) OR secret = ANY(%s))",
+        [number, [data["token"], data["secret"]], [data["token"], data["secret"]]],
+    ).fetchone()
+    if other is not None:
+        raise InvalidPayload("token, secret: another enterprise has this token or secret")
     conn.execute(
         """
         INSERT INTO enterprises (number, name, token, secret, region, timezone, asterisk_url)
@@ -152,6 +161,10 @@ def provision(conn: db.Connection, data: dict[str, Any]) -> None:
         ON CONFLICT (number) DO UPDATE
         SET name = excluded.name, token = excluded.token, secret = excluded.secret, region = excluded.region,
             timezone = excluded.timezone, asterisk_url = excluded.asterisk_url, updated_at = clock_timestamp()
+        WHERE (enterprises.name, enterprises.token, enterprises.secret, enterprises.region, enterprises.timezone,
+               enterprises.asterisk_url)
+            IS DISTINCT FROM (excluded.name, excluded.token, excluded.secret, excluded.region, excluded.timezone,
+                              excluded.asterisk_url)
         """,
         {
             "number": number,
@@ -178,27 +191,36 @@ def provision(conn: db.Connection, data: dict[str, Any]) -> None:
 
 def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     row = conn.execute(
+        "SELECT id, password_hash FROM users WHERE enterprise_number = %s AND login = %s", [number, user["login"]]
+    ).fetchone()
+    kept = row[1] if row else None
+    password = user.get("password")
+    values = {
+        "number": number,
+        "login": user["login"],
+        # The same password keeps its hash: writing another one would change what did not change.
+        "password_hash": kept if not password or is_password(password, kept) else hash_password(password),
+        "is_admin": user.get("is_admin", False),
+        "first_name": user.get("first_name") or "",
+        "last_name": user.get("last_name") or "",
+        "personal_phone": user.get("personal_phone"),
+    }
+    written = conn.execute(
         """
         INSERT INTO users (enterprise_number, login, password_hash, is_admin, first_name, last_name, personal_phone)
         VALUES (%(number)s, %(login)s, %(password_hash)s, %(is_admin)s, %(first_name)s, %(last_name)s,
                 %(personal_phone)s)
         ON CONFLICT (enterprise_number, login) DO UPDATE
-        SET password_hash = coalesce(excluded.password_hash, users.password_hash), is_admin = excluded.is_admin,
+        SET password_hash = excluded.password_hash, is_admin = excluded.is_admin,
             first_name = excluded.first_name, last_name = excluded.last_name, personal_phone = excluded.personal_phone
+        WHERE (users.password_hash, users.is_admin, users.first_name, users.last_name, users.personal_phone)
+            IS DISTINCT FROM (excluded.password_hash, excluded.is_admin, excluded.first_name, excluded.last_name,
+                              excluded.personal_phone)
         RETURNING id
         """,
-        {
-            "number": number,
-            "login": user["login"],
-            "password_hash": hash_password(user["password"]) if user.get("password") else None,
-            "is_admin": user.get("is_admin", False),
-            "first_name": user.get("first_name") or "",
-            "last_name": user.get("last_name") or "",
-            "personal_phone": user.get("personal_phone"),
-        },
+        values,
     ).fetchone()
-    assert row is not None  # noqa: S101  (an upsert returns its row)
-    user_id: int = row[0]
+    user_id: int = (written or row or (0,))[0]
     return user_id
 
 
@@ -207,6 +229,7 @@ def _upsert_phone(conn: db.Connection, number: str, phone: str, user_id: int | N
         """
         INSERT INTO user_internal_phones (enterprise_number, user_id, phone_number) VALUES (%s, %s, %s)
         ON CONFLICT (enterprise_number, phone_number) DO UPDATE SET user_id = excluded.user_id
+        WHERE user_internal_phones.user_id IS DISTINCT FROM excluded.user_id
         """,
         [number, user_id, phone],
     )
@@ -220,6 +243,8 @@ def _upsert_line(conn: db.Connection, number: str, line: dict[str, Any]) -> None
         ON CONFLICT (enterprise_number, line_id) DO UPDATE
         SET name = excluded.name, phone_number = excluded.phone_number, site_code = excluded.site_code,
             incoming_transform = excluded.incoming_transform
+        WHERE (lines.name, lines.phone_number, lines.site_code, lines.incoming_transform)
+            IS DISTINCT FROM (excluded.name, excluded.phone_number, excluded.site_code, excluded.incoming_transform)
         """,
         [
             number,
@@ -286,9 +311,6 @@ def main() -> int:
     except InvalidPayload as error:
         print(f"provision: nothing was changed; mend {sys.argv[1]}:\n{error}", file=sys.stderr)
         return 1
-    except psycopg.errors.UniqueViolation:
-        print("provision: nothing was changed; another enterprise has this token or secret", file=sys.stderr)
-        return 1
     except AppError as error:
         print(f"provision: nothing was changed; {error}", file=sys.stderr)
         return 1
@@ -300,6 +322,10 @@ def main() -> int:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and "\x00" not in value
+
+
+def _is_one_of(value: object, known: Collection[str]) -> bool:
+    return isinstance(value, str) and value in known
 
 
 def _is_extension(value: object) -> bool:

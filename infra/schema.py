@@ -1,18 +1,20 @@
 """
-Writes infra/schema.sql, the sum of the migrations, from a migrated database.
-
-`python -m infra.schema > infra/schema.sql`
+Writes infra/schema.sql, the sum of the migrations, on a throw-away PostgreSQL: `make schema`.
 
 Only what the project uses is known: functions, tables, constraints, indexes, triggers, of schema public.
 """
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
+from typing import Final
 
 import psycopg
 
-from lib import config
+from infra import migrate
+from infra.local import postgres
+
+SCHEMA: Final = Path(__file__).with_name("schema.sql")
 
 _FUNCTIONS = """
     SELECT pg_get_functiondef(p.oid) FROM pg_proc p
@@ -67,5 +69,11 @@ def describe(database_url: str) -> str:
     )
 
 
+def main() -> None:
+    with postgres.throwaway() as url:
+        migrate.apply(url)
+        SCHEMA.write_text(describe(url))
+
+
 if __name__ == "__main__":
-    sys.stdout.write(describe(config.load(config.Database).database_url))
+    main()

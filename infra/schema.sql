@@ -205,8 +205,6 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
 );
 
-CREATE INDEX deliveries_pending_idx ON deliveries USING btree (enterprise_number, state, run_at) WHERE (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text, 'in_doubt'::text, 'held'::text]));
-
 CREATE UNIQUE INDEX deliveries_one_in_flight_per_call_key ON deliveries USING btree (call_id) WHERE (state = 'leased'::text);
 
 CREATE UNIQUE INDEX deliveries_upload_external_id_key ON deliveries USING btree (enterprise_number, external_id, generation) WHERE (effect = 'upload'::text);

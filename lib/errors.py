@@ -2,7 +2,7 @@
 What can go wrong, by what helps.
 
 AppError
-├── ConfigError          the process cannot start                        exit
+├── ConfigError          a setting is missing or wrong: of the process (exit), or of an enterprise (said, retried)
 ├── PermanentError       asking again cannot help    push: record, ack   http: 4xx
 │   ├── InvalidPayload                                                   400
 │   ├── Unauthorized                                                     401

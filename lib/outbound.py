@@ -5,6 +5,8 @@ whole exchange and a limit for the answer.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -14,6 +16,9 @@ from typing import Any, Final
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
 
 ANSWER_BYTES: Final = 64 * 1024
 CONNECT_SECONDS: Final = 2.0
@@ -50,6 +55,14 @@ def get(url: str, parameters: Mapping[str, str], *, headers: Mapping[str, str], 
 
 def _exchange(method: str, url: str, timeout_seconds: float, **options: Any) -> Answer:
     deadline = time.monotonic() + timeout_seconds
+    _local.watch = watch = _Watch(timeout_seconds)
+    try:
+        return _ask(method, url, timeout_seconds, deadline, options)
+    finally:
+        watch.end()
+
+
+def _ask(method: str, url: str, timeout_seconds: float, deadline: float, options: dict[str, Any]) -> Answer:
     try:
         response = _session().request(
             method,
@@ -106,6 +119,52 @@ def _seconds(text: str | None) -> float | None:
 _local = threading.local()
 
 
+class _Watch:
+    """Cuts an exchange at its deadline: a server that sends a byte now and then would outlast any socket timeout."""
+
+    def __init__(self, seconds: float) -> None:
+        self.sock: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        self._timer.cancel()
+        self.sock = None
+
+    def _cut(self) -> None:
+        sock = self.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _HTTPConnection(HTTPConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own way
+        _local.watch.sock = self.sock
+        return super().getresponse()
+
+
+class _HTTPSConnection(HTTPSConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own way
+        _local.watch.sock = self.sock
+        return super().getresponse()
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
 def _session() -> requests.Session:
     """One per thread: a session is not safe to share, and connections are worth keeping."""
     session: requests.Session | None = getattr(_local, "session", None)
@@ -113,7 +172,7 @@ def _session() -> requests.Session:
         session = requests.Session()
         session.trust_env = False
         for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_connections=32, pool_maxsize=4, max_retries=0))
+            session.mount(scheme, _Adapter(pool_connections=32, pool_maxsize=4, max_retries=0))
         _local.session = session
     return session
 

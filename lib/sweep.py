@@ -14,13 +14,12 @@ from lib.wakeup import WakeCall, call_message, event_message
 
 EVENTS: Final = 100
 CALLS: Final = 500
-GIVE_UP_AFTER: Final = 12
 
 
 def sweep() -> dict[str, int]:
     """Wakes what is due; how much of what. Raises Unavailable."""
     with db.connection() as conn:
-        lost = events.claim_unassembled(conn, limit=EVENTS, give_up_after=GIVE_UP_AFTER)
+        lost = events.claim_unassembled(conn, limit=EVENTS)
     pubsub.publish_all(pubsub.CALL_EVENTS, [event_message(event, received_at=event.received_at) for event in lost])
     with db.connection() as conn:
         due = calls.claim_due(conn, limit=CALLS)

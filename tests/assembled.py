@@ -66,10 +66,10 @@ class Desk:
     sql: Callable[..., list[tuple[Any, ...]]]
     failures: Counter[str] = field(default_factory=Counter)
 
-    def store(self, scenario: Mapping[str, Any], *numbers: int) -> list[NewEvent]:
-        """The events of a scenario (all, or some) as intake stores them: in order, each with its time of receipt."""
+    def messages(self, scenario: Mapping[str, Any], *numbers: int) -> list[NewEvent]:
+        """The events of a scenario (all, or some), in order, each with its time of receipt; nothing is stored."""
         chosen = [event for number, event in enumerate(scenario["events"]) if not numbers or number in numbers]
-        messages = [
+        return [
             NewEvent(
                 event_id=str(uuid4()),
                 enterprise_number=self.number,
@@ -80,6 +80,10 @@ class Desk:
             )
             for event in sorted(chosen, key=lambda event: event["at"])
         ]
+
+    def store(self, scenario: Mapping[str, Any], *numbers: int) -> list[NewEvent]:
+        """As intake does."""
+        messages = self.messages(scenario, *numbers)
         with db.transaction() as conn:
             for message in messages:
                 event_store.insert_event(conn, message)

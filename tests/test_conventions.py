@@ -90,7 +90,10 @@ def test_the_environment_is_read_in_one_place():
 
 def tracked() -> list[str]:
     listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return [name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]
+    names = [name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]
+    if not names:
+        pytest.skip("not a git checkout")
+    return names
 
 
 def test_nothing_in_the_tree_speaks_of_a_machine_or_holds_a_key():

@@ -18,39 +18,11 @@ import functions_framework
 from flask import Request, Response
 
 from lib import http, introspection, logs
-from lib.admin import (
-    calls,
-    configuration,
-    connection,
-    document,
-    door,
-    lines,
-    logo,
-    managers,
-    module,
-    operations,
-    overview,
-    sign_in,
-)
-from lib.admin import logs as log_screen
+from lib.admin import door
+from lib.admin.api import OPERATIONS
 
 logs.configure()
 
-SCREENS = (
-    sign_in,
-    configuration,
-    connection,
-    managers,
-    lines,
-    module,
-    overview,
-    calls,
-    log_screen,
-    operations,
-    logo,
-)
-OPERATIONS = [operation for screen in SCREENS for operation in screen.OPERATIONS]
-OPERATIONS.append(document.served(OPERATIONS))
 ROUTES = http.Routes(
     {operation.rule: door.guarded(operation) for operation in OPERATIONS} | introspection.routes("admin-api")
 )

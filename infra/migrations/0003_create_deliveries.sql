@@ -26,8 +26,6 @@ CREATE TABLE deliveries (
 CREATE UNIQUE INDEX deliveries_upload_external_id_key ON deliveries (enterprise_number, external_id, generation)
     WHERE effect = 'upload';
 CREATE UNIQUE INDEX deliveries_one_in_flight_per_call_key ON deliveries (call_id) WHERE state = 'leased';
-CREATE INDEX deliveries_pending_idx ON deliveries (enterprise_number, state, run_at)
-    WHERE state IN ('ready', 'retry', 'leased', 'in_doubt', 'held');
 
 CREATE TABLE attempts (
     delivery_id bigint NOT NULL REFERENCES deliveries ON DELETE CASCADE,

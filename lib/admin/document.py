@@ -25,7 +25,11 @@ _ERROR: Final = {
     },
 }
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-_SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {"session": [{"session": []}], "operator": [{"operator": []}], "anybody": []}
+_SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
+    "session": [{"session": []}],
+    "operator": [{"operator": []}],
+    "anybody": [],
+}
 
 
 def served(others: Sequence[Operation]) -> Operation:

@@ -20,7 +20,9 @@ from lib.store import configuration, module_commands
 from lib.store import people as staff
 from lib.store.module_commands import Command
 
+# Together less than a gateway waits.
 TIMEOUT_SECONDS: Final = 8.0
+BUDGET_SECONDS: Final = 18.0
 
 
 def list_managers(call: Call) -> Answer:
@@ -103,7 +105,7 @@ def _ask_crm(call: Call) -> tuple[list[Person], dict[int, str] | None, str | Non
         account = account_of(call.enterprise)
     except ConfigError as error:
         return [], None, str(error)
-    found = people.list_people(account, timeout_seconds=TIMEOUT_SECONDS)
+    found = people.list_people(account, timeout_seconds=TIMEOUT_SECONDS, budget_seconds=BUDGET_SECONDS)
     if found.failure:
         return [], None, f"RetailCRM: {found.failure.error}"
     reply = _module(account)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from lib.calls.channels import channel_named
 from lib.calls.conversation import connected_with
 from lib.calls.picture import Picture
 from lib.calls.settings import Settings
@@ -103,6 +104,6 @@ def _is_being_transferred(seen: Picture) -> bool:
     before = list(connected_with(seen.customer, seen.conversation.at(last.last - 1)))
     beyond = {stay.bridge for stay in before} - {last.bridge}
     return any(
-        stay.bridge in beyond and stay.left is None and stay.key not in seen.customer
+        stay.bridge in beyond and stay.left is None and not channel_named(stay.key.channel).is_local
         for stay in seen.conversation.stays
     )

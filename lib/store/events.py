@@ -153,7 +153,7 @@ def assign_call(conn: Connection, event_ids: Sequence[str], call_id: int) -> Non
     )
 
 
-def claim_unassembled(conn: Connection, *, limit: int, give_up_after: int) -> list[StoredEvent]:
+def claim_unassembled(conn: Connection, *, limit: int) -> list[StoredEvent]:
     """
     Events whose wake-up was lost, longest waiting first; each is left alone for a while, longer each time, so that
     one that cannot be assembled does not come back for ever.
@@ -162,8 +162,8 @@ def claim_unassembled(conn: Connection, *, limit: int, give_up_after: int) -> li
         return cursor.execute(
             """
             UPDATE call_events
-            SET wakes = wakes + 1, wake_at = CASE WHEN wakes + 1 >= %s THEN 'infinity'
-                ELSE clock_timestamp() + least(interval '3 seconds' * 2 ^ (wakes + 1), interval '10 minutes') END
+            SET wakes = wakes + 1,
+                wake_at = clock_timestamp() + least(interval '3 seconds' * 2 ^ least(wakes + 1, 12), interval '1 hour')
             WHERE id IN (
                 SELECT e.id FROM call_events e
                 WHERE e.call_id IS NULL AND e.wake_at <= clock_timestamp()
@@ -172,7 +172,7 @@ def claim_unassembled(conn: Connection, *, limit: int, give_up_after: int) -> li
             RETURNING event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url,
                       data_source, received_at, call_id
             """,
-            [give_up_after, limit],
+            [limit],
         ).fetchall()
 
 

@@ -299,7 +299,16 @@ def memory_mb(pid: int) -> float:
 
 
 def table(rows: Sequence[Row]) -> str:
-    head = ["", "ack p50", "ack p99", "event→CRM p50", "event→CRM p99", "ingest/s", "memory MiB", "rows lost when killed"]
+    head = [
+        "",
+        "ack p50",
+        "ack p99",
+        "event→CRM p50",
+        "event→CRM p99",
+        "ingest/s",
+        "memory MiB",
+        "rows lost when killed",
+    ]
     lines = [head, ["---"] * len(head)]
     base = rows[0]
     lines += [

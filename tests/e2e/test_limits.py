@@ -49,7 +49,7 @@ def test_a_large_body_is_refused_without_being_read(stack, chunked):
     finally:
         connection.close()
 
-    if status:
+    if status:  # else the server closed the connection on the sender, which is a refusal too
         assert status == 413
         assert json.loads(body)["error"]["code"] == "too_large"
     assert resident(stack, "dispatch-call-event") - before < 20 * MEGABYTE

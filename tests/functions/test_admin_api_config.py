@@ -247,7 +247,12 @@ def test_another_time_zone_is_a_warning(connected, crm):
 
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("html", "web page"), ("error_500", "Internal"), ("error_503", "Service temporary unavailable"), ("truncated_json", "not RetailCRM's")],
+    [
+        ("html", "web page"),
+        ("error_500", "Internal"),
+        ("error_503", "Service temporary unavailable"),
+        ("truncated_json", "not RetailCRM's"),
+    ],
 )
 def test_a_crm_that_fails_is_no_error_of_ours(connected, crm, mode, words):
     crm.fault(mode, account="0367", endpoint="other")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import pytest
@@ -10,14 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.local import gateway
+from lib.admin.api import OPERATIONS
 from lib.admin.operation import ROOT
 from tests.conftest import OPERATOR_TOKEN
 from tests.page import API
 
-SPEC = importlib.util.spec_from_file_location("admin_api_main", "functions/admin-api/main.py")
-MAIN = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(MAIN)
-OPERATIONS = MAIN.OPERATIONS
 NAMES = [f"{operation.method} {operation.path}" for operation in OPERATIONS]
 OF_AN_ENTERPRISE = [o for o in OPERATIONS if o.access == "session" and "{number}" in o.path]
 OF_THE_OPERATOR = [o for o in OPERATIONS if o.access == "operator"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -352,10 +353,135 @@ def test_without_an_emulator_an_unsigned_push_is_refused(gateway, process):
     assert gateway.push(message) == 401
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.one_of(st.binary(max_size=200), st.text(max_size=100).map(push_envelope).map(str).map(str.encode)))
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(st.characters())
+    | st.sampled_from(["\ud800", "\x00", "0001-01-01T00:00:00+00:00"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+EVENT_FIELDS = (
+    "event_id",
+    "enterprise_number",
+    "unique_id",
+    "event_type",
+    "raw",
+    "record_url",
+    "data_source",
+    "received_at",
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.one_of(
+        st.binary(max_size=200),
+        st.builds(lambda message: json.dumps(push_envelope(message)).encode(), ANYTHING),
+        st.builds(lambda outer: json.dumps({"subscription": outer, "message": outer}).encode(), ANYTHING),
+        st.builds(
+            lambda event: json.dumps(push_envelope({"event": event})).encode(),
+            st.fixed_dictionaries({}, optional=dict.fromkeys(EVENT_FIELDS, ANYTHING)),
+        ),
+    )
+)
 def test_no_byte_string_is_a_server_error(gateway, body):
     assert gateway.deliver.post("/", data=body).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"unique_id": "\ud800"},
+        {"raw": {"Phone": "\x00"}},
+        {"received_at": "0001-01-01T00:00:00+00:00"},
+        {"received_at": "9999-12-31T23:59:59+00:00"},
+        {"raw": {"BridgeUniqueid": "b" * 12_000}, "event_type": "bridge"},
+        {"unique_id": "1" * 12_000},
+    ],
+)
+def test_an_event_that_cannot_be_stored_is_kept_aside(gateway, sql, broken):
+    message = gateway.take("start", Phone=CUSTOMER, CallType=0, Trunk="0001301")
+    message["event"] |= {"event_id": str(uuid.uuid4()), **broken}
+
+    assert gateway.push(message) == 204
+    assert sql("SELECT count(*) FROM rejected_messages") == [(1,)] or sql("SELECT count(*) FROM call_events") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"success": []}', '{"success": true, "x": "\\ud800"}', '{"success": "\\u0000"}', '{"success": NaN}']
+)
+def test_an_answer_of_nonsense_is_recorded_all_the_same(answer):
+    from lib.retailcrm import client
+
+    reply = client.read(200, answer)
+
+    assert reply.outcome in {"in_doubt", "permanent"}
+    json.dumps(dict(reply.details), ensure_ascii=False).encode("utf-8")
+    assert "\x00" not in reply.text
+
+
+def test_switching_the_integration_off_stops_what_is_pending(gateway, crm, provisioned, sql):
+    gateway.ring()
+    crm.fault("error_503", endpoint="upload", requests=1)
+    gateway.missed()
+    provisioned(domain=crm.url, enabled=False)
+    time.sleep(0.7)
+    sql("UPDATE deliveries SET run_at = clock_timestamp() WHERE state = 'retry' RETURNING id")
+    gateway.wake()
+
+    assert gateway.deliveries()[-1] == ("upload", "superseded", "integration_disabled")
+    assert crm.rows("0367") == []
+
+
+def test_an_enterprise_without_a_crm_waits_for_nothing(function, provisioned, crm, sql):
+    provisioned()
+    sql("UPDATE enterprises SET integrations_config = '{}' RETURNING number")
+    time.sleep(0.7)
+    gateway = Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    gateway.ring()
+    gateway.missed()
+
+    assert gateway.deliveries() == []
+    assert sql("SELECT next_wake_at FROM calls") == [(None,)]
+
+
+def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql, process):
+    from lib import db, delivery
+    from lib.store import deliveries
+
+    crm.fault("error_503", endpoint="event", requests=1)
+    gateway.ring()
+    sql("UPDATE deliveries SET run_at = clock_timestamp() RETURNING id")
+    [(call_id,)] = sql("SELECT id FROM calls")
+    with db.transaction() as conn:
+        asleep = deliveries.claim_next(conn, call_id, lease_seconds=0.0)
+    assert asleep is not None
+    gateway.missed()
+    before = [event["type"] for event in crm.events("0367")]
+
+    delivery._attempt(asleep)
+
+    assert [event["type"] for event in crm.events("0367")] == before
+    assert sql("SELECT count(*) FROM deliveries WHERE state = 'leased'") == [(0,)]
+
+
+def test_a_dial_and_its_hangup_close_together_do_not_wait_for_each_other(gateway, crm, sql):
+    application = gateway.deliver.application
+    statuses: list[int] = []
+    for n in range(12):
+        gateway.unique_id = f"{int(time.time())}.{100 + n}"
+        messages = [
+            gateway.take("dial", Phone=f"37529111{n:04d}", CallType=0, Trunk="0001301", Extensions=["150"]),
+            gateway.take("hangup", **{**gateway.missed_body(), "Phone": f"37529111{n:04d}"}),
+        ]
+        with ThreadPoolExecutor(2) as pool:
+            statuses += pool.map(lambda message: gateway.push(message, application.test_client()), messages)
+    gateway.wake()
+
+    assert set(statuses) == {204}
+    assert len(crm.rows("0367")) == 12
 
 
 RAW = st.recursive(

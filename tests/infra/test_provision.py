@@ -36,9 +36,7 @@ def everything(database_url):
     def dump():
         with psycopg.connect(database_url) as conn:
             return [
-                conn.execute(
-                    f"SELECT to_jsonb(t) - 'updated_at' - 'id' - 'password_hash' FROM {table} t ORDER BY 1::text"
-                ).fetchall()
+                conn.execute(f"SELECT to_jsonb(t) FROM {table} t ORDER BY 1::text").fetchall()
                 for table in ("enterprises", "users", "user_internal_phones", "lines")
             ]
 
@@ -112,16 +110,27 @@ def test_every_problem_is_named_at_once_and_nothing_is_changed(run, everything):
     assert everything() == before
 
 
-def test_another_enterprises_token_is_refused(run):
+@pytest.mark.parametrize("theirs", [{}, {"token": "another", "secret": "375290000001"}, {"token": "secret-of-0367"}])
+def test_another_enterprises_token_or_secret_is_refused(run, theirs):
     run(enterprise("0367"))
-    done = run(enterprise("0368"))
+    done = run({**enterprise("0368"), **theirs})
 
     assert done.returncode == 1
     assert "another enterprise has this token" in done.stderr
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "null", "{", '{"number": 367}', '{"users": {}}', '{"integrations_config": []}']
+    "content",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        '{"region": ["BY"], "timezone": {}}',
+        '{"number": 367}',
+        '{"users": {}}',
+        '{"integrations_config": []}',
+    ],
 )
 def test_what_is_no_enterprise_is_one_clear_message(run, content):
     done = run(content)

@@ -151,3 +151,10 @@ def test_no_object_is_too_strange_to_be_read(raw, event_type, unique_id):
 
     assert event == read(dict(reversed(raw.items())), event_type=event_type, unique_id=unique_id)
     assert event.order is not None
+
+
+@pytest.mark.parametrize(
+    ("sent", "initiated"), [(True, True), ("true", True), ("True", True), (False, False), (None, False), ("", False)]
+)
+def test_who_began_the_call_is_read_and_never_believed(sent, initiated):
+    assert read({"ExternalInitiated": sent}).external_initiated == initiated

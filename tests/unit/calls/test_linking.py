@@ -248,3 +248,64 @@ def test_types_and_statuses_neither_join_nor_part():
     )
 
     assert parts(stream, main) == [{main}, {stream.id(5)}]
+
+
+@pytest.mark.parametrize(
+    ("sequel", "together"),
+    [(("recording", "live"), False), (("hangup", "download"), False), (("bridge", "live"), True)],
+)
+def test_what_comes_late_about_a_call_does_not_bring_it_to_life(sequel, together):
+    """A recording, or a hangup that recovery sent again, is no sign of a conversation; a bridge is."""
+    event_type, origin = sequel
+    stream = Stream()
+    out, leg = stream.id(0), stream.id(5, 3600)
+    stream.dial_out(0, out, ["151"]).joins(3, out, "SIP/151-0001", "B", "151", "<unknown>", CUSTOMER)
+    stream.leaves(20, out, "SIP/151-0001", "B", "151", CUSTOMER, 0).hangup(22, out, 1, "2", ["151"], ended=20)
+    stream.add(3590, event_type, out, Channel="SIP/151-0001", BridgeUniqueid="B" if event_type == "bridge" else "")
+    stream.events[-1]["origin"] = origin
+    stream.dial_out(3600, leg, ["151"], MOBILE)
+
+    assert (len(parts(stream, out)) == 1) == together
+
+
+def test_1_5_in_a_call_that_the_telephone_itself_dialled():
+    """Its other party is unknown there; the call has a dial of its own, so it is no leg of this dial."""
+    stream = Stream()
+    out, leg = stream.id(0), stream.id(5, 20)
+    stream.dial_out(0, out, ["151"]).joins(3, out, "SIP/151-0001", "B", "151", "<unknown>").dial_out(
+        20, leg, ["151"], MOBILE
+    )
+
+    assert len(parts(stream, out)) == 1
+
+
+def test_1_6_an_internal_call_with_a_dial_of_its_own_is_never_joined():
+    stream = Stream()
+    out, internal = stream.id(0), stream.id(5, 30)
+    stream.dial_out(0, out, ["151"]).dial(30, internal, ["152"], "151", CallType=2, Trunk="")
+    stream.joins(35, internal, "SIP/151-0001", "B", "151", "<unknown>").joins(
+        36, stream.id(6, 30), "SIP/152-0002", "B", "152", "151"
+    )
+
+    assert parts(stream, out) == [{out}, {internal, stream.id(6, 30)}]
+
+
+def test_1_8_and_the_other_way_round():
+    stream = Stream()
+    main, line = stream.id(0), stream.id(1, 20)
+    stream.start(0, main).dial(1, main, ["150", "151"]).joins(25, line, "SIP/0001302-0001", "X", CUSTOMER, "151")
+    stranger = stream.id(2, 20)
+    stream.joins(25, stranger, "SIP/0001302-0002", "Y", "375299999999", "151")
+
+    assert parts(stream, main) == [{main, line}, {stranger}]
+
+
+def test_a_secondary_hangup_joins_its_customers_call_while_that_lives():
+    stream = Stream()
+    main = stream.id(0)
+    stream.start(0, main).dial(1, main, ["151"]).hangup(30, main, 0, "2", ["151"], ended=28)
+    inside, after, later = (stream.id(number, at) for number, at in ((5, 20), (6, 88), (7, 89)))
+    for unique_id in (inside, after, later):
+        stream.hangup(95, unique_id, 2, "2", ["152"], started=None)
+
+    assert parts(stream, main) == [{main, inside, after}, {later}]

@@ -398,3 +398,120 @@ def test_legs_have_roles():
     roles = {(leg.channel.partition("-")[0], leg.role) for leg in call_of(stream).legs}
 
     assert roles == {("SIP/0001301", "customer"), ("SIP/151", "phone"), ("SIP/0001302", "line")}
+
+
+def test_a_connected_line_that_is_the_line_itself_names_nobody():
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "0001301").leaves(
+        20, stream.id(0), LINE, "B", CUSTOMER, "0001301", 0
+    )
+    stream.hangup(22, stream.id(0), 0, "0", [""])
+
+    call = call_of(stream)
+
+    assert (call.answered, call.duration_seconds, call.result) == (False, 0, "no answer")
+
+
+def test_nobody_named_but_a_status_that_says_so_is_answered_by_somebody_unknown():
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "<unknown>").leaves(
+        20, stream.id(0), LINE, "B", CUSTOMER, "<unknown>", 0
+    )
+    stream.hangup(22, stream.id(0), 0, "2", ["150"])
+
+    call = call_of(stream)
+
+    assert (call.answered, call.answered_by_status, call.duration_seconds, call.owner_extension) == (
+        True,
+        True,
+        15,
+        None,
+    )
+
+
+@pytest.mark.parametrize(("lag", "warned"), [(-6, True), (-5, False), (600, False), (601, True)])
+def test_a_host_whose_receipts_are_too_early_or_too_late_is_warned_of(lag, warned):
+    stream = Stream()
+    stream.start(lag, stream.id(0)).hangup(lag + 30, stream.id(0), 0, "0", [""])
+
+    assert bool(call_of(stream).warnings) == warned
+
+
+@pytest.mark.parametrize(("off", "warned"), [(600, False), (601, True), (-601, True)])
+def test_a_wall_clock_is_wrong_by_more_than_ten_minutes(off, warned):
+    stream = Stream()
+    stream.start(0, stream.id(0)).hangup(30, stream.id(0), 0, "0", [""], started=off, ended=off + 28)
+
+    assert [warning.code for warning in call_of(stream).warnings] == ["host_zone_looks_wrong"] * warned
+
+
+@pytest.mark.parametrize(("lag", "waiting"), [(60, 70), (61, 10), (-5, 5), (-6, 10)])
+def test_a_start_that_came_within_a_minute_trusts_the_hosts_clock(lag, waiting):
+    stream = Stream()
+    stream.start(lag, stream.id(0)).joins(lag + 10, stream.id(0), LINE, "B", CUSTOMER, "151")
+    stream.hangup(lag + 30, stream.id(0), 0, "2", ["151"])
+
+    assert call_of(stream).waiting_seconds == waiting
+
+
+def test_a_lone_hangup_began_by_its_id_unless_that_is_no_time_of_ours():
+    lone, from_1970 = Stream(), Stream(epoch=12_345)
+    lone.hangup(30, lone.id(0), 0, "2", ["151"])
+    from_1970.hangup(30, from_1970.id(0), 0, "2", ["151"])
+    events = playback.parsed(from_1970.scenario(from_1970.id(0)) | {"base": 1_760_100_000})
+
+    assert call_of(lone).started_at == lone.base
+    assert assemble(events, DIRECTORY, Settings(), events[0].received_at).started_at == events[0].received_at
+
+
+def test_a_customer_who_was_moved_before_and_now_left_is_not_being_moved():
+    stream = Stream()
+    stream.dial_out(0, stream.id(0), ["151"]).joins(3, stream.id(1), LINE, "B", CUSTOMER, "151")
+    stream.joins(4, stream.id(2), "Local/152@x-0001;1", "B", "152", "151").joins(
+        4, stream.id(3), "Local/152@x-0001;2", "C", "151", "152"
+    )
+    stream.joins(5, stream.id(4), COLLEAGUE, "C", "152", "151").hangup(12, stream.id(0), 1, "2", [""])
+    stream.leaves(13, stream.id(1), LINE, "B", CUSTOMER, "151", 1).joins(14, stream.id(1), LINE, "C", CUSTOMER, "152")
+    stream.leaves(40, stream.id(1), LINE, "C", CUSTOMER, "152", 1)
+
+    call = call_of(stream)
+
+    assert (call.over, call.over_at) == (True, stream.base + timedelta(seconds=40))
+
+
+def test_two_lines_of_a_failover_count_their_common_time_once():
+    stream = Stream()
+    stream.dial_out(0, stream.id(0), ["151"]).joins(3, stream.id(1), LINE, "B", CUSTOMER, "151")
+    stream.joins(5, stream.id(2), "SIP/0001302-0009", "B", CUSTOMER, "151").leaves(
+        20, stream.id(1), LINE, "B", CUSTOMER, "151", 1
+    )
+    stream.leaves(23, stream.id(2), "SIP/0001302-0009", "B", CUSTOMER, "151", 0).hangup(
+        25, stream.id(0), 1, "2", ["151"]
+    )
+
+    call = call_of(stream)
+
+    assert (call.duration_seconds, call.customer_intervals) == (
+        20,
+        ((stream.base + timedelta(seconds=3), stream.base + timedelta(seconds=23)),),
+    )
+
+
+def test_without_a_start_time_an_estimate_goes_by_what_the_host_received_then_by_the_epoch():
+    received, epoch = Stream(), Stream()
+    received.hangup(30, received.id(0), 0, "2", ["151"], started=None, DateReceived=received.wall(8))
+    epoch.hangup(30, epoch.id(0), 0, "2", ["151"], started=None, DateReceived="")
+
+    assert [call_of(stream).duration_seconds for stream in (received, epoch)] == [20, 28]
+
+
+def test_the_id_that_stood_on_two_channels_is_two_channels():
+    stream = joined(incoming(Stream()), 5)
+    twice = stream.id(9, 6)
+    stream.joins(6, twice, COLLEAGUE, "B", "152", "151").joins(7, twice, "Local/152@x-0001;1", "D", "152", "151")
+    stream.leaves(8, twice, COLLEAGUE, "B", "152", "151", 2).hangup(30, stream.id(0), 0, "2", ["151"])
+
+    stays = {leg.channel: leg.stays for leg in call_of(stream).legs}
+
+    assert stays[COLLEAGUE] == (("B", stream.base + timedelta(seconds=6), stream.base + timedelta(seconds=8)),)
+    assert stays["Local/152@x-0001;1"] == (("D", stream.base + timedelta(seconds=7), None),)

@@ -402,3 +402,22 @@ def test_settings_stand_beside_other_keys_and_a_bad_value_is_named(config, expec
 
     assert settings == expected
     assert len(settings.problems) == problems
+
+
+def test_ringing_is_no_news_after_the_hangup_even_if_the_call_is_not_over():
+    stream = Stream()
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", MOBILE]).dial_out(
+        2, stream.id(1, 2), [CUSTOMER], MOBILE
+    )
+    stream.hangup(3, stream.id(0), 0, "0", [""])
+
+    assert not call_at(stream, 3)[0].over
+    assert wanted(stream, 3) == []
+
+
+def test_an_outgoing_call_tells_its_caller_once_though_the_line_fails_over():
+    stream = Stream()
+    stream.dial_out(0, stream.id(0), ["151"]).dial_out(5, stream.id(0), ["152"], Trunk="0001302")
+
+    assert [notice.extensions for notice in wanted(stream, 5)] == [("151",)]
+    assert wanted(stream, 5, (popup("151"),)) == []
