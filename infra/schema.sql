@@ -157,6 +157,8 @@ CREATE INDEX call_events_enterprise_number_unique_id_idx ON call_events USING bt
 
 CREATE INDEX call_events_unassembled_idx ON call_events USING btree (wake_at) WHERE (call_id IS NULL);
 
+CREATE INDEX call_events_waiting_idx ON call_events USING btree (enterprise_number, received_at) WHERE (call_id IS NULL);
+
 CREATE TABLE call_links (
     enterprise_number text NOT NULL,
     key text NOT NULL,

@@ -8,6 +8,7 @@ events each time, so order, copies and lost wake-ups change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -30,7 +31,11 @@ from lib.store.events import NewEvent, StoredEvent
 from lib.wakeup import WakeCall
 
 _ROUNDS: Final = 10
+# How far from an event the calls around it are read: what lies farther decides nothing about it.
+_REACH: Final = 3
 _WAITING: Final = 300
+# Events that usually make the CRM hear something.
+_TELLING: Final = ("dial", "hangup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,10 @@ class Group:
     regrouped: bool
 
 
+class _MoreIsWaiting(Exception):
+    """The CRM would be told something, and stored events that may belong to the call were not looked at."""
+
+
 def assemble(message: NewEvent | WakeCall) -> list[int]:
     """
     Brings the call of this message up to date; the ids of the calls that may have something due.
@@ -54,13 +63,20 @@ def assemble(message: NewEvent | WakeCall) -> list[int]:
     Raises NotFound for an enterprise that is not there, Unavailable.
     """
     enterprise = enterprise_cache().by_number(message.enterprise_number)
+    if not isinstance(message, WakeCall) and message.event_type not in _TELLING:
+        with suppress(_MoreIsWaiting):
+            return _assemble(enterprise, message, thorough=False)
+    return _assemble(enterprise, message, thorough=True)
+
+
+def _assemble(enterprise: Enterprise, message: NewEvent | WakeCall, *, thorough: bool) -> list[int]:
     with db.transaction() as conn:
         if isinstance(message, WakeCall):
-            return _update(conn, enterprise, None, message.call_id)
+            return _update(conn, enterprise, None, message.call_id, thorough=thorough)
         event = _stored(conn, message)
         if event.call_id is not None:
             return [event.call_id]
-        return _update(conn, enterprise, event, None)
+        return _update(conn, enterprise, event, None, thorough=thorough)
 
 
 def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
@@ -74,9 +90,13 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
     return found
 
 
-def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None) -> list[int]:
+def _update(
+    conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None, *, thorough: bool
+) -> list[int]:
+    """`thorough`: with the stored events that may belong to the call and are part of none yet."""
     known = directory(enterprise)
-    arrived = [parsed(one) for one in ([event] if event else []) + _waiting(conn, enterprise, known, event, awake)]
+    waiting = _waiting(conn, enterprise, known, event, awake) if thorough else []
+    arrived = [parsed(one) for one in ([event] if event else []) + waiting]
     keys = [_keys(one, known) for one in arrived]
     now = calls.lock_keys(conn, enterprise.number, [name for one in keys for name in _lock_names(one)])
     found = calls.find_linked(conn, enterprise.number, keys) | ({awake} if awake else set())
@@ -92,7 +112,7 @@ def _update(conn: Connection, enterprise: Enterprise, event: StoredEvent | None,
     groups = _place(linking.group(members, known), home, rows)
     ledger = _share(_ledger(conn, row_ids), groups, home)
     touched = [
-        _write(conn, enterprise, known, group, ledger[index], home, now)
+        _write(conn, enterprise, known, group, ledger[index], home, now, thorough=thorough)
         for index, group in enumerate(groups)
         if group.regrouped or group.gained or group.call_id == awake
     ]
@@ -150,18 +170,22 @@ def _neighbours(
 ) -> tuple[list[calls.StoredCall], list[StoredEvent]]:
     """
     The calls that may have to do with each other, locked, and their events: what is found, what its events lead to,
-    and so on to the end. Rows are locked in one order; a round that finds more lets go and starts again. So does one
-    that finds less: while it waited for a row, that call may have become part of another.
+    and so on, but not for ever: the calls of somebody who rings all day are a chain. Rows are locked in one order; a
+    round that finds more lets go and starts again. So does one that finds less: while it waited for a row, that call
+    may have become part of another.
     """
     if not found:
         return [], []
-    for _ in range(_ROUNDS):
+    for step in range(_ROUNDS):
         with conn.transaction() as attempt:
             rows = calls.lock_calls(conn, enterprise_number, found)
             stored = events.list_events(conn, [row.id for row in rows])
             theirs = [_keys(parsed(event), known) for event in stored]
             more = calls.find_linked(conn, enterprise_number, [*keys, *theirs])
             settled = more <= {row.id for row in rows}
+            if not settled and step >= _REACH:
+                more = calls.find_linked(conn, enterprise_number, keys)
+                settled = more <= {row.id for row in rows}
             attempt.force_rollback = not settled
         if settled:
             return rows, stored
@@ -225,11 +249,15 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
     ledger: Sequence[Delivery],
     home: Mapping[str, int | None],
     now: datetime,
+    *,
+    thorough: bool,
 ) -> int | None:
     """Folds and plans one group and stores what came out; the id of its row if the CRM has something to hear."""
     policy = settings(enterprise)
     folded = folding.assemble(group.events, known, policy, now)
     planned = plan(folded, [notices.told(delivery) for delivery in ledger], now, policy)
+    if planned.wanted and not thorough:
+        raise _MoreIsWaiting
     state = _state(folded, planned, group.events)
     if group.call_id is None:
         call_id = calls.insert_call(conn, enterprise.number, state)

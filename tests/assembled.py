@@ -251,15 +251,24 @@ def with_copies(messages: Sequence[Message], chance: random.Random) -> list[Mess
     return again
 
 
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    text: str
+    parameters: Any
+    rows: int
+
+
 @contextmanager
-def counted(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The statements that this process sends."""
-    sent: list[str] = []
+def counted(patch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
+    """The statements that this process sends, each with the rows that it read or wrote."""
+    sent: list[Statement] = []
     execute = psycopg.Cursor.execute
 
-    def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        sent.append(str(query))
-        return execute(self, query, *arguments, **options)
+    def counting(self: Any, query: Any, parameters: Any = None, **options: Any) -> Any:
+        answer = execute(self, query, parameters, **options)
+        if query:  # an empty one is the pool, which looks whether the connection lives
+            sent.append(Statement(text=str(query), parameters=parameters, rows=max(self.rowcount, 0)))
+        return answer
 
     with patch.context() as patched:
         patched.setattr(psycopg.Cursor, "execute", counting)

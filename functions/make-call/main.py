@@ -23,7 +23,7 @@ import functions_framework
 from flask import Request, Response
 from werkzeug.exceptions import MethodNotAllowed
 
-from lib import config, db, http, introspection, logs
+from lib import config, db, http, introspection, logs, storable
 from lib.click import order
 from lib.click.place import place
 from lib.clients import clients
@@ -102,7 +102,7 @@ def _manager(given: Mapping[str, str], enterprise: Enterprise) -> int:
 
 
 def _activity(text: str) -> dict[str, Any]:
-    activity = http.parse_json_object(text.encode("utf-8", "replace"))
+    activity = storable.parse_object(text.encode("utf-8", "replace"))
     if not isinstance(activity.get("active"), bool) or not isinstance(activity.get("freeze", False), bool):
         raise InvalidPayload("activity: active and freeze must be true or false")
     return {"enabled": activity["active"] and not activity.get("freeze", False)}
@@ -134,7 +134,7 @@ def _parameters(request: Request) -> dict[str, str]:
     if not body.strip():
         return given
     if request.mimetype == "application/json" or body.lstrip()[:1] == b"{":
-        return given | _texts(http.parse_json_object(body))
+        return given | _texts(storable.parse_object(body))
     try:
         return given | dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_PARAMETERS))
     except ValueError as error:

@@ -101,6 +101,7 @@ class Layout:
             "GOOGLE_CLOUD_PROJECT": "local",
             "VAULT_KEYS": secrets.vault_keys,
             "OPERATOR_TOKEN": secrets.operator_token,
+            "ACCOUNT_LINK_SECRET": secrets.account_link_secret,
             "RETAILCRM_EXTRA_HOSTS": "127.0.0.1:*",
             "PUBLIC_URL": self.url("gateway"),
             "WORKERS": "1",

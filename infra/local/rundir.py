@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,20 +31,24 @@ class Secrets:
     enterprise_secret: str = field(repr=False)
     admin_password: str = field(repr=False)
     api_key: str = field(repr=False)
+    account_link_secret: str = field(repr=False)
 
     @classmethod
     def of(cls, run_dir: Path) -> Secrets:
         path = run_dir / "secrets.json"
-        if not path.exists():
-            made = cls(
-                vault_keys=f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}",
-                operator_token=secrets.token_urlsafe(24),
-                enterprise_secret=secrets.token_hex(16),
-                admin_password=secrets.token_urlsafe(9),
-                api_key=secrets.token_hex(16),
-            )
-            write_private(path, json.dumps(asdict(made), indent=2))
-        return cls(**json.loads(path.read_text()))
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        made = {
+            "vault_keys": f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+            "operator_token": secrets.token_urlsafe(24),
+            "enterprise_secret": secrets.token_hex(16),
+            "admin_password": secrets.token_urlsafe(9),
+            "api_key": secrets.token_hex(16),
+            "account_link_secret": secrets.token_urlsafe(32),
+        }
+        if not made.keys() <= kept.keys():
+            kept = made | kept
+            write_private(path, json.dumps(kept, indent=2))
+        return cls(**kept)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ CREATE INDEX call_events_call_id_idx ON call_events (call_id);
 CREATE INDEX call_events_enterprise_number_unique_id_idx ON call_events (enterprise_number, unique_id);
 -- Stored, but not yet part of a call: their wake-up is on its way, or was lost.
 CREATE INDEX call_events_unassembled_idx ON call_events (wake_at) WHERE call_id IS NULL;
+CREATE INDEX call_events_waiting_idx ON call_events (enterprise_number, received_at) WHERE call_id IS NULL;
 
 -- What links events of one call (docs/calls.md): found by key, so cost does not grow with history.
 CREATE TABLE call_links (

@@ -142,7 +142,7 @@ OPERATIONS: Final = (
         query=obj(
             {
                 **paging.QUERY,
-                "phone": text(40),
+                "phone": text(40, pattern="[0-9]", description="a number, or a part of one"),
                 "extension": text(20),
                 "manager": text(20, pattern="^[0-9]+$", description="a user id of RetailCRM"),
                 "kind": {"type": "string", "enum": ["in", "out", "internal", "unknown"]},

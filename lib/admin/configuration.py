@@ -100,7 +100,8 @@ def delete(call: Call) -> Answer:
         before = configuration.lock_retailcrm(conn, number)
         after = {"enabled": False, "version": int(before.get("version") or 0) + 1}
         configuration.write_retailcrm(conn, number, after)
-        sessions.raise_link_version(conn, number, above=sessions.find_link_version(conn, number) or 0)
+        # A registration that has not ended may have issued the next version already.
+        sessions.raise_link_version(conn, number, above=(sessions.find_link_version(conn, number) or 0) + 1)
         sessions.revoke_others(conn, number, session_id=call.session.id)
         audit.remember(conn, call, "config", {"deleted": sorted(before), "version": after["version"]})
     return _shown(call.enterprise, after), 200

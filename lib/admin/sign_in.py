@@ -25,12 +25,13 @@ def sign_in(call: Call) -> Answer:
     """With a new secret each time: one that was planted in a browser before is worth nothing after."""
     number, user_id = _by_link(call) if "token" in call.body else _by_password(call)
     cookie = door.new_cookie()
+    limits = config.current(config.Sessions)
     with db.transaction() as conn:
+        sessions.delete_old(conn, absolute_hours=limits.session_absolute_hours)
         sessions.revoke_session(conn, token_sha256(call.cookie))
         sessions.insert_session(conn, number, user_id=user_id, token_sha256=token_sha256(cookie))
         enterprise = enterprises.find_enterprise(conn, number)
     log.info("signed in", extra={"enterprise": number, "by_link": "token" in call.body})
-    limits = config.current(config.Sessions)
     content = {
         "enterprise_number": number,
         "enterprise_name": enterprise.name if enterprise else "",

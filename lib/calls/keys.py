@@ -21,7 +21,6 @@ from lib.calls.legs import (
     phone_extension,
 )
 
-MOST_OWNERS: Final = 50
 LONGEST_CALL: Final = timedelta(hours=4)
 LONGEST_RINGING: Final = timedelta(minutes=10)
 LOCAL_NAMES_LAST: Final = timedelta(hours=1)
@@ -40,8 +39,7 @@ class LinkKeys:
     """
     `exact`: stored and looked up, whatever the time. `weak`: stored with `CallEvent.moment`. `sought`: looked up
     among the weak keys of others. The two sides of a weak key differ (`c<…` a call of this customer, `c>…` something
-    that such a call may own), so that a thousand calls that only resemble each other do not find each other. What is
-    sought belongs to the nearest call if to any: a store may stop at the `MOST_OWNERS` nearest for each key.
+    that such a call may own), so that a thousand calls that only resemble each other do not find each other.
     """
 
     exact: frozenset[str]
@@ -127,13 +125,21 @@ def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
     elif event.event_type == "bridge_leave":
         return
     elif event.channel and channel_named(event.channel).is_local:
-        # The half that runs the dialplan, and so dials, bears the name of the extension that it does it for.
-        if channel_named(event.channel).half != "1" and directory.is_extension(event.caller_id):
-            yield f"e>{event.caller_id}"
+        yield from _local_keys(event, directory)
     elif is_line(event, directory) and directory.is_extension(event.connected_line):
         caller = directory.outside(event.caller_id)
         if caller:
             yield f"c>{caller}"
+
+
+def _local_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
+    """
+    The half that runs the dialplan, and so dials, bears the name of the extension that it does it for. Named after an
+    extension it is a consultation, which shows itself by its bridges.
+    """
+    channel = channel_named(event.channel)
+    if channel.half != "1" and not directory.is_extension(channel.peer) and directory.is_extension(event.caller_id):
+        yield f"e>{event.caller_id}"
 
 
 def _phone_keys(event: CallEvent, extension: str, directory: Directory) -> Iterator[str]:

@@ -3,8 +3,9 @@ Which events belong to one call: no event carries a call id (docs/calls.md, "Whi
 
 `group` is the partition of any set of events of one enterprise. `link_keys` is the same rules as an index: if
 `group` puts two events together, a chain of events leads from one to the other in which each step shares an `exact`
-key, or one side stores a weak key that the other seeks in a span of time. A store that follows the keys to a
-fixpoint therefore loads all that matters, and nothing that merely rings the same telephones.
+key, or one side stores a weak key that the other seeks in a span of time. A store that keeps what was grouped adds an
+event by grouping again what two steps of the keys lead to: the calls that the event finds, and those that their
+events find. (Two, for an event may claim a leg that has to choose between its call and another one.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import datetime
 
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent, in_order
-from lib.calls.keys import MOST_OWNERS, LinkKeys, Sought, link_keys
+from lib.calls.keys import LinkKeys, Sought, link_keys
 from lib.calls.legs import (
     NEAR,
     Outgoing,
@@ -30,7 +31,7 @@ from lib.calls.legs import (
 )
 from lib.calls.trees import Tree, Union, trees_of
 
-__all__ = ["MOST_OWNERS", "LinkKeys", "Sought", "group", "link_keys"]
+__all__ = ["LinkKeys", "Sought", "group", "link_keys"]
 
 
 def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[CallEvent, ...], ...]:

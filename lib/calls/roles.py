@@ -103,7 +103,10 @@ def _follows_another(record: Outgoing, by_id: Mapping[str, Sequence[CallEvent]],
 
 
 def _opens_incoming(event: CallEvent) -> bool:
-    return event.event_type == "start" or (event.call_type == 0 and event.event_type in ("dial", "hangup"))
+    """Also a hangup, where the rest was lost; a department's has type 0 as well, but no start."""
+    if event.event_type == "hangup":
+        return event.call_type == 0 and event.start_time is not None
+    return event.event_type == "start" or (event.event_type == "dial" and event.call_type == 0)
 
 
 def _has_opening(events: Iterable[CallEvent]) -> bool:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from lib.db import Connection
+from lib.errors import Unavailable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +240,7 @@ def begin_attempt(conn: Connection, claim: Claim, request: Mapping[str, Any]) ->
 
 def finish(conn: Connection, claim: Claim, result: Result) -> bool:
     """Records the result; False when somebody else holds the delivery by now, and nothing was changed."""
-    call = _lock_call_of(conn, claim.delivery.id)
+    call = _lock_call_of(conn, claim.delivery)
     conn.execute(
         """
         UPDATE attempts
@@ -269,10 +271,15 @@ def finish(conn: Connection, claim: Claim, result: Result) -> bool:
     return updated.rowcount == 1
 
 
-def _lock_call_of(conn: Connection, delivery_id: int) -> LockedCall | None:
-    """The delivery's call, which may be another one since it was claimed: calls become one."""
-    row = conn.execute("SELECT call_id FROM deliveries WHERE id = %s", [delivery_id]).fetchone()
-    return _lock_call(conn, row[0]) if row else None
+def _lock_call_of(conn: Connection, delivery: Delivery) -> LockedCall | None:
+    """The delivery's call, which may be another one since it was claimed, or since we waited: calls become one."""
+    call_id = delivery.call_id
+    while True:
+        call = _lock_call(conn, call_id)
+        row = conn.execute("SELECT call_id FROM deliveries WHERE id = %s", [delivery.id]).fetchone()
+        if row is None or row[0] == call_id:
+            return call
+        call_id = row[0]
 
 
 def settle_timer(conn: Connection, call_id: int) -> None:
@@ -289,8 +296,15 @@ def settle_timer(conn: Connection, call_id: int) -> None:
 
 
 def move_deliveries(conn: Connection, delivery_ids: Sequence[int], call_id: int) -> None:
-    """When calls turn out to be one, or one to be two, what was sent goes with the main id it was sent under."""
-    conn.execute("UPDATE deliveries SET call_id = %s WHERE id = ANY(%s)", [call_id, list(delivery_ids)])
+    """
+    When calls turn out to be one, or one to be two, what was sent goes with the main id it was sent under.
+
+    Raises Unavailable while both calls are being told of: one at a time, also when they are one.
+    """
+    try:
+        conn.execute("UPDATE deliveries SET call_id = %s WHERE id = ANY(%s)", [call_id, list(delivery_ids)])
+    except errors.UniqueViolation as error:
+        raise Unavailable("Two calls that are one are being told of at this moment") from error
 
 
 def settle_lost_leases(conn: Connection, call_ids: Sequence[int]) -> None:

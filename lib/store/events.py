@@ -136,13 +136,22 @@ def list_waiting(conn: Connection, enterprise_number: str, *, near: datetime | N
     with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
         return cursor.execute(
             """
-            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
-                   received_at, call_id
-            FROM call_events
-            WHERE call_id IS NULL AND enterprise_number = %s AND wakes < %s AND wake_at < 'infinity'
-            ORDER BY abs(extract(epoch FROM received_at - coalesce(%s, clock_timestamp()))) LIMIT %s
+            WITH waiting AS (
+                (SELECT id FROM call_events
+                 WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s
+                   AND received_at >= coalesce(%(near)s, clock_timestamp())
+                 ORDER BY received_at LIMIT %(limit)s)
+                UNION ALL
+                (SELECT id FROM call_events
+                 WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s
+                   AND received_at < coalesce(%(near)s, clock_timestamp())
+                 ORDER BY received_at DESC LIMIT %(limit)s)
+            )
+            SELECT e.event_id::text, e.enterprise_number, e.unique_id, e.event_type, e.raw_data AS raw, e.record_url,
+                   e.data_source, e.received_at, e.call_id
+            FROM waiting JOIN call_events e USING (id)
             """,
-            [enterprise_number, SUSPECT_AFTER_WAKES, near, limit],
+            {"number": enterprise_number, "suspect": SUSPECT_AFTER_WAKES, "near": near, "limit": limit // 2},
         ).fetchall()
 
 

@@ -59,6 +59,13 @@ def touch_session(conn: Connection, token_sha256: bytes, *, idle_minutes: int, a
         ).fetchone()
 
 
+def delete_old(conn: Connection, *, absolute_hours: int) -> None:
+    """Sessions that were over a day ago at the latest."""
+    conn.execute(
+        "DELETE FROM sessions WHERE created_at < clock_timestamp() - make_interval(hours => %s)", [absolute_hours + 24]
+    )
+
+
 def revoke_session(conn: Connection, token_sha256: bytes) -> None:
     conn.execute(
         "UPDATE sessions SET revoked_at = clock_timestamp() WHERE token_sha256 = %s AND revoked_at IS NULL",

@@ -179,7 +179,7 @@ def test_deleting_forgets_the_connection_its_links_and_other_sessions(page, brow
     assert deleted.json["api_key"]["is_set"] is False
     assert deleted.json["enabled"] is False
     assert sql("SELECT integrations_config -> 'retailcrm', account_link_version FROM enterprises") == [
-        ({"enabled": False, "version": version + 1}, 1)
+        ({"enabled": False, "version": version + 1}, 2)
     ]
     assert page.get("session").status_code == 200
     assert other.get("session").status_code == 401

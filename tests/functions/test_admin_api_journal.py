@@ -140,10 +140,18 @@ def test_a_filter_goes_on_over_pages(many):
         ({"kind": "sideways"}, "kind"),
         ({"colour": "red"}, "colour"),
         ({"manager": "x"}, "manager"),
+        ({"phone": "somebody"}, "phone"),
     ],
 )
 def test_what_cannot_be_meant_is_named(connected, query, field):
     assert field in fields(connected.get("calls/0367", **query))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-01T10:03:00Z"])
+def test_a_time_at_the_edge_of_the_calendar_is_a_time(many, moment):
+    since, until = many.get("calls/0367", since=moment), many.get("calls/0367", until=moment)
+
+    assert len(ids(since)) + len(ids(until)) == 7
 
 
 def test_a_list_can_be_had_as_a_file(many, sql):

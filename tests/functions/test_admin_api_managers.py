@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from tests.servers import push_envelope
 
 UNHURRIED = {"other_per_second": 0}
 
@@ -154,9 +157,22 @@ def test_saving_reaches_the_crm_and_a_failed_push_is_seen_and_repeated(connected
 
 
 def push(worker):
-    from tests.servers import push_envelope
-
     assert worker.post("/", json=push_envelope({"enterprise_number": "0367"})).status_code == 204
+
+
+def test_whoever_saves_at_the_same_moment_a_number_has_one_manager(connected, browser, sql):
+    pages = [browser() for _ in range(4)]
+    assert [page.sign_in().status_code for page in pages] == [200] * 4
+
+    with ThreadPoolExecutor(4) as pool:
+        wanted = [{"user_extensions": {str(user): "109"}} for user in (18, 19, 20, 21)]
+        answers = list(
+            pool.map(lambda pair: pair[0].post("save-extensions/0367", pair[1]), zip(pages, wanted, strict=True))
+        )
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert list(mapping_of(sql).values()).count("109") == 1
+    assert sum(len(answer.json["taken"]) for answer in answers) == 3
 
 
 def test_every_problem_stands_at_its_manager_and_nothing_is_saved(connected, commands, sql):

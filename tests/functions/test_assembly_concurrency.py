@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from lib import db
 from lib.assembly import assemble
+from lib.calls.event import parse
+from lib.calls.linking import link_keys
+from lib.errors import Unavailable
 from lib.store import calls, deliveries
 from tests.assembled import Desk, counted, ended, with_copies
 from tests.unit.calls import playback
@@ -151,3 +156,119 @@ def test_who_has_sent_waits_for_who_joins_calls_and_what_is_left_to_do_is_timed_
 def claim_next(call_id):
     with db.transaction() as conn:
         return deliveries.claim_next(conn, call_id, lease_seconds=25)
+
+
+def test_calls_that_are_both_being_told_of_become_one_when_the_first_answer_is_in(desk, sql):
+    stream = Stream(epoch=int(time.time()) - 300)
+    first, second = stream.id(0), stream.id(1, 1)
+    stream.start(0, first).dial(1, first, ["150"]).hangup(20, first, 0, "0", [""])
+    stream.start(2, second).dial(3, second, ["151"]).hangup(25, second, 0, "0", [""])
+    desk.assemble_all(desk.store(stream.scenario(first)), deliver=False)
+    claims = [claim_next(call_id) for (call_id,) in sql("SELECT id FROM calls")]
+    stream.events.clear()
+    stream.joins(15, first, "SIP/0001301-0000000a", "B", CUSTOMER, "151")
+    bridge, other = desk.store(stream.joins(16, second, "SIP/0001301-0000000b", "B", CUSTOMER, "150").scenario(first))
+    assemble(bridge)
+    with pytest.raises(Unavailable):
+        assemble(other)
+    with db.transaction() as conn:
+        deliveries.finish(conn, claims[0], deliveries.Result(outcome="done", state="delivered"))
+    assemble(other)
+
+    assert sql("SELECT main_unique_id FROM calls") == [(first,)]
+    assert sql("SELECT state FROM deliveries WHERE effect = 'upload' ORDER BY id") == [("delivered",), ("leased",)]
+    assert desk.disorder() == []
+
+
+def answered(epoch, phone, salt):
+    """Five events of an incoming call at the one ring group of the house, answered by one of the three."""
+    stream = Stream(epoch=int(epoch))
+    main, extension = stream.id(salt), f"15{salt % 3}"
+    line, telephone = f"SIP/0001301-{salt:08x}", f"SIP/{extension}-{salt:08x}"
+    stream.start(0, main, phone).dial(1, main, ["150", "151", "152"], phone)
+    stream.joins(5, main, line, f"B{salt}", phone, extension)
+    return stream.joins(5, stream.id(salt + 1), telephone, f"B{salt}", extension, phone)
+
+
+def fill(database_url, known, moments):
+    """A call for each of these moments as assembly would have left it, written at once."""
+    rows = {"calls": [], "call_events": [], "call_links": []}
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        [first] = conn.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()
+        for call_id, epoch in enumerate(moments, first):
+            main, phone = f"{int(epoch)}.{call_id * 10}", f"37529{call_id % 10_000_000:07}"
+            began = datetime.fromtimestamp(int(epoch), UTC)
+            rows["calls"].append((call_id, "0367", main, "in", began, began, began))
+            links = {}
+            for event in answered(epoch, phone, call_id * 10).scenario(main)["events"]:
+                unique_id, kind = event["body"]["UniqueId"], event["endpoint"].strip("/")
+                event_id, raw = str(uuid4()), event["body"]
+                received = began + timedelta(seconds=event["at"])
+                parsed = parse(event_id=event_id, event_type=kind, unique_id=unique_id, raw=raw, received_at=received)
+                keys = link_keys(parsed, known)
+                links |= dict.fromkeys((*keys.exact, *keys.weak), parsed.moment)
+                rows["call_events"].append(
+                    (event_id, "0367", unique_id, kind, json.dumps(raw), event_id.encode(), received, call_id)
+                )
+            rows["call_links"] += [("0367", key, call_id, moment, moment) for key, moment in links.items()]
+        for table, columns in {
+            "calls": "id, enterprise_number, main_unique_id, kind, started_at, first_event_at, last_event_at",
+            "call_events": "event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, received_at, "
+            "call_id",
+            "call_links": "enterprise_number, key, call_id, first_at, last_at",
+        }.items():
+            with conn.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                for row in rows[table]:
+                    copy.write_row(row)
+        conn.execute("SELECT setval(pg_get_serial_sequence('calls', 'id'), (SELECT max(id) FROM calls))")
+        conn.execute("ANALYZE calls, call_events, call_links")
+
+
+def scanned(plan):
+    """The tables that a plan reads from end to end."""
+    found = [plan["Relation Name"]] if plan["Node Type"] == "Seq Scan" else []
+    return found + [table for part in plan.get("Plans", ()) for table in scanned(part)]
+
+
+def test_one_event_more_among_a_thousand_calls_costs_the_same_whatever_the_history(desk, sql, database_url, process):
+    known, now = desk.directory(), int(time.time())
+    fill(database_url, known, [now - 60 + number % 55 for number in range(1000)])
+    costs, plans = {}, set()
+
+    for round_, history in enumerate((0, 20_000)):
+        if history:
+            fill(database_url, known, [now - 500 - 400 * number for number in range(history)])
+        events = desk.messages(answered(now - 8, f"3752944{round_:05}", 900_000_000 + round_ * 10).scenario(""))
+        for name, message in zip(("start", "dial", "line", "telephone"), events, strict=True):
+            with counted(process) as sent:
+                began = time.perf_counter()
+                assemble(message)
+                spent = time.perf_counter() - began
+            costs.setdefault(name, []).append((len(sent), sum(one.rows for one in sent)))
+            print(f"{name} with {history} old calls: {costs[name][-1]} statements and rows, {spent * 1000:.1f} ms")
+            with psycopg.connect(database_url) as conn:
+                for one in sent if history else ():
+                    [[plan]] = conn.execute(f"EXPLAIN (FORMAT JSON) {one.text}", one.parameters).fetchall()
+                    plans |= {(table, " ".join(one.text.split())[:60]) for table in scanned(plan[0]["Plan"])}
+
+    assert plans == set()
+    assert [name for name, (few, many) in costs.items() if many[0] > few[0] or many[1] > few[1]] == []
+    assert max(statements for cost in costs.values() for statements, _ in cost) <= 20
+    assert max(rows for cost in costs.values() for _, rows in cost) <= 60
+
+
+@pytest.mark.parametrize("scenario", ["2-1", "2-18-capture"])
+def test_the_statements_of_a_call_grow_with_its_events_and_no_faster(desk, process, scenario):
+    messages = desk.messages(ended(BY_ID[scenario], ago=600))
+
+    per_event, began = [], time.perf_counter()
+    for message in messages:
+        with counted(process) as sent:
+            desk.assemble(message, deliver=False)
+        per_event.append(len(sent))
+    spent = (time.perf_counter() - began) / len(messages)
+
+    print(f"{scenario}: {len(messages)} events, {per_event} statements, {spent * 1000:.1f} ms for each")
+    assert max(per_event) <= 30
+    half = len(per_event) // 2
+    assert sum(per_event[half:]) / len(per_event[half:]) <= sum(per_event[:half]) / half + 2

@@ -515,3 +515,53 @@ def test_the_id_that_stood_on_two_channels_is_two_channels():
 
     assert stays[COLLEAGUE] == (("B", stream.base + timedelta(seconds=6), stream.base + timedelta(seconds=8)),)
     assert stays["Local/152@x-0001;1"] == (("D", stream.base + timedelta(seconds=7), None),)
+
+
+def test_a_connected_line_that_is_the_number_of_the_line_names_nobody():
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "375290000101").leaves(
+        20, stream.id(0), LINE, "B", CUSTOMER, "x", 0
+    )
+    stream.hangup(22, stream.id(0), 0, "0", [""])
+
+    assert not call_of(stream).answered
+
+
+def test_a_telephone_that_shares_the_main_id_is_not_the_customer():
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "151").joins(6, stream.id(0), DESK, "B", "151", CUSTOMER)
+    stream.leaves(20, stream.id(0), LINE, "B", CUSTOMER, "151", 1).leaves(
+        40, stream.id(0), DESK, "B", "151", CUSTOMER, 0
+    )
+    stream.hangup(42, stream.id(0), 0, "2", ["151"])
+
+    call = call_of(stream)
+
+    assert (call.duration_seconds, [talk.seen for talk in call.talks]) == (15, [True])
+
+
+def test_a_bridge_entered_after_the_hangup_of_the_main_id_ends_with_the_last_news():
+    stream = Stream()
+    stream.dial_out(0, stream.id(0), ["151"]).callerid(1, stream.id(1), LINE, CUSTOMER, "151")
+    stream.hangup(10, stream.id(0), 1, "2", ["151"], ended=9)
+    stream.joins(12, stream.id(1), LINE, "B", CUSTOMER, "152").joins(13, stream.id(2), COLLEAGUE, "B", "152", CUSTOMER)
+    stream.leaves(30, stream.id(2), COLLEAGUE, "B", "152", CUSTOMER, 1)
+
+    assert call_of(stream).duration_seconds == 18
+
+
+def test_an_outgoing_call_that_was_put_through_to_a_department_stays_outgoing():
+    stream = Stream()
+    department = stream.id(5, 20)
+    stream.dial_out(0, stream.id(0), ["151"]).joins(3, stream.id(1), LINE, "B", CUSTOMER, "151")
+    stream.joins(4, stream.id(0), DESK, "B", "151", "<unknown>", CUSTOMER).leaves(
+        20, stream.id(0), DESK, "B", "151", CUSTOMER, 1
+    )
+    stream.joins(21, department, "Local/901@x-0001;1", "B", "901", "151").hangup(22, stream.id(0), 1, "2", [""])
+    stream.hangup(40, department, 0, "2", ["SIP/152"], started=None, Trunk="").leaves(
+        41, stream.id(1), LINE, "B", CUSTOMER, "152", 0
+    )
+
+    call = call_of(stream)
+
+    assert (call.kind, call.main_unique_id, call.duration_seconds) == ("out", stream.id(0), 38)
