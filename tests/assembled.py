@@ -168,7 +168,8 @@ class Desk:
         ids = {event.event_id for event in only} if only is not None else None
         events = [parsed(event) for event in self.stored() if ids is None or event.event_id in ids]
         known, policy, now = self.directory(), settings(enterprise_cache().by_number(self.number)), datetime.now(UTC)
-        calls, rows = set(), {}
+        calls: set[Held] = set()
+        rows: dict[str, Mapping[str, object]] = {}
         for members in group(events, known):
             call = folding.assemble(members, known, policy, now)
             calls.add(

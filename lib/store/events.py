@@ -73,7 +73,7 @@ def insert_event(conn: Connection, event: NewEvent) -> Stored:
                                  fingerprint, received_at, occurrence)
         SELECT %(event_id)s, %(enterprise_number)s, %(unique_id)s, %(event_type)s, %(raw)s, %(record_url)s,
                %(data_source)s, %(fingerprint)s, coalesce(%(received_at)s, clock_timestamp()),
-               coalesce((
+               coalesce((SELECT occurrence FROM call_events WHERE event_id = %(event_id)s), (
                    SELECT previous.occurrence + CASE
                        WHEN %(event_type)s IN ('start', 'hangup', 'recording') OR %(data_source)s <> 'live' THEN 0
                        WHEN coalesce(%(received_at)s, clock_timestamp())

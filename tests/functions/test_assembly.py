@@ -68,7 +68,7 @@ def desk(process, provisioned, crm_server, sql):
     return enrol
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_any_order_any_copies_any_threads_make_the_same_calls(desk, crm_server, seed):
     chance = random.Random(seed)
     wrong = {}
@@ -121,7 +121,7 @@ def test_an_event_that_comes_after_everything_was_told_corrects_the_call_and_tel
     cases = [
         (scenario, late)
         for scenario in SCENARIOS
-        for late in chance.sample(range(len(scenario["events"])), min(3, len(scenario["events"])))
+        for late in chance.sample(range(len(scenario["events"])), min(2, len(scenario["events"])))
     ]
 
     told = {}

@@ -18,6 +18,7 @@ from lib.calls.event import parse
 from lib.calls.linking import link_keys
 from lib.errors import Unavailable
 from lib.store import calls, deliveries
+from lib.store import events as event_store
 from tests.assembled import Desk, counted, ended, with_copies
 from tests.unit.calls import playback
 from tests.unit.calls.streams import CUSTOMER, Stream
@@ -63,7 +64,8 @@ def test_an_event_whose_call_became_part_of_another_while_it_waited_goes_there_t
         following = pool.submit(assemble, leave)
         waiting_for_locks(sql, 2)
         other.rollback()
-        joining.result(10), following.result(10)
+        joining.result(10)
+        following.result(10)
 
     assert len(ids) == 2
     assert sql("SELECT main_unique_id FROM calls") == [(first,)]
@@ -194,7 +196,7 @@ def fill(database_url, known, moments):
     """A call for each of these moments as assembly would have left it, written at once."""
     rows = {"calls": [], "call_events": [], "call_links": []}
     with psycopg.connect(database_url, autocommit=True) as conn:
-        [first] = conn.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()
+        [[first]] = conn.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchall()
         for call_id, epoch in enumerate(moments, first):
             main, phone = f"{int(epoch)}.{call_id * 10}", f"37529{call_id % 10_000_000:07}"
             began = datetime.fromtimestamp(int(epoch), UTC)
@@ -233,7 +235,8 @@ def scanned(plan):
 def test_one_event_more_among_a_thousand_calls_costs_the_same_whatever_the_history(desk, sql, database_url, process):
     known, now = desk.directory(), int(time.time())
     fill(database_url, known, [now - 60 + number % 55 for number in range(1000)])
-    costs, plans = {}, set()
+    costs: dict[str, list[tuple[int, int]]] = {}
+    plans: set[tuple[str, str]] = set()
 
     for round_, history in enumerate((0, 20_000)):
         if history:
@@ -269,6 +272,18 @@ def test_the_statements_of_a_call_grow_with_its_events_and_no_faster(desk, proce
     spent = (time.perf_counter() - began) / len(messages)
 
     print(f"{scenario}: {len(messages)} events, {per_event} statements, {spent * 1000:.1f} ms for each")
-    assert max(per_event) <= 30
-    half = len(per_event) // 2
-    assert sum(per_event[half:]) / len(per_event[half:]) <= sum(per_event[:half]) / half + 2
+    assert max(per_event) <= 30, "what is told for good is looked at twice"
+    assert sum(per_event) <= 16 * len(per_event)
+
+
+def test_a_message_that_comes_again_while_the_first_is_at_work_is_the_same_event(desk, sql):
+    """Its channel moved in between, so the same words would be another event if they came from the host."""
+    stream = Stream(epoch=int(time.time()) - 30)
+    stream.joins(5, stream.id(0), "SIP/151-0000001e", "B", "151", CUSTOMER)
+    stream.leaves(6, stream.id(0), "SIP/151-0000001e", "B", "151", CUSTOMER, 1)
+    first, second = desk.messages(stream.scenario(stream.id(0)))
+    with db.transaction() as conn:
+        stored = [event_store.insert_event(conn, message) for message in (first, second, first)]
+
+    assert [one.event_id for one in stored] == [first.event_id, second.event_id, first.event_id]
+    assert sql("SELECT occurrence FROM call_events") == [(0,), (0,)]

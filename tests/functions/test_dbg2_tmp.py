@@ -1,0 +1,289 @@
+"""Assembly by many processes at once, in the midst of a thousand calls, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from lib import db
+from lib.assembly import assemble
+from lib.calls.event import parse
+from lib.calls.linking import link_keys
+from lib.errors import Unavailable
+from lib.store import calls, deliveries
+from lib.store import events as event_store
+from tests.assembled import Desk, counted, ended, with_copies
+from tests.unit.calls import playback
+from tests.unit.calls.streams import CUSTOMER, Stream
+
+_, SCENARIOS = playback.load()
+BY_ID = {scenario["id"]: scenario for scenario in SCENARIOS}
+
+
+@pytest.fixture
+def desk(process, provisioned, crm_server, sql):
+    crm_server.clear()
+    crm_server.account("0367")
+    provisioned(domain=crm_server.url)
+    return Desk(number="0367", sql=sql)
+
+
+def waiting_for_locks(sql, count):
+    """Until so many others stand in a queue of the database."""
+    deadline = time.monotonic() + 5
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while sql(query)[0][0] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_event_whose_call_became_part_of_another_while_it_waited_goes_there_too(desk, sql, database_url):
+    stream = Stream(epoch=int(time.time()) - 60)
+    first, second = stream.id(0), stream.id(1)
+    stream.start(0, first).joins(5, second, "SIP/0001301-0000000b", "B", "300", "300")
+    desk.assemble_all(desk.store(stream.scenario(first)))
+    ids = [call_id for (call_id,) in sql("SELECT id FROM calls ORDER BY id")]
+    stream.events.clear()
+    bridge, leave = desk.messages(
+        stream.joins(6, first, "SIP/0001301-0000000a", "B", CUSTOMER, "300")
+        .hangup(7, second, 2, "0", ["152"], "151", started=None)
+        .scenario(first)
+    )
+
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM calls WHERE id = %s FOR UPDATE", [ids[1]])
+        joining = pool.submit(assemble, bridge)
+        waiting_for_locks(sql, 1)
+        following = pool.submit(assemble, leave)
+        waiting_for_locks(sql, 2)
+        other.rollback()
+        joining.result(10)
+        following.result(10)
+
+    assert len(ids) == 2
+    assert sql("SELECT main_unique_id FROM calls") == [(first,)]
+    assert desk.disorder() == []
+
+
+@pytest.mark.parametrize("seed", list(range(60, 75)))
+def test_messages_that_nobody_stored_yet_on_sixteen_threads_lose_nothing_and_never_block_each_other(
+    desk, crm_server, sql, seed
+):
+    """The worst of all: intake had no database, so every event first shows when its own message comes."""
+    chance = random.Random(seed)
+    messages = []
+    for tag, scenario in enumerate(chance.sample(SCENARIOS, 8)):
+        names = {CUSTOMER: f"3752933{tag:05}"}
+        messages += desk.messages(ended(scenario, ago=3, tag=tag + 1, names=names))
+    desk.assemble_all(with_copies(messages, chance), threads=16)
+    desk.assemble_all(with_copies(desk.wakes(), chance), threads=16)
+
+    calls, _ = desk.judged()
+    assert {(one.main, one.events) for one in desk.held()} == {(one.main, one.events) for one in calls}
+    assert desk.disorder() == []
+    told = [row["externalId"] for row in crm_server.rows("0367")]
+    assert len(told) == len(set(told)) == len(crm_server.entries("0367", "upload"))
+    assert not [failure for failure in desk.failures if "Deadlock" in failure]
+
+
+def test_a_call_that_ends_while_its_pop_ups_are_sent_never_blocks_its_delivery(desk):
+    """Sixty short calls, each with its events on different threads at one moment."""
+    messages = []
+    for tag in range(60):
+        stream = Stream(epoch=int(time.time()) - 2)
+        main, phone = stream.id(tag), f"3752933{tag:05}"
+        stream.start(0, main, phone).dial(0.1, main, ["150"], phone).dial(0.2, main, ["151"], phone)
+        stream.dial(0.3, main, ["152"], phone).hangup(2, main, 0, "0", [""], phone)
+        messages += desk.messages(stream.scenario(main))
+    desk.assemble_all(messages, threads=16)
+    desk.wake()
+
+    assert not [failure for failure in desk.failures if "Deadlock" in failure]
+    assert desk.held() == desk.judged()[0]
+    assert desk.disorder() == []
+
+
+def ringing(desk):
+    """A call whose pop-up nobody has begun to send."""
+    stream = Stream(epoch=int(time.time()) - 2)
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", "151"])
+    desk.assemble_all(desk.store(stream.scenario(stream.id(0))), deliver=False)
+    [(call_id,)] = desk.sql("SELECT id FROM calls")
+    return call_id
+
+
+def test_who_begins_to_send_waits_for_who_decides_about_the_call(desk, sql):
+    call_id = ringing(desk)
+
+    with ThreadPoolExecutor(1) as pool, db.transaction() as deciding:
+        calls.lock_calls(deciding, "0367", [call_id])
+        claim = pool.submit(claim_next, call_id)
+        waiting_for_locks(sql, 1)
+        deliveries.withdraw_popups(deciding, call_id, reason="call_over")
+    assert claim.result(10) is None
+    assert sql("SELECT state, reason FROM deliveries") == [("expired", "call_over")]
+
+
+def test_who_has_sent_waits_for_who_joins_calls_and_what_is_left_to_do_is_timed_at_the_joined_one(desk, sql):
+    call_id = ringing(desk)
+    claim = claim_next(call_id)
+    [(joined,)] = sql(
+        "INSERT INTO calls (enterprise_number, main_unique_id, kind, started_at, first_event_at, last_event_at) "
+        "VALUES ('0367', '', 'in', now(), now(), now()) RETURNING id"
+    )
+
+    def finish():
+        with db.transaction() as conn:
+            retry = deliveries.Result(outcome="busy", state="retry", reason="busy", retry_in_seconds=1)
+            return deliveries.finish(conn, claim, retry)
+
+    with ThreadPoolExecutor(1) as pool, db.transaction() as deciding:
+        calls.lock_calls(deciding, "0367", [call_id, joined])
+        finished = pool.submit(finish)
+        waiting_for_locks(sql, 1)
+        deliveries.move_deliveries(deciding, [claim.delivery.id], joined)
+
+    assert finished.result(10)
+    assert sql("SELECT call_id, state FROM deliveries") == [(joined, "retry")]
+    assert sql("SELECT next_wake_at = run_at FROM calls c JOIN deliveries ON call_id = c.id") == [(True,)]
+
+
+def claim_next(call_id):
+    with db.transaction() as conn:
+        return deliveries.claim_next(conn, call_id, lease_seconds=25)
+
+
+def test_calls_that_are_both_being_told_of_become_one_when_the_first_answer_is_in(desk, sql):
+    stream = Stream(epoch=int(time.time()) - 300)
+    first, second = stream.id(0), stream.id(1, 1)
+    stream.start(0, first).dial(1, first, ["150"]).hangup(20, first, 0, "0", [""])
+    stream.start(2, second).dial(3, second, ["151"]).hangup(25, second, 0, "0", [""])
+    desk.assemble_all(desk.store(stream.scenario(first)), deliver=False)
+    claims = [claim_next(call_id) for (call_id,) in sql("SELECT id FROM calls")]
+    stream.events.clear()
+    stream.joins(15, first, "SIP/0001301-0000000a", "B", CUSTOMER, "151")
+    bridge, other = desk.store(stream.joins(16, second, "SIP/0001301-0000000b", "B", CUSTOMER, "150").scenario(first))
+    assemble(bridge)
+    with pytest.raises(Unavailable):
+        assemble(other)
+    with db.transaction() as conn:
+        deliveries.finish(conn, claims[0], deliveries.Result(outcome="done", state="delivered"))
+    assemble(other)
+
+    assert sql("SELECT main_unique_id FROM calls") == [(first,)]
+    assert sql("SELECT state FROM deliveries WHERE effect = 'upload' ORDER BY id") == [("delivered",), ("leased",)]
+    assert desk.disorder() == []
+
+
+def answered(epoch, phone, salt):
+    """Five events of an incoming call at the one ring group of the house, answered by one of the three."""
+    stream = Stream(epoch=int(epoch))
+    main, extension = stream.id(salt), f"15{salt % 3}"
+    line, telephone = f"SIP/0001301-{salt:08x}", f"SIP/{extension}-{salt:08x}"
+    stream.start(0, main, phone).dial(1, main, ["150", "151", "152"], phone)
+    stream.joins(5, main, line, f"B{salt}", phone, extension)
+    return stream.joins(5, stream.id(salt + 1), telephone, f"B{salt}", extension, phone)
+
+
+def fill(database_url, known, moments):
+    """A call for each of these moments as assembly would have left it, written at once."""
+    rows = {"calls": [], "call_events": [], "call_links": []}
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        [[first]] = conn.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchall()
+        for call_id, epoch in enumerate(moments, first):
+            main, phone = f"{int(epoch)}.{call_id * 10}", f"37529{call_id % 10_000_000:07}"
+            began = datetime.fromtimestamp(int(epoch), UTC)
+            rows["calls"].append((call_id, "0367", main, "in", began, began, began))
+            links = {}
+            for event in answered(epoch, phone, call_id * 10).scenario(main)["events"]:
+                unique_id, kind = event["body"]["UniqueId"], event["endpoint"].strip("/")
+                event_id, raw = str(uuid4()), event["body"]
+                received = began + timedelta(seconds=event["at"])
+                parsed = parse(event_id=event_id, event_type=kind, unique_id=unique_id, raw=raw, received_at=received)
+                keys = link_keys(parsed, known)
+                links |= dict.fromkeys((*keys.exact, *keys.weak), parsed.moment)
+                rows["call_events"].append(
+                    (event_id, "0367", unique_id, kind, json.dumps(raw), event_id.encode(), received, call_id)
+                )
+            rows["call_links"] += [("0367", key, call_id, moment, moment) for key, moment in links.items()]
+        for table, columns in {
+            "calls": "id, enterprise_number, main_unique_id, kind, started_at, first_event_at, last_event_at",
+            "call_events": "event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, received_at, "
+            "call_id",
+            "call_links": "enterprise_number, key, call_id, first_at, last_at",
+        }.items():
+            with conn.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                for row in rows[table]:
+                    copy.write_row(row)
+        conn.execute("SELECT setval(pg_get_serial_sequence('calls', 'id'), (SELECT max(id) FROM calls))")
+        conn.execute("ANALYZE calls, call_events, call_links")
+
+
+def scanned(plan):
+    """The tables that a plan reads from end to end."""
+    found = [plan["Relation Name"]] if plan["Node Type"] == "Seq Scan" else []
+    return found + [table for part in plan.get("Plans", ()) for table in scanned(part)]
+
+
+def test_one_event_more_among_a_thousand_calls_costs_the_same_whatever_the_history(desk, sql, database_url, process):
+    known, now = desk.directory(), int(time.time())
+    fill(database_url, known, [now - 60 + number % 55 for number in range(1000)])
+    costs: dict[str, list[tuple[int, int]]] = {}
+    plans: set[tuple[str, str]] = set()
+
+    for round_, history in enumerate((0, 20_000)):
+        if history:
+            fill(database_url, known, [now - 500 - 400 * number for number in range(history)])
+        events = desk.messages(answered(now - 8, f"3752944{round_:05}", 900_000_000 + round_ * 10).scenario(""))
+        for name, message in zip(("start", "dial", "line", "telephone"), events, strict=True):
+            with counted(process) as sent:
+                began = time.perf_counter()
+                assemble(message)
+                spent = time.perf_counter() - began
+            costs.setdefault(name, []).append((len(sent), sum(one.rows for one in sent)))
+            print(f"{name} with {history} old calls: {costs[name][-1]} statements and rows, {spent * 1000:.1f} ms")
+            with psycopg.connect(database_url) as conn:
+                for one in sent if history else ():
+                    [[plan]] = conn.execute(f"EXPLAIN (FORMAT JSON) {one.text}", one.parameters).fetchall()
+                    plans |= {(table, " ".join(one.text.split())[:60]) for table in scanned(plan[0]["Plan"])}
+
+    assert plans == set()
+    assert [name for name, (few, many) in costs.items() if many[0] > few[0] or many[1] > few[1]] == []
+    assert max(statements for cost in costs.values() for statements, _ in cost) <= 20
+    assert max(rows for cost in costs.values() for _, rows in cost) <= 60
+
+
+@pytest.mark.parametrize("scenario", ["2-1", "2-18-capture"])
+def test_the_statements_of_a_call_grow_with_its_events_and_no_faster(desk, process, scenario):
+    messages = desk.messages(ended(BY_ID[scenario], ago=600))
+
+    per_event, began = [], time.perf_counter()
+    for message in messages:
+        with counted(process) as sent:
+            desk.assemble(message, deliver=False)
+        per_event.append(len(sent))
+    spent = (time.perf_counter() - began) / len(messages)
+
+    print(f"{scenario}: {len(messages)} events, {per_event} statements, {spent * 1000:.1f} ms for each")
+    assert max(per_event) <= 30, "what is told for good is looked at twice"
+    assert sum(per_event) <= 16 * len(per_event)
+
+
+def test_a_message_that_comes_again_while_the_first_is_at_work_is_the_same_event(desk, sql):
+    """Its channel moved in between, so the same words would be another event if they came from the host."""
+    stream = Stream(epoch=int(time.time()) - 30)
+    stream.joins(5, stream.id(0), "SIP/151-0000001e", "B", "151", CUSTOMER)
+    stream.leaves(6, stream.id(0), "SIP/151-0000001e", "B", "151", CUSTOMER, 1)
+    first, second = desk.messages(stream.scenario(stream.id(0)))
+    with db.transaction() as conn:
+        stored = [event_store.insert_event(conn, message) for message in (first, second, first)]
+
+    assert [one.event_id for one in stored] == [first.event_id, second.event_id, first.event_id]
+    assert sql("SELECT occurrence FROM call_events") == [(0,), (0,)]
