@@ -2,7 +2,8 @@
 From channel events to what a CRM must hear: pure, no clock, no I/O, no dependence on the order of its input.
 
 event         the hosts' forms, read tolerantly           directory     what the rules know of an enterprise
-numbers       telephone numbers                           settings      what an enterprise may choose
+e164          one number in any spelling                  settings      what an enterprise may choose
+numbers       of the other party, by line and directory   decision      a reason
 channels      what a channel's name says                  clock         the host's times against ours
 legs          records that are legs of other calls        keys          what leads from one event to others
 trees         events that surely belong together          linking       which events are one call
@@ -10,7 +11,6 @@ roles         main id, direction, customer, line          conversation  bridges 
 picture       both of these, and what is no news          outcome       answered, result, owner, times
 ending        when the call is over                       call          all of it, put together
 plan          what is due, what is not, and why           explain       the same for a reader
-decision      a reason
 
 docs/calls.md retells the rules and says where each of them lives.
 """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Final
 from zoneinfo import ZoneInfo
 
-_PUNCTUATION: Final = re.compile(r"[\s().\-]+")
+from lib.calls.e164 import bare, e164
+
 _EXTENSION_DIGITS: Final = 5
 _TAIL_DIGITS: Final = 9
 
@@ -65,8 +65,8 @@ class Directory:
         """What is equal in every spelling of one external number: its last 9 digits. None: not such a number."""
         if not value or self.is_extension(value) or value in self.lines:
             return None
-        digits = _PUNCTUATION.sub("", value).removeprefix("+")
-        return digits[-_TAIL_DIGITS:] if _digits(digits) and len(digits) > _EXTENSION_DIGITS else None
+        digits = (e164(value, self.region) or bare(value) or "").removeprefix("+")
+        return digits[-_TAIL_DIGITS:] if len(digits) > _EXTENSION_DIGITS else None
 
     def person(self, value: str) -> str | None:
         """The extension of whoever answers this number: the extension itself, or that of a personal phone."""

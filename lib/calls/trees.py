@@ -117,11 +117,7 @@ class Tree:
     @cached_property
     def ended(self) -> datetime:
         """By the host's clock, like the epochs that it is compared with. A guess where nobody said so."""
-        ends = [
-            clock.hung_up_at(event, self.directory.zone) or self._host_time(event.received_at)
-            for event in self.events
-            if event.event_type == "hangup" and event.unique_id in self._main_ids
-        ]
+        ends = [end for unique_id in self._main_ids if (end := self._hung_up_at(unique_id)) is not None]
         if ends and self.incoming_ids:
             return max(ends)
         seen = [event for event in self.events if event.live and event.event_type != "recording"]
@@ -132,6 +128,12 @@ class Tree:
         if bridged or not any(event.event_type in ("bridge", "bridge_leave") for event in self.events):
             return last_seen + LONGEST_CALL
         return last_seen + _FORGOTTEN_AFTER if self.is_call else last_seen
+
+    def _hung_up_at(self, unique_id: str) -> datetime | None:
+        """Of a hangup that was sent again, the first: it says the same, only later."""
+        hangups = [event for event in self.by_id[unique_id] if event.event_type == "hangup"]
+        ends = (clock.hung_up_at(event, self.directory.zone) or self._host_time(event.received_at) for event in hangups)
+        return min(ends, default=None)
 
     @cached_property
     def _main_ids(self) -> frozenset[str]:

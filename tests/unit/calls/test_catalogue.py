@@ -690,3 +690,26 @@ def test_the_site_and_the_number_are_those_of_the_first_inbound_line():
     (popup,), (end,), (row,) = outcome.popups, outcome.ends, outcome.uploads
     assert {(told.line_number, told.site) for told in (popup, end)} == {("+375290000102", "shop-2")}
     assert (row.line_number, row.site) == ("+375290000102", "shop-2")
+
+
+def test_numbers_of_eight_digits_are_equal_with_and_without_their_country():
+    """Latvia dials no prefix: what the line shows is shorter than what was dialled."""
+    directory = dataclasses.replace(
+        DIRECTORY, region="LV", timezone="Europe/Riga", personal_phones={"+37129876543": "153"}
+    )
+    stream = Stream(zone="Europe/Riga")
+    out, line = stream.id(0), stream.id(1)
+    stream.dial_out(0, out, ["151"], "+37121234567").joins(3, line, LINE, "B", "21234567", "151")
+    stream.joins(4, out, DESK, "B", "151", "<unknown>", "21234567").leaves(20, line, LINE, "B", "21234567", "151", 0)
+    stream.hangup(22, out, 1, "2", ["151"], "37121234567")
+    main, leg = stream.id(10, 100), stream.id(11, 102)
+    stream.start(100, main, "22345678").dial(101, main, ["150", "29876543"], "22345678")
+    stream.dial_out(102, leg, ["37122345678"], "+37129876543").hangup(
+        130, leg, 1, "0", ["22345678"], "29876543", started=102
+    )
+    stream.hangup(131, main, 0, "0", [""], "22345678", started=100)
+
+    outcome = play(stream, out, directory=directory)
+
+    assert popups(outcome) == [("out", "+37121234567", "151"), ("in", "+37122345678", "150", "153")]
+    assert rows(outcome) == [("out", "answered", "151", 17, 3), ("in", "no answer", "150", 0, 29)]

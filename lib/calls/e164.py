@@ -1,0 +1,65 @@
+"""One number in E.164, from any spelling that a region uses: only valid numbers pass."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+import phonenumbers
+
+_SPELLING: Final = re.compile(r"^\+?[\d\s().\-]+$", re.ASCII)
+_PUNCTUATION: Final = re.compile(r"[\s().\-]+")
+# One dialling habit: 8 before national, 8~10 before international numbers.
+_EIGHT: Final = frozenset({"BY", "RU", "KZ"})
+_NEIGHBOURS: Final = ("375", "7")
+
+
+def bare(raw: str) -> str | None:
+    """The digits, and the plus if there is one; None where anything else is written."""
+    return _PUNCTUATION.sub("", raw) if _SPELLING.match(raw) else None
+
+
+@lru_cache(maxsize=20_000)
+def e164(raw: str, region: str) -> str | None:
+    digits = bare(raw)
+    if not digits:
+        return None
+    return international(digits, region) or _national(digits, region) or _foreign(digits, region)
+
+
+def international(digits: str, region: str) -> str | None:
+    """Said to be international: by a plus, by a prefix, or by the country code of this part of the world."""
+    if digits.startswith("+"):
+        return valid(digits, region)
+    if digits.startswith("00"):
+        return valid("+" + digits[2:], region)
+    if region in _EIGHT and digits.startswith("810"):
+        return valid("+" + digits[3:], region)
+    own = str(phonenumbers.country_code_for_region(region))
+    if digits.startswith((own, *_NEIGHBOURS)):
+        return valid("+" + digits, region)
+    return None
+
+
+def _national(digits: str, region: str) -> str | None:
+    if digits.startswith("+"):
+        return None
+    found = valid(digits, region)
+    if found is None and region in _EIGHT and len(digits) == 11 and digits.startswith("80"):
+        return valid("+375" + digits[2:], region)
+    return found
+
+
+def _foreign(digits: str, region: str) -> str | None:
+    return None if digits.startswith("+") else valid("+" + digits, region)
+
+
+def valid(number: str, region: str) -> str | None:
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
