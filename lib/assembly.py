@@ -33,7 +33,7 @@ from lib.wakeup import WakeCall
 _ROUNDS: Final = 10
 # How far from an event the calls around it are read: what lies farther decides nothing about it.
 _REACH: Final = 3
-_WAITING: Final = 300
+_WAITING: Final = 1000
 # Events that usually make the CRM hear something.
 _TELLING: Final = ("dial", "hangup")
 
@@ -129,9 +129,15 @@ def _waiting(
     Stored events that may belong to this call, and whose own message is still on its way: what is decided now is
     decided from all that is stored, whichever message comes first.
     """
-    near = event.received_at if event else None
     own = event.event_id if event else None
-    found = events.list_waiting(conn, enterprise.number, near=near, limit=_WAITING)
+    found = events.list_waiting(
+        conn,
+        enterprise.number,
+        near=event.received_at if event else None,
+        limit=_WAITING,
+        unique_id=event.unique_id if event else "",
+        call_id=awake,
+    )
     left = {other.event_id: (other, _keys(parsed(other), known)) for other in found if other.event_id != own}
     chosen: list[StoredEvent] = []
     fresh = [_keys(parsed(event), known)] if event else []

@@ -12,12 +12,12 @@ _CHOICES: Final = {
     "owner_policy": ("last_talker", "first_talker"),
     "missed_owner": ("first_rung", "none"),
 }
-_MOST: Final = {
-    "popup_max_age_seconds": 3600.0,
-    "settle_seconds": 600.0,
-    "finalize_after_seconds": 86_400.0,
-    "call_max_hours": 48.0,
-    "wait_for_recording_seconds": 86_400.0,
+_RANGES: Final = {
+    "popup_max_age_seconds": (0.0, 3600.0),
+    "settle_seconds": (0.0, 600.0),
+    "finalize_after_seconds": (0.0, 86_400.0),
+    "call_max_hours": (0.001, 48.0),
+    "wait_for_recording_seconds": (0.0, 86_400.0),
 }
 _SWITCHES: Final = ("synthetic_dial", "enabled")
 
@@ -41,7 +41,7 @@ class Settings:
         chosen: dict[str, object] = {}
         problems: list[str] = []
         for name, value in config.items():
-            if value is None or (name not in _CHOICES and name not in _MOST and name not in _SWITCHES):
+            if value is None or (name not in _CHOICES and name not in _RANGES and name not in _SWITCHES):
                 continue
             meant = _meant(name, value)
             if meant is None:
@@ -83,4 +83,5 @@ def _meant(name: str, value: object) -> object | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if 0 <= number <= _MOST[name] else None
+    least, most = _RANGES[name]
+    return number if least <= number <= most else None

@@ -128,10 +128,19 @@ def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:
         ).fetchall()
 
 
-def list_waiting(conn: Connection, enterprise_number: str, *, near: datetime | None, limit: int) -> list[StoredEvent]:
+def list_waiting(
+    conn: Connection,
+    enterprise_number: str,
+    *,
+    near: datetime | None,
+    limit: int,
+    unique_id: str = "",
+    call_id: int | None = None,
+) -> list[StoredEvent]:
     """
-    Events that are stored but not yet part of a call, those received nearest to `near` (None: now). One whose
-    assembly failed again and again is left out, so that it holds up nothing but itself.
+    Events that are stored but not yet part of a call: all of this channel, or of the channels of this call, and of
+    the others those received nearest to `near` (None: now). One whose assembly failed again and again is left out,
+    so that it holds up nothing but itself.
     """
     with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
         return cursor.execute(
@@ -141,17 +150,29 @@ def list_waiting(conn: Connection, enterprise_number: str, *, near: datetime | N
                  WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s
                    AND received_at >= coalesce(%(near)s, clock_timestamp())
                  ORDER BY received_at LIMIT %(limit)s)
-                UNION ALL
+                UNION
                 (SELECT id FROM call_events
                  WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s
                    AND received_at < coalesce(%(near)s, clock_timestamp())
                  ORDER BY received_at DESC LIMIT %(limit)s)
+                UNION
+                SELECT id FROM call_events
+                WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s AND unique_id <> ''
+                  AND unique_id = ANY(ARRAY(SELECT unique_id FROM call_events WHERE call_id = %(call_id)s)
+                                      || %(unique_id)s::text)
             )
             SELECT e.event_id::text, e.enterprise_number, e.unique_id, e.event_type, e.raw_data AS raw, e.record_url,
                    e.data_source, e.received_at, e.call_id
             FROM waiting JOIN call_events e USING (id)
             """,
-            {"number": enterprise_number, "suspect": SUSPECT_AFTER_WAKES, "near": near, "limit": limit // 2},
+            {
+                "number": enterprise_number,
+                "suspect": SUSPECT_AFTER_WAKES,
+                "near": near,
+                "limit": limit // 2,
+                "unique_id": unique_id,
+                "call_id": call_id,
+            },
         ).fetchall()
 
 

@@ -287,3 +287,21 @@ def test_a_message_that_comes_again_while_the_first_is_at_work_is_the_same_event
 
     assert [one.event_id for one in stored] == [first.event_id, second.event_id, first.event_id]
     assert sql("SELECT occurrence FROM call_events") == [(0,), (0,)]
+
+
+def test_in_a_great_backlog_a_row_is_made_from_all_that_is_stored_of_the_channel(desk, sql):
+    """Two thousand events of others came between the call and its hangup, and none of them was looked at yet."""
+    messages = desk.store(ended(BY_ID["2-1"], ago=600))
+    hangup = next(message for message in messages if message.event_type == "hangup")
+    sql(
+        "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, received_at) "
+        "SELECT gen_random_uuid(), '0367', '1.' || n, 'new_callerid', '{}', sha256(n::text::bytea), "
+        "  %s::timestamptz + n * interval '1 ms' FROM generate_series(-1000, 1000) n RETURNING id",
+        hangup.received_at,
+    )
+    desk.assemble(hangup)
+
+    own = [message for message in messages if message.unique_id == hangup.unique_id]
+    [(main,)] = sql("SELECT main_unique_id FROM calls")
+    assert sql("SELECT count(*) FROM call_events WHERE call_id IS NOT NULL") == [(len(own),)]
+    assert (main, desk.uploads()[main]["result"]) == (hangup.unique_id, "answered")

@@ -380,7 +380,7 @@ def test_events_of_a_call_know_whether_they_are_live():
         ),
         ({"enabled": False, "synthetic_dial": "false"}, Settings(enabled=False, synthetic_dial=False), 0),
         (
-            {"owner_policy": "loudest", "finalize_after_seconds": -1, "call_max_hours": "long", "enabled": 7},
+            {"owner_policy": "loudest", "finalize_after_seconds": -1, "call_max_hours": 0, "enabled": 7},
             Settings(),
             4,
         ),
