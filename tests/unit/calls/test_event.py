@@ -94,6 +94,8 @@ def test_what_is_no_time(sent):
         ("test-1755758400", 1755758400),
         ("test-fio-update-1755758400", 1755758400),
         ("12.3", 12),  # a host that booted in 1970
+        ("123456789", 123456789),
+        ("12345678", None),
         ("12", None),
         ("abc", None),
         ("", None),

@@ -565,3 +565,48 @@ def test_an_outgoing_call_that_was_put_through_to_a_department_stays_outgoing():
     call = call_of(stream)
 
     assert (call.kind, call.main_unique_id, call.duration_seconds) == ("out", stream.id(0), 38)
+
+
+@pytest.mark.parametrize(("after", "copies"), [(2, 1), (2.1, 0)])
+def test_a_bridge_that_comes_again_after_the_leave_is_a_late_copy_or_a_return(after, copies):
+    stream = incoming(Stream())
+    for at in (5, 5 + after):
+        stream.joins(at, stream.id(0), LINE, "B", CUSTOMER, "151")
+    stream.leaves(6, stream.id(0), LINE, "B", CUSTOMER, "151", 1).hangup(30, stream.id(0), 0, "2", ["151"], ended=30)
+
+    call = call_of(stream)
+
+    assert [decision.code for decision in call.decisions] == ["duplicate"] * copies
+    assert call.duration_seconds == (1 if copies else round(1 + 25 - after))
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_a_desk_phone_speaks_for_the_customer_only_if_it_names_them(entered):
+    stream = incoming(Stream())
+    if entered:
+        stream.joins(5, stream.id(1), DESK, "B", "151", "152")
+    stream.leaves(20, stream.id(1), DESK, "B", "151", CUSTOMER, 1).add(
+        21, "bridge_create", stream.id(0), BridgeUniqueid="B"
+    )
+    stream.hangup(22, stream.id(0), 0, "0", [""])
+
+    assert not call_of(stream).answered
+
+
+def test_a_call_that_was_dialled_out_stays_so_whatever_its_hangup_says():
+    stream = Stream()
+    stream.dial_out(0, stream.id(0), ["151"]).hangup(30, stream.id(0), 2, "0", ["152"])
+
+    call = call_of(stream)
+
+    assert (call.kind, call.owner_extension) == ("out", "151")
+
+
+@pytest.mark.parametrize(
+    ("call_type", "trunk", "kind"), [(0, "", "internal"), (2, "", "internal"), (0, "0001301", "in")]
+)
+def test_a_short_number_that_nobody_entered_is_internal_where_no_line_took_part(call_type, trunk, kind):
+    stream = Stream()
+    stream.hangup(30, stream.id(0), call_type, "2", ["151"], "177", started=None, Trunk=trunk)
+
+    assert call_of(stream).kind == kind

@@ -421,3 +421,18 @@ def test_an_outgoing_call_tells_its_caller_once_though_the_line_fails_over():
 
     assert [notice.extensions for notice in wanted(stream, 5)] == [("151",)]
     assert wanted(stream, 5, (popup("151"),)) == []
+
+
+def test_a_hangup_after_an_hour_of_talk_is_fresh_by_its_own_times():
+    stream = Stream()
+    stream.hangup(3605, stream.id(0), 0, "2", ["151"], ended=3600)
+
+    assert [type(notice) for notice in wanted(stream, 3605)] == [RingNotice, EndNotice]
+
+
+@pytest.mark.parametrize(("after", "told"), [(75, True), (76, False)])
+def test_a_hangup_may_be_as_late_as_a_pop_up_is_news_and_a_minute(after, told):
+    stream = Stream()
+    stream.hangup(60 + after, stream.id(0), 0, "2", ["151"], ended=60)
+
+    assert any(isinstance(notice, RingNotice) for notice in wanted(stream, 60 + after)) == told
