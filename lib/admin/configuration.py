@@ -9,7 +9,7 @@ from typing import Any, Final
 from lib import config, db
 from lib.admin import audit, door
 from lib.admin.operation import Call, Operation, obj, text
-from lib.calls.settings import Settings
+from lib.calls.settings import RANGES, Settings
 from lib.errors import ConfigError, Conflict
 from lib.http import Answer
 from lib.redirect import settings as redirect
@@ -20,8 +20,9 @@ from lib.store.enterprises import Enterprise
 from lib.vault import vault
 
 
-def _seconds(most: float) -> Shape:
-    return {"type": ["number", "null"], "minimum": 0, "maximum": most}
+def _range(name: str) -> Shape:
+    least, most = RANGES[name]
+    return {"type": ["number", "null"], "minimum": least, "maximum": most}
 
 
 def _choice(*words: str) -> Shape:
@@ -46,11 +47,11 @@ SETTINGS: Final[Mapping[str, Shape]] = {
     "owner_policy": _choice("last_talker", "first_talker"),
     "missed_owner": _choice("first_rung", "none"),
     "synthetic_dial": _SWITCH,
-    "popup_max_age_seconds": _seconds(3600),
-    "settle_seconds": _seconds(600),
-    "finalize_after_seconds": _seconds(86_400),
-    "call_max_hours": _seconds(48),
-    "wait_for_recording_seconds": _seconds(86_400),
+    "popup_max_age_seconds": _range("popup_max_age_seconds"),
+    "settle_seconds": _range("settle_seconds"),
+    "finalize_after_seconds": _range("finalize_after_seconds"),
+    "call_max_hours": _range("call_max_hours"),
+    "wait_for_recording_seconds": _range("wait_for_recording_seconds"),
     "accept_number_as_client_id": _SWITCH,
     **{redirect.PREFIX + name: shape for name, shape in _REDIRECT.items()},
     redirect.PREFIX + "shop_names": {

@@ -12,7 +12,7 @@ _CHOICES: Final = {
     "owner_policy": ("last_talker", "first_talker"),
     "missed_owner": ("first_rung", "none"),
 }
-_RANGES: Final = {
+RANGES: Final = {
     "popup_max_age_seconds": (0.0, 3600.0),
     "settle_seconds": (0.0, 600.0),
     "finalize_after_seconds": (0.0, 86_400.0),
@@ -41,7 +41,7 @@ class Settings:
         chosen: dict[str, object] = {}
         problems: list[str] = []
         for name, value in config.items():
-            if value is None or (name not in _CHOICES and name not in _RANGES and name not in _SWITCHES):
+            if value is None or (name not in _CHOICES and name not in RANGES and name not in _SWITCHES):
                 continue
             meant = _meant(name, value)
             if meant is None:
@@ -83,5 +83,5 @@ def _meant(name: str, value: object) -> object | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    least, most = _RANGES[name]
+    least, most = RANGES[name]
     return number if least <= number <= most else None
