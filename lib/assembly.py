@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lib import db, notices
+from lib import db, failpoints, notices
 from lib.cache import enterprise_cache
 from lib.calls import call as folding
 from lib.calls import event as parsing
@@ -84,6 +84,7 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
     found = events.find_event(conn, message.event_id)
     if found is None:
         stored = events.insert_event(conn, message)
+        failpoints.hit("K3")
         found = events.find_event(conn, stored.event_id)
     if found is None:
         raise Unavailable("The event is not to be read back")
@@ -272,8 +273,8 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
         calls.update_call(conn, call_id, state)
     if group.regrouped:
         calls.delete_links(conn, [call_id])
-    new = [event for event in group.events if group.regrouped or home[event.event_id] is None]
-    calls.upsert_links(conn, enterprise.number, call_id, [_keys(event, known) for event in new])
+    fresh = [event for event in group.events if group.regrouped or home[event.event_id] is None]
+    calls.upsert_links(conn, enterprise.number, call_id, [_keys(event, known) for event in fresh])
     events.assign_call(conn, [e.event_id for e in group.events if home[e.event_id] != call_id], call_id)
     if any(isinstance(wanted, CallRow) for wanted in planned.wanted):
         host_clocks.observe(
@@ -289,9 +290,14 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
         deliveries.move_deliveries(conn, moved, call_id)
     if planned.withdraw_popups and ledger:
         deliveries.withdraw_popups(conn, call_id, reason="call_over")
-    deliveries.insert_deliveries(
-        conn, enterprise.number, call_id, [notices.new_delivery(w, now) for w in planned.wanted]
-    )
+    if planned.withdraw_rows:
+        deliveries.withdraw_rows(conn, call_id, planned.withdraw_rows)
+    wanted = [notices.new_delivery(notice, now) for notice in planned.wanted]
+    if ledger:
+        for new in wanted:
+            if new.effect == "upload":
+                deliveries.renew_row(conn, call_id, new)
+    deliveries.insert_deliveries(conn, enterprise.number, call_id, wanted)
     deliveries.settle_timer(conn, call_id)
     return call_id
 

@@ -62,6 +62,7 @@ def told(delivery: Delivery) -> Told:
         extensions=tuple(delivery.extensions),
         state=delivery.state,
         content=delivery.content,
+        waiting=delivery.is_waiting_row,
     )
 
 

@@ -69,23 +69,30 @@ class CallRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """A row of the ledger about this call, whatever its `state`; `content` is what it says, if that is known."""
+    """
+    A row of the ledger about this call, whatever its `state`; `content` is what it says, if that is known.
+
+    `waiting`: the CRM surely has not heard it yet, so it may still be said otherwise, or not at all.
+    """
 
     effect: Effect
     extensions: tuple[str, ...] = ()
     state: str = "ready"
     content: Mapping[str, object] | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """
-    `wanted`: due now. `withdraw_popups`: the call is over, pop-ups that were not sent are news no more. `wake_at`:
-    when to ask again if nothing happens; None: never.
+    `wanted`: due now; a row of history that waits for the CRM is to say this from now on. `withdraw_popups`: the call
+    is over, pop-ups that were not sent are news no more. `withdraw_rows`: ids under which a row waits that is not to
+    be sent: its call is part of another one, or goes on. `wake_at`: when to ask again if nothing happens; None: never.
     """
 
     wanted: tuple[RingNotice | EndNotice | CallRow, ...] = ()
     withdraw_popups: bool = False
+    withdraw_rows: tuple[str, ...] = ()
     wake_at: datetime | None = None
     decisions: tuple[Decision, ...] = field(default=())
 
@@ -95,7 +102,7 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings) ->
     if not settings.enabled:
         return Plan(decisions=(*decisions, Decision(code="integration_disabled", at=now)))
     if not call.goes_to_crm:
-        return Plan(decisions=tuple(decisions), withdraw_popups=True)
+        return Plan(decisions=tuple(decisions), withdraw_popups=True, withdraw_rows=_waiting_ids(told))
     rings, why = _rings(call, told, now, settings)
     decisions += why
     ends = _end(call, told, rings)
@@ -104,6 +111,7 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings) ->
     return Plan(
         wanted=(*rings, *ends, *row),
         withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),
+        withdraw_rows=_needless_rows(told, row),
         wake_at=wake_at,
         decisions=tuple(decisions),
     )
@@ -188,11 +196,15 @@ def _end(call: Call, told: Sequence[Told], rings: Sequence[RingNotice]) -> list[
 def _row(
     call: Call, told: Sequence[Told], now: datetime, settings: Settings
 ) -> tuple[list[CallRow], datetime | None, list[Decision]]:
-    """History: once per call, when it is due; a call that was told under another of its ids is told."""
+    """
+    History: once per call, when it is due; a call that was told under another of its ids is told. A row that waits is
+    derived again like one that was never entered; one that is sent once more, because a person asked, too.
+    """
     row = _call_row(call)
-    uploads = [said for said in told if said.effect == "upload" and _tells(said, call)]
+    uploads = [said for said in told if said.effect == "upload" and not said.waiting and _tells(said, call)]
     if uploads:
-        return [], None if call.over else call.wake_at, _corrections(row, uploads, now) if call.over else []
+        again = [row] if row is not None and call.over and _is_asked_again(told, row.external_id) else []
+        return again, None if call.over else call.wake_at, _corrections(row, uploads, now) if call.over else []
     if call.upload_due_at is None:
         return [], call.wake_at, []
     if row is None:
@@ -230,6 +242,25 @@ def _tells(said: Told, call: Call) -> bool:
     """Calls may be joined after one was told: the same customer's row is this row, a mere leg's is not."""
     content = said.content or {}
     return content.get("external_id") in (None, call.main_unique_id) or content.get("phone") == call.customer
+
+
+def _waiting_ids(told: Iterable[Told]) -> tuple[str, ...]:
+    return tuple(sorted({_id(said) for said in told if said.effect == "upload" and said.waiting}))
+
+
+def _is_asked_again(told: Sequence[Told], external_id: str) -> bool:
+    """Whether a row waits that was sent, or given up, before: a replay."""
+    ids = [(_id(said), said.waiting) for said in told if said.effect == "upload"]
+    return (external_id, True) in ids and (external_id, False) in ids
+
+
+def _needless_rows(told: Sequence[Told], wanted: Sequence[CallRow]) -> tuple[str, ...]:
+    ids = {row.external_id for row in wanted}
+    return tuple(one for one in _waiting_ids(told) if one not in ids and not _is_asked_again(told, one))
+
+
+def _id(said: Told) -> str:
+    return str((said.content or {}).get("external_id") or "")
 
 
 def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) -> list[Decision]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg import errors
 from psycopg.rows import class_row
@@ -13,6 +13,9 @@ from psycopg.types.json import Jsonb
 
 from lib.db import Connection
 from lib.errors import Unavailable
+
+# Why a row of history is not sent any more, that may be wanted again when the call turns out otherwise.
+WITHDRAWN: Final = "withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,13 @@ class Delivery:
     run_at: datetime
     expires_at: datetime | None
     attempts_made: int
+    may_have_arrived: bool = True
+
+    @property
+    def is_waiting_row(self) -> bool:
+        """A row of history that RetailCRM surely does not have: it may still be changed."""
+        waits = self.state in {"ready", "retry"} or (self.state == "superseded" and self.reason == WITHDRAWN)
+        return self.effect == "upload" and waits and not self.may_have_arrived
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +90,9 @@ def list_deliveries(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]
         return cursor.execute(
             """
             SELECT id, enterprise_number, call_id, effect, external_id, extensions, content, state, reason, run_at,
-                   expires_at, attempts_made
+                   expires_at, attempts_made,
+                   EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = deliveries.id
+                           AND (a.outcome IS NULL OR a.outcome IN ('done', 'in_doubt'))) AS may_have_arrived
             FROM deliveries WHERE call_id = ANY(%s) ORDER BY id
             """,
             [list(call_ids)],
@@ -124,6 +136,41 @@ def insert_deliveries(conn: Connection, enterprise_number: str, call_id: int, wa
                 delivery.expires_at,
             ],
         )
+
+
+def renew_row(conn: Connection, call_id: int, wanted: NewDelivery) -> None:
+    """The row of history that waits under this id says this from now on, also one that was withdrawn."""
+    conn.execute(
+        """
+        UPDATE deliveries
+        SET content = %(content)s, finished_at = NULL,
+            state = CASE state WHEN 'superseded' THEN 'ready' ELSE state END,
+            reason = CASE state WHEN 'superseded' THEN NULL ELSE reason END,
+            run_at = CASE state WHEN 'superseded' THEN clock_timestamp() ELSE run_at END
+        WHERE call_id = %(call_id)s AND effect = 'upload' AND external_id = %(external_id)s
+          AND (state = 'superseded' AND reason = %(withdrawn)s
+               OR state IN ('ready', 'retry') AND content <> %(content)s
+                  AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = deliveries.id
+                                  AND (a.outcome IS NULL OR a.outcome IN ('done', 'in_doubt'))))
+        """,
+        {
+            "call_id": call_id,
+            "external_id": wanted.external_id,
+            "content": Jsonb(wanted.content),
+            "withdrawn": WITHDRAWN,
+        },
+    )
+
+
+def withdraw_rows(conn: Connection, call_id: int, external_ids: Sequence[str]) -> None:
+    """Rows of history that wait under these ids are not sent."""
+    conn.execute(
+        """
+        UPDATE deliveries SET state = 'superseded', reason = %s, finished_at = clock_timestamp()
+        WHERE call_id = %s AND effect = 'upload' AND external_id = ANY(%s) AND state IN ('ready', 'retry')
+        """,
+        [WITHDRAWN, call_id, list(external_ids)],
+    )
 
 
 def withdraw_popups(conn: Connection, call_id: int, *, reason: str) -> None:

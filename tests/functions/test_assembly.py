@@ -272,6 +272,66 @@ def test_a_row_of_an_unanswered_call_is_corrected_in_the_story_only(desk, crm_se
     assert "corrected_after_upload" in one.decisions()
 
 
+def due_again(sql):
+    sql("UPDATE deliveries SET run_at = clock_timestamp() WHERE state = 'retry' RETURNING id")
+
+
+def test_a_row_that_waits_for_the_crm_says_what_is_known_when_it_goes(desk, crm_server, sql):
+    one, stream = desk("0367"), begun(300)
+    crm_server.fault("error_503", endpoint="upload", requests=1)
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", "151"]).hangup(60, stream.id(0), 0, "0", ["151"])
+    follow(one, stream)
+    waiting = one.uploads()[stream.id(0)]["result"]
+    follow(one, stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "151"))
+    due_again(sql)
+    one.wake()
+
+    assert waiting == "no answer"
+    assert [row["result"] for row in crm_server.rows("0367")] == ["answered"]
+    assert len(one.uploads()) == 1
+    assert "corrected_after_upload" not in one.decisions()
+
+
+def test_a_row_that_may_have_arrived_is_said_again_as_it_was(desk, crm_server, sql):
+    one, stream = desk("0367"), begun(300)
+    crm_server.fault("ok_then_rst", endpoint="upload", requests=1)
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", "151"]).hangup(60, stream.id(0), 0, "0", ["151"])
+    follow(one, stream)
+    follow(one, stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "151"))
+    due_again(sql)
+    one.wake()
+
+    said = sql(
+        "SELECT a.request #>> '{calls,0,result}' FROM attempts a JOIN deliveries d ON d.id = delivery_id WHERE effect = 'upload'"
+    )
+    assert said == [("no answer",), ("no answer",)]
+    assert [row["result"] for row in crm_server.rows("0367")] == ["no answer"]
+    assert "corrected_after_upload" in one.decisions()
+
+
+def test_the_waiting_row_of_a_leg_goes_when_the_leg_joins_its_call(desk, crm_server, sql):
+    one, stream = desk("0367"), begun(100)
+    main, leg = stream.id(0), stream.id(2, 6)
+    follow(one, talking(stream))
+    follow(one, stream.dial_out(7, leg, ["151"], OTHER_MOBILE))
+    crm_server.fault("error_503", endpoint="upload", requests=1)
+    follow(one, stream.hangup(9, leg, 1, "0", ["151"], OTHER_MOBILE, started=7))
+    one.wake()
+    waiting = sorted(one.uploads())
+    follow(one, stream.callerid(9.5, leg, "Local/375293333333@ctx-0001;2", "151", "300"))
+    follow(one, over(stream, 50))
+    due_again(sql)
+    one.wake()
+
+    assert waiting == [leg]
+    assert [row["externalId"] for row in crm_server.rows("0367")] == [main]
+    assert sql("SELECT external_id, state, reason FROM deliveries WHERE effect = 'upload' ORDER BY id") == [
+        (leg, "superseded", "withdrawn"),
+        (main, "delivered", None),
+    ]
+    assert one.disorder() == []
+
+
 @pytest.mark.parametrize("seed", [5, 6])
 def test_calls_of_other_customers_and_telephones_do_not_change_each_other(desk, crm_server, seed):
     """Ten calls at one time in one enterprise, with telephones, numbers and channels of their own."""

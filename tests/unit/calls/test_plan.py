@@ -290,6 +290,69 @@ def test_a_call_told_under_another_of_its_ids_is_not_told_again():
     assert [type(notice) for notice in plan(call, (mere_leg,), now, Settings()).wanted] == [CallRow]
 
 
+def row_of(call: Call, now: datetime, **changes: Any) -> CallRow:
+    (row,) = [notice for notice in plan(call, (), now, Settings()).wanted if isinstance(notice, CallRow)]
+    return dataclasses.replace(row, **changes)
+
+
+def told_row(row: CallRow, *, state: str = "retry", waiting: bool = True) -> Told:
+    return Told(effect="upload", state=state, content=row_content(row), waiting=waiting)
+
+
+def test_a_row_that_waits_is_wanted_as_it_is_known_now():
+    call, now = call_at(answered(), 40)
+    stale = told_row(row_of(call, now, extension="150", user_id=18))
+
+    planned = plan(call, (stale,), now, Settings())
+
+    assert planned.wanted == (row_of(call, now),)
+    assert planned.withdraw_rows == ()
+    assert "corrected_after_upload" not in [decision.code for decision in planned.decisions]
+
+
+def test_a_row_that_waits_goes_when_its_call_goes_on():
+    call, now = call_at(answered(), 40)
+    stale = told_row(row_of(call, now))
+    unfinished, earlier = call_at(answered(), 20)
+
+    planned = plan(unfinished, (stale,), earlier, Settings())
+
+    assert planned.wanted == ()
+    assert planned.withdraw_rows == (call.main_unique_id,)
+
+
+@pytest.mark.parametrize("state", ["delivered", "failed", "in_doubt"])
+def test_a_row_that_waits_goes_when_the_call_was_told_under_another_id(state):
+    call, now = call_at(answered(), 40)
+    told = told_row(row_of(call, now), state=state, waiting=False)
+    leg = told_row(row_of(call, now, external_id="1760100000.9"))
+
+    planned = plan(call, (told, leg), now, Settings())
+
+    assert planned.wanted == ()
+    assert planned.withdraw_rows == ("1760100000.9",)
+
+
+def test_a_row_that_a_person_sends_again_is_wanted_as_it_is_known_now():
+    call, now = call_at(answered(), 40)
+    refused = told_row(row_of(call, now, extension="150"), state="failed", waiting=False)
+    again = told_row(row_of(call, now, extension="150"))
+
+    planned = plan(call, (refused, again), now, Settings())
+
+    assert planned.wanted == (row_of(call, now),)
+    assert planned.withdraw_rows == ()
+
+
+def test_a_row_that_waits_goes_when_the_call_is_no_customers():
+    call, now = call_at(answered(), 40)
+    inner = dataclasses.replace(call, kind="internal")
+
+    planned = plan(inner, (told_row(row_of(call, now)),), now, Settings())
+
+    assert planned.withdraw_rows == (call.main_unique_id,)
+
+
 def test_an_enterprise_may_wait_for_the_recording():
     settings = Settings(wait_for_recording_seconds=30)
     stream = answered()
