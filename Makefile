@@ -1,11 +1,13 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check fmt lock schema call provision explain bench clean
+.PHONY: help venv run test check fmt lock schema call provision explain seek bench clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
 ENTERPRISE ?= 0367
 SPEED ?= 1
+# Most tests wait more than they compute, so more of them at once than there are cores.
+WORKERS ?= 4
 # `pip-compile` must not write this machine's package sources into the result.
 COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -18,8 +20,8 @@ venv: ## make the virtual environment, if it is missing or out of date
 run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
 	@$(PY) -m infra.local.run
 
-test: venv ## run the tests (ARGS="tests/unit -k popup")
-	@$(PY) -m pytest $(ARGS)
+test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=4; 0: one after another)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
 check: venv ## formatting, lint, types, direction of imports
 	@$(PY) -m ruff format --check .
@@ -50,7 +52,12 @@ explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE
 	@test -n "$(CALL)" || { echo "Which call? make explain CALL=1758798777.27" >&2; exit 2; }
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.explain --enterprise "$(ENTERPRISE)" "$(CALL)"
 
+seek: venv ## after a failover: have the events of the last minutes delivered again (MINUTES=10 DRY=1)
+	@test -n "$(MINUTES)" || { echo "How far back? make seek MINUTES=10" >&2; exit 2; }
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.seek --minutes "$(MINUTES)" $(if $(DRY),--dry-run)
+
 bench: venv ## measure latency and throughput, next to simpler services
+	@$(PY) -m tests.bench.fold
 	@$(PY) -m tests.bench $(ARGS)
 
 clean: ## remove state and caches; .venv stays

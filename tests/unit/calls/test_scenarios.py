@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -102,16 +101,3 @@ def test_transfers_are_seen():
 def test_the_epoch_shows_where_a_wall_clock_is_in_another_zone():
     assert [call.warnings[0].code for call in played("string-types").calls] == ["host_zone_looks_wrong"]
     assert not any(call.warnings for call in played("2-18-capture").calls)
-
-
-def test_folding_the_longest_capture_takes_less_than_two_milliseconds():
-    events = playback.parsed(BY_ID["2-18-capture"])
-    now = events[-1].received_at
-
-    def fold() -> float:
-        began = time.perf_counter()
-        for members in group(events, DIRECTORY):
-            assemble(members, DIRECTORY, Settings(), now)
-        return time.perf_counter() - began
-
-    assert min(fold() for _ in range(50)) < 0.002
