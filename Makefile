@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check fmt lock schema call provision explain seek bench clean
+.PHONY: help venv run env test check fmt lock schema nginx call provision explain replay admin revoke rotate-keys seek outage bench chaos screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -12,13 +12,16 @@ WORKERS ?= 4
 COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: ## make the virtual environment, if it is missing or out of date
 	@infra/local/bootstrap.sh
 
 run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
 	@$(PY) -m infra.local.run
+
+env: ## write .env, the secrets of docker-compose.yml; what stands in it stays
+	@python3 -m infra.env
 
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=4; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
@@ -37,9 +40,13 @@ fmt: venv ## format, and mend what can be mended
 lock: venv ## compile the .in files to requirements with versions and hashes
 	@$(COMPILE) --output-file requirements.txt requirements.in
 	@$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+	@$(COMPILE) --output-file infra/local/requirements.txt infra/local/requirements.in
 
 schema: venv ## write infra/schema.sql, the sum of the migrations
 	@$(PY) -m infra.schema
+
+nginx: venv ## write infra/nginx/nginx.conf, the containers' gateway, from the routes of the local one
+	@$(PY) -m infra.nginx.render
 
 call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
 	@$(PY) -m infra.local.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)
@@ -56,9 +63,33 @@ seek: venv ## after a failover: have the events of the last minutes delivered ag
 	@test -n "$(MINUTES)" || { echo "How far back? make seek MINUTES=10" >&2; exit 2; }
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.seek --minutes "$(MINUTES)" $(if $(DRY),--dry-run)
 
+outage: venv ## one enterprise's CRM is away for MINUTES=3, the others' are not: who notices, what is lost
+	@$(PY) -m tests.outage --minutes "$(or $(MINUTES),3)" $(ARGS)
+
+replay: venv ## send again what came to nothing, a dry run at first (SINCE=3d ENTERPRISE=0367 CALL= DELIVERY= REJECTED=1,2 SOURCE= YES=1 REASON= BY=)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.replay --enterprise="$$ENTERPRISE" --call="$$CALL" \
+	    $(if $(DELIVERY),--delivery="$$DELIVERY") --since="$$SINCE" --rejected="$$REJECTED" --source="$$SOURCE" \
+	    $(if $(filter 1 yes,$(YES)),--yes) --reason="$$REASON" --by="$$BY"
+
+admin: venv ## list who administers an enterprise, add one, give a new password, or end it (ENTERPRISE=0367 LOGIN=ivanova REMOVE=1)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.admin --enterprise="$$ENTERPRISE" --login="$$LOGIN" \
+	    $(if $(filter 1 yes,$(REMOVE)),--remove) --by="$$BY"
+
+revoke: venv ## end all sessions and account links of an enterprise (ENTERPRISE=0367)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.revoke --enterprise="$$ENTERPRISE" --by="$$BY"
+
+rotate-keys: venv ## seal every API key under the first key of VAULT_KEYS
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.rotate_keys
+
 bench: venv ## measure latency and throughput, next to simpler services
 	@$(PY) -m tests.bench.fold
 	@$(PY) -m tests.bench $(ARGS)
+
+chaos: venv ## kills, stops and faults under load, judged by the CRM's ledger (DURATION=60 SEED=1 BASELINE=1)
+	@$(PY) -m tests.chaos
+
+screenshots: venv ## pictures of every screen of the page, into .cache/screenshots (ARGS="--screens log")
+	@$(PY) -m infra.local.screenshots $(ARGS)
 
 clean: ## remove state and caches; .venv stays
 	@if [ -d "$(RUN_DIR)" ]; then RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.run --clean; fi

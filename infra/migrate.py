@@ -8,6 +8,7 @@ records it. Forward only: a file that was applied and then changed is refused.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from lib import config
+from lib import config, logs
 from lib.errors import AppError, ConfigError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -81,7 +82,7 @@ def main() -> int:
         for name in apply(config.load(config.Database).database_url):
             print(f"applied {name}")
     except (AppError, psycopg.Error) as error:
-        print(f"migrate: {error}", file=sys.stderr)
+        print(logs.hide(f"migrate: {error}", logs.own_secrets(os.environ)), file=sys.stderr)
         return 1
     return 0
 

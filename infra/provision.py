@@ -22,6 +22,7 @@ from lib import config, db
 from lib.calls.settings import Settings
 from lib.errors import AppError, ConfigError, InvalidPayload
 from lib.passwords import hash_password, is_password
+from lib.redirect import settings as redirect
 from lib.retailcrm import address
 from lib.vault import vault
 
@@ -143,6 +144,10 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
         elif owners.setdefault(extension, user) != user:
             problems.append(f"{where}.user_extensions.{user}: {extension} already belongs to user {owners[extension]}")
     problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
+    lines = section.get(redirect.PREFIX + "lines")
+    for line in ("", *(lines if isinstance(lines, dict) else ())):
+        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
+        problems.extend(problem for problem in found if problem not in problems)
 
 
 def provision(conn: db.Connection, data: dict[str, Any]) -> None:

@@ -115,17 +115,20 @@ CREATE TABLE calls (
     wakes integer NOT NULL DEFAULT 0,
     decisions jsonb NOT NULL DEFAULT '[]'::jsonb,
     updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    events_forgotten boolean NOT NULL DEFAULT false,
     CONSTRAINT calls_kind_check CHECK ((kind = ANY (ARRAY['in'::text, 'out'::text, 'internal'::text, 'unknown'::text]))),
     CONSTRAINT calls_pkey PRIMARY KEY (id)
 );
+
+CREATE INDEX calls_at_rest_idx ON calls USING btree (events_forgotten, updated_at) WHERE (next_wake_at IS NULL);
 
 CREATE INDEX calls_enterprise_number_customer_started_at_idx ON calls USING btree (enterprise_number, customer, started_at) WHERE ((result = 'answered'::text) AND (owner_extension IS NOT NULL));
 
 CREATE INDEX calls_enterprise_number_main_unique_id_idx ON calls USING btree (enterprise_number, main_unique_id);
 
-CREATE INDEX calls_enterprise_number_started_at_idx ON calls USING btree (enterprise_number, started_at DESC, id DESC);
+CREATE INDEX calls_enterprise_number_next_wake_at_idx ON calls USING btree (enterprise_number, next_wake_at) WHERE (next_wake_at IS NOT NULL);
 
-CREATE INDEX calls_next_wake_at_idx ON calls USING btree (next_wake_at) WHERE (next_wake_at IS NOT NULL);
+CREATE INDEX calls_enterprise_number_started_at_idx ON calls USING btree (enterprise_number, started_at DESC, id DESC);
 
 CREATE TABLE call_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -199,6 +202,8 @@ CREATE TABLE deliveries (
     attempts_made integer NOT NULL DEFAULT 0,
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamp with time zone,
+    batch_limit smallint NOT NULL DEFAULT 50,
+    CONSTRAINT deliveries_batch_limit_check CHECK (((batch_limit >= 1) AND (batch_limit <= 50))),
     CONSTRAINT deliveries_check CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT deliveries_effect_check CHECK ((effect = ANY (ARRAY['popup'::text, 'hangup'::text, 'upload'::text]))),
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
@@ -206,6 +211,10 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_call_id_effect_external_id_extensions_generation_key UNIQUE (call_id, effect, external_id, extensions, generation),
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
 );
+
+CREATE INDEX deliveries_given_up_idx ON deliveries USING btree (finished_at, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
+
+CREATE INDEX deliveries_waiting_uploads_idx ON deliveries USING btree (enterprise_number, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text])));
 
 CREATE UNIQUE INDEX deliveries_one_in_flight_per_call_key ON deliveries USING btree (call_id) WHERE (state = 'leased'::text);
 
@@ -226,6 +235,8 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id) ON DELETE CASCADE
 );
 
+CREATE INDEX attempts_started_at_idx ON attempts USING btree (started_at);
+
 CREATE TABLE integration_logs (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     enterprise_number text NOT NULL,
@@ -240,17 +251,9 @@ CREATE TABLE integration_logs (
     CONSTRAINT integration_logs_pkey PRIMARY KEY (id)
 );
 
-CREATE INDEX integration_logs_enterprise_number_created_at_idx ON integration_logs USING btree (enterprise_number, created_at DESC);
+CREATE INDEX integration_logs_created_at_idx ON integration_logs USING btree (created_at);
 
-CREATE TABLE crm_gates (
-    enterprise_number text NOT NULL,
-    tokens double precision NOT NULL,
-    tokens_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    failures integer NOT NULL DEFAULT 0,
-    closed_until timestamp with time zone,
-    reason text,
-    CONSTRAINT crm_gates_pkey PRIMARY KEY (enterprise_number)
-) WITH (fillfactor=50);
+CREATE INDEX integration_logs_enterprise_number_created_at_idx ON integration_logs USING btree (enterprise_number, created_at DESC);
 
 CREATE TABLE rejected_messages (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -259,6 +262,7 @@ CREATE TABLE rejected_messages (
     raw bytea NOT NULL,
     headers jsonb NOT NULL DEFAULT '{}'::jsonb,
     received_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    replayed_at timestamp with time zone,
     CONSTRAINT rejected_messages_pkey PRIMARY KEY (id)
 );
 
@@ -278,6 +282,8 @@ CREATE TABLE clicks (
     CONSTRAINT clicks_check1 CHECK (((finished_at IS NULL) = (answer IS NULL))),
     CONSTRAINT clicks_pkey PRIMARY KEY (id)
 );
+
+CREATE INDEX clicks_clicked_at_idx ON clicks USING btree (clicked_at);
 
 CREATE INDEX clicks_enterprise_number_clicked_at_idx ON clicks USING btree (enterprise_number, clicked_at);
 
@@ -347,22 +353,50 @@ CREATE TABLE module_commands (
 
 CREATE INDEX module_commands_enterprise_number_idx ON module_commands USING btree (enterprise_number, id);
 
+CREATE INDEX module_commands_finished_at_idx ON module_commands USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+
 CREATE INDEX module_commands_run_at_idx ON module_commands USING btree (run_at) WHERE (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text]));
 
 CREATE UNIQUE INDEX module_commands_one_in_flight_per_enterprise_key ON module_commands USING btree (enterprise_number) WHERE (state = 'leased'::text);
 
 CREATE TABLE replays (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    enterprise_number text NOT NULL,
-    delivery_id bigint NOT NULL,
+    enterprise_number text,
+    delivery_id bigint,
     session_id bigint,
     requested_by text NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    rejected_message_id bigint,
+    reason text NOT NULL DEFAULT ''::text,
+    subject text NOT NULL DEFAULT ''::text,
+    CONSTRAINT replays_check CHECK ((num_nonnulls(delivery_id, rejected_message_id) <= 1)),
     CONSTRAINT replays_pkey PRIMARY KEY (id),
-    CONSTRAINT replays_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id),
+    CONSTRAINT replays_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id) ON DELETE SET NULL,
+    CONSTRAINT replays_rejected_message_id_fkey FOREIGN KEY (rejected_message_id) REFERENCES rejected_messages(id) ON DELETE SET NULL,
     CONSTRAINT replays_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE SET NULL
 );
 
+CREATE INDEX replays_created_at_idx ON replays USING btree (created_at);
+
 CREATE INDEX replays_delivery_id_idx ON replays USING btree (delivery_id);
 
+CREATE INDEX replays_rejected_message_id_idx ON replays USING btree (rejected_message_id);
+
 CREATE INDEX replays_session_id_idx ON replays USING btree (session_id);
+
+CREATE TABLE crm_gates (
+    account text NOT NULL,
+    telephony_under_way timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[],
+    telephony_ended timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[],
+    other_under_way timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[],
+    other_ended timestamp with time zone[] NOT NULL DEFAULT '{}'::timestamp with time zone[],
+    failures integer NOT NULL DEFAULT 0,
+    away_since timestamp with time zone,
+    ask_at timestamp with time zone,
+    is_probed boolean NOT NULL DEFAULT false,
+    probes_failed integer NOT NULL DEFAULT 0,
+    pause_until timestamp with time zone,
+    pauses jsonb NOT NULL DEFAULT '{}'::jsonb,
+    CONSTRAINT crm_gates_check CHECK (((away_since IS NULL) = (ask_at IS NULL))),
+    CONSTRAINT crm_gates_pkey PRIMARY KEY (account)
+) WITH (fillfactor=20);

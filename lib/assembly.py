@@ -103,7 +103,9 @@ def _update(
     found = calls.find_linked(conn, enterprise.number, keys) | ({awake} if awake else set())
     rows, stored = _neighbours(conn, enterprise.number, known, keys, found)
     if not stored and not arrived:
-        return []  # the call became part of another one, which has a timer of its own
+        # The call became part of another one, which has a timer of its own; or its events are not kept any more, and
+        # something of it is sent again.
+        return [awake] if awake else []
     row_ids = [row.id for row in rows]
     home: dict[str, int | None] = {other.event_id: other.call_id for other in stored}
     members = [parsed(other) for other in stored]

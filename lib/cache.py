@@ -133,7 +133,7 @@ class EnterpriseCache:
 
     def _load(self, number: str) -> Enterprise:
         try:
-            with db.connection() as conn:
+            with db.connection(within_seconds=db.QUICK_SECONDS) as conn:
                 enterprise = enterprises.find_enterprise(conn, number)
         except Unavailable:
             entry = self._entries.get(number) or self._stale.get(number)
@@ -160,7 +160,7 @@ class EnterpriseCache:
             raise NotFound("No enterprise has this token", code="unknown_token")
         if recent >= UNKNOWN_TOKENS_PER_SECOND:
             raise RateLimited("Too many unknown tokens; try again in a second")
-        with db.connection() as conn:
+        with db.connection(within_seconds=db.QUICK_SECONDS) as conn:
             number = enterprises.find_number_by_token(conn, hashed)
         if number is not None:
             return number
@@ -206,7 +206,7 @@ class EnterpriseCache:
 
     def _listen(self) -> None:
         settings = config.current(config.Database)
-        with psycopg.connect(settings.database_url, **db.connection_options(settings)) as conn:  # type: ignore[arg-type]
+        with db.BoundedConnection.connect(settings.database_url, **db.connection_options(settings)) as conn:  # type: ignore[arg-type]
             conn.execute(f"LISTEN {enterprises.INTEGRATION_CONFIG_CHANGED}")
             for number in list(self._entries):  # what was missed while nobody listened
                 self.invalidate(number)

@@ -71,6 +71,15 @@ class RetailCRM:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gate:
+    """How one account of RetailCRM may be asked by all instances together; 0: no limit."""
+
+    retailcrm_telephony_per_second: int = 40
+    retailcrm_other_per_second: int = 10
+    retailcrm_deliveries_at_once: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asterisk:
     asterisk_timeout_seconds: float = 5.0
 
@@ -120,6 +129,44 @@ class Module:
     module_name: str = "Vochi-CRM"
 
 
+# Pub/Sub keeps a message for as long, and a copy of an event may come out of it: its key must still be there.
+KEY_DAYS: typing.Final = 31
+_LEAST_DAYS: typing.Final = {
+    "retention_events_days": 3,  # a call may last two days
+    "retention_calls_days": KEY_DAYS,  # with its calls go the keys of its events
+    "retention_attempts_days": 8,  # a row of history is tried for seven days
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """
+    For how many days what is kept. `events`: what hosts said, word for word; `calls`: what was concluded from it and
+    sent, and the keys by which copies of events are recognised.
+    """
+
+    retention_events_days: int = 90
+    retention_calls_days: int = 400
+    retention_attempts_days: int = 90
+    retention_logs_days: int = 180
+    retention_rejected_days: int = 90
+    retention_clicks_days: int = 90
+    retention_sessions_days: int = 30
+    retention_commands_days: int = 180
+    retention_replays_days: int = 400
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{spec.name.upper()} must be {least} or more"
+            for spec in dataclasses.fields(self)
+            if getattr(self, spec.name) < (least := _LEAST_DAYS.get(spec.name, 1))
+        ]
+        if self.retention_calls_days < self.retention_events_days:
+            problems.append("RETENTION_CALLS_DAYS must not be less than RETENTION_EVENTS_DAYS")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
 T = typing.TypeVar("T")
 
 
@@ -149,6 +196,18 @@ def load(section: type[T], environ: Mapping[str, str] | None = None) -> T:
     return section(**values)
 
 
+def require(*sections: type) -> None:
+    """For a function that cannot do its work without them. Raises ConfigError that names everything that is wrong."""
+    problems: list[str] = []
+    for section in sections:
+        try:
+            load(section)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
 @cache
 def current(section: type[T]) -> T:
     """The section of this process, read on first use."""
@@ -167,6 +226,7 @@ SECTIONS = (
     Vault,
     EnterpriseCache,
     RetailCRM,
+    Gate,
     Asterisk,
     Clicks,
     SmartRedirect,
@@ -174,4 +234,5 @@ SECTIONS = (
     AccountLink,
     Sessions,
     Module,
+    Retention,
 )

@@ -1,26 +1,37 @@
 """
-Delivering what the ledger wants: claim, attempt, finish.
+Delivering what the ledger wants: claim, pass the gate, attempt, finish.
 
-Nothing of ours is held while the CRM is asked. What an answer means for the delivery is decided by `settle`.
+Nothing of ours is held while the CRM is asked. What an answer means for the delivery is decided by `settle`; what it
+means for the account, by `lib.gate`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Final
 
-from lib import config, db, notices
+from lib import config, db, failpoints, notices, pubsub
 from lib.cache import enterprise_cache
 from lib.calls.plan import CallRow, EndNotice, RingNotice, end_extensions
+from lib.db import Connection
 from lib.enterprise import settings
 from lib.errors import ConfigError
-from lib.retailcrm import address, client, telephony
+from lib.gate import Answer
+from lib.later import later
+from lib.retailcrm import address, client, telephony, turn
 from lib.retailcrm.client import Account, Form, Reply
-from lib.store import deliveries, integration_logs
+from lib.store import deliveries, gates, integration_logs
 from lib.store.deliveries import Claim, Delivery, Result
 from lib.store.enterprises import Enterprise
+from lib.store.gates import Key, Place, PutOff
 from lib.vault import vault
+from lib.wakeup import WakeCall, call_message
 
 log = logging.getLogger(__name__)
 
@@ -30,54 +41,208 @@ UPLOAD_BACKOFF_SECONDS: Final = (1.0, 600.0)
 NOTICE_BACKOFF_SECONDS: Final = (0.3, 2.0)
 AUTHENTICATION_PAUSE_SECONDS: Final = 300.0
 RESPONSE_CHARACTERS: Final = 4000
+# How many batches one wake-up sends before it makes room for others' and wakes itself again.
+BATCHES: Final = 4
+# A row that waits for its CRM is looked at again after at most so long: a new key, or a CRM that is back, is soon used.
+LOOK_AGAIN_SECONDS: Final = 60.0
+# A pop-up that waits is woken by this process; what waits longer is the sweep's.
+WAKE_SECONDS: Final = 5.0
+# Statuses of which one row out of many may be the cause.
+_SPLITTABLE: Final = frozenset({200, 201, 400, 413, 422})
 
 
-def deliver_due(call_id: int) -> None:
-    """Attempts everything that the call has due, one after another. Raises Unavailable."""
+class Step(Enum):
+    """`SENT_AND_MORE`: other rows of history of the enterprise are likely to be due."""
+
+    NOTHING = auto()
+    SENT = auto()
+    SENT_AND_MORE = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What goes out in one request, and the place that it takes."""
+
+    claims: Sequence[Claim]
+    account: Account
+    place: Place
+    key: Key
+    form: Form
+
+    @property
+    def is_upload(self) -> bool:
+        return self.claims[0].delivery.effect == "upload"
+
+
+def deliver_due(enterprise_number: str, call_id: int) -> None:
+    """
+    Attempts everything that the call has due, one after another, and takes other rows of history along that wait.
+
+    Raises Unavailable.
+    """
+    batches, has_more = 0, False
     while True:
-        with db.transaction() as conn:
-            claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
-        if claim is None:
+        step = _deliver_next(enterprise_number, call_id)
+        has_more = has_more or step is Step.SENT_AND_MORE
+        if step is not Step.NOTHING:
+            continue
+        if not has_more:
             return
-        _attempt(claim)
+        with db.connection() as conn:
+            next_call = deliveries.find_call_with_due_row(conn, enterprise_number)
+        batches += 1
+        if next_call is None:
+            return
+        if batches >= BATCHES:
+            _wake(enterprise_number, next_call, seconds=0.0)
+            return
+        call_id, has_more = next_call, False
 
 
-def _attempt(claim: Claim) -> None:
-    delivery = claim.delivery
+def _deliver_next(enterprise_number: str, call_id: int) -> Step:
+    enterprise = enterprise_cache().by_number(enterprise_number)
     try:
-        enterprise = enterprise_cache().by_number(delivery.enterprise_number)
-        if not settings(enterprise).enabled:
-            _drop(claim, "superseded", "integration_disabled")
-            return
         account = account_of(enterprise)
-        form = _form(delivery)
     except ConfigError as error:
-        _finish(claim, None, Reply(outcome="authentication", error=str(error)))
-        return
-    if form is None:
-        _drop(claim, "superseded", "nobody_was_told")
-        return
-    with db.connection() as conn:
-        begun = deliveries.begin_attempt(conn, claim, form.as_log())
-    if not begun:
-        _drop(claim, "expired", "expired")
-        return
-    timeouts = config.current(config.RetailCRM)
-    is_upload = delivery.effect == "upload"
-    reply = client.send(
-        account,
-        form,
-        timeout_seconds=(
-            timeouts.retailcrm_upload_timeout_seconds if is_upload else timeouts.retailcrm_event_timeout_seconds
-        ),
-    )
-    _finish(claim, form, reply)
-
-
-def _drop(claim: Claim, state: str, reason: str) -> None:
-    """Ends the delivery without an attempt, if it is still ours."""
+        return _refuse(enterprise, call_id, str(error))
     with db.transaction() as conn:
-        deliveries.finish(conn, claim, Result(outcome="done", state=state, reason=reason))
+        claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
+        if claim is None:
+            return Step.NOTHING
+        batch = _admit(conn, enterprise, account, claim)
+    if isinstance(batch, PutOff):
+        if claim.delivery.effect != "upload" and batch.seconds <= WAKE_SECONDS:
+            _wake(enterprise_number, call_id, seconds=batch.seconds)
+        return Step.NOTHING
+    if batch is None:
+        return Step.SENT
+    failpoints.hit("K7")
+    return _attempt(batch)
+
+
+def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Claim) -> Batch | PutOff | None:
+    """In the transaction of the claim: what goes out; None: nothing after all."""
+    delivery = claim.delivery
+    if not settings(enterprise).enabled:
+        deliveries.finish(conn, claim, _ended("superseded", "integration_disabled"))
+        return None
+    form = _form(conn, delivery)
+    if form is None:
+        deliveries.finish(conn, claim, _ended("superseded", "nobody_was_told"))
+        return None
+    key = Key(enterprise_number=enterprise.number, credentials=_credentials(account))
+    is_upload = delivery.effect == "upload"
+    limits = turn.delivery_limits()
+    place = gates.enter(
+        conn, account.base_url, limits.without_reserve() if is_upload else limits, seconds=LEASE_SECONDS, key=key
+    )
+    if isinstance(place, PutOff):
+        seconds = min(place.seconds, LOOK_AGAIN_SECONDS) * random.uniform(1, 1.2)  # noqa: S311  (jitter)
+        put_off = PutOff(reason=place.reason, seconds=seconds)
+        deliveries.put_off(conn, claim, seconds=seconds, reason=place.reason)
+        return put_off
+    claims = [claim]
+    if is_upload and claim.batch_limit > 1:
+        claims += deliveries.claim_more_rows(conn, claim, lease_seconds=LEASE_SECONDS)
+    if len(claims) > 1:
+        form = _upload_form(claims)
+    return Batch(claims=claims, account=account, place=place, key=key, form=form)
+
+
+def _attempt(batch: Batch) -> Step:
+    # A process that sleeps from here on must not send when it wakes: what was news may not be any more.
+    begun_at = time.monotonic()
+    requests = [_upload_form([claim]).as_log() for claim in batch.claims] if batch.is_upload else [batch.form.as_log()]
+    with db.connection() as conn:
+        begun = deliveries.begin_attempts(conn, batch.claims, requests)
+    if len(begun) < len(batch.claims):
+        late = [claim for claim in batch.claims if claim.delivery.id not in begun]
+        batch = replace(batch, claims=[claim for claim in batch.claims if claim.delivery.id in begun])
+        with db.transaction() as conn:
+            deliveries.finish_all(conn, late, [_ended("expired", "expired")] * len(late))
+            if not begun:
+                gates.leave(conn, batch.place, turn.delivery_limits(), key=batch.key, answer=None)
+                return Step.SENT
+        batch = replace(batch, form=_upload_form(batch.claims))
+    failpoints.hit("K8")
+    timeouts = config.current(config.RetailCRM)
+    limit = timeouts.retailcrm_upload_timeout_seconds if batch.is_upload else timeouts.retailcrm_event_timeout_seconds
+    reply = client.send(batch.account, batch.form, timeout_seconds=limit - (time.monotonic() - begun_at))
+    return _finish(batch, reply)
+
+
+def _finish(batch: Batch, reply: Reply) -> Step:
+    size = len(batch.claims)
+    delivery = batch.claims[0].delivery
+    # Those that are to be sent again go at the same time, so that they go together.
+    result = settle(delivery, reply, batch_size=size)
+    with db.transaction() as conn:
+        finished = deliveries.finish_all(conn, batch.claims, [result] * size)
+        integration_logs.insert(
+            conn,
+            enterprise_number=delivery.enterprise_number,
+            event_type=delivery.effect,
+            request=batch.form.as_log(),
+            response={"http_status": reply.http_status, "body": reply.details or reply.text[:RESPONSE_CHARACTERS]},
+            error=reply.error,
+        )
+        answer = Answer(
+            outcome=reply.outcome, http_status=reply.http_status, retry_after_seconds=reply.retry_after_seconds
+        )
+        gates.leave(conn, batch.place, turn.delivery_limits(), key=batch.key, answer=answer)
+        failpoints.hit("K12")
+    failpoints.hit("K13")
+    if len(finished) < size:
+        log.warning("overtaken", extra={"delivery_id": delivery.id, "lost": size - len(finished)})
+    if result.state == "retry" and not batch.is_upload and (result.retry_in_seconds or 0) <= WAKE_SECONDS:
+        _wake(delivery.enterprise_number, delivery.call_id, seconds=result.retry_in_seconds or 0)
+    log.info(
+        "attempted",
+        extra={
+            "enterprise": delivery.enterprise_number,
+            "call": delivery.external_id,
+            "effect": delivery.effect,
+            "outcome": reply.outcome,
+            "state": result.state,
+            "status": reply.http_status,
+            "batch": size,
+        },
+    )
+    was_split = result.batch_limit is not None
+    is_full = size > 1 and size >= batch.claims[0].batch_limit and reply.outcome == "done"
+    was_part = batch.is_upload and batch.claims[0].batch_limit < deliveries.BATCH
+    return Step.SENT_AND_MORE if was_split or is_full or was_part else Step.SENT
+
+
+def _refuse(enterprise: Enterprise, call_id: int, words: str) -> Step:
+    """The CRM cannot be asked as the enterprise is configured: its own fault, no attempt and no evidence."""
+    with db.transaction() as conn:
+        claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
+        if claim is None:
+            return Step.NOTHING
+        if not settings(enterprise).enabled:
+            deliveries.finish(conn, claim, _ended("superseded", "integration_disabled"))
+            return Step.SENT
+        reply = Reply(outcome="authentication", error=words)
+        deliveries.finish(conn, claim, settle(claim.delivery, reply))
+        integration_logs.insert(
+            conn,
+            enterprise_number=enterprise.number,
+            event_type=claim.delivery.effect,
+            request={},
+            response={"http_status": None, "body": ""},
+            error=words,
+        )
+    return Step.SENT
+
+
+def _ended(state: str, reason: str | None) -> Result:
+    return Result(outcome="done", state=state, reason=reason)
+
+
+def _wake(enterprise_number: str, call_id: int, *, seconds: float) -> None:
+    wake = WakeCall(enterprise_number=enterprise_number, call_id=call_id)
+    later().publish(pubsub.CALL_EVENTS, call_message(wake), seconds=seconds)
 
 
 def account_of(enterprise: Enterprise) -> Account:
@@ -91,7 +256,12 @@ def account_of(enterprise: Enterprise) -> Account:
     )
 
 
-def _form(delivery: Delivery) -> Form | None:
+def _credentials(account: Account) -> bytes:
+    """To know whether the key is another one than that which was refused, without keeping it."""
+    return hashlib.blake2b(account.api_key.encode(), key=b"credentials", digest_size=16).digest()
+
+
+def _form(conn: Connection, delivery: Delivery) -> Form | None:
     """The request; None for the end of a call that nobody was told of."""
     notice = notices.decode(delivery)
     match notice:
@@ -100,59 +270,41 @@ def _form(delivery: Delivery) -> Form | None:
         case CallRow():
             return telephony.upload_form([notice])
         case EndNotice():
-            with db.connection() as conn:
-                ledger = deliveries.list_of_same_call(conn, delivery.id)
+            ledger = deliveries.list_of_same_call(conn, delivery.id)
             told = end_extensions([notices.told(other) for other in ledger])
             return telephony.end_form(notice, told) if told else None
 
 
-def _finish(claim: Claim, form: Form | None, reply: Reply) -> None:
-    delivery = claim.delivery
-    result = settle(delivery, reply)
-    with db.transaction() as conn:
-        if not deliveries.finish(conn, claim, result):
-            log.warning("overtaken", extra={"delivery_id": delivery.id, "fence": claim.fence})
-        integration_logs.insert(
-            conn,
-            enterprise_number=delivery.enterprise_number,
-            event_type=delivery.effect,
-            request=form.as_log() if form else {},
-            response={"http_status": reply.http_status, "body": reply.details or reply.text[:RESPONSE_CHARACTERS]},
-            error=reply.error,
-        )
-    log.info(
-        "attempted",
-        extra={
-            "enterprise": delivery.enterprise_number,
-            "call": delivery.external_id,
-            "effect": delivery.effect,
-            "outcome": reply.outcome,
-            "state": result.state,
-            "status": reply.http_status,
-        },
-    )
+def _upload_form(claims: Sequence[Claim]) -> Form:
+    found = (notices.decode(claim.delivery) for claim in claims)
+    return telephony.upload_form([notice for notice in found if isinstance(notice, CallRow)])
 
 
-def settle(delivery: Delivery, reply: Reply) -> Result:
+def settle(delivery: Delivery, reply: Reply, *, batch_size: int = 1) -> Result:
     """
     What becomes of the delivery.
 
     A history row is sent until it is in: RetailCRM knows it by its id. What pops up on a screen is news for seconds,
-    and is not repeated once it may have arrived.
+    and is not repeated once it may have arrived. A batch that is refused is sent again in two, until the row that is
+    not accepted stands alone.
     """
     state = "failed"
     reason: str | None = reply.outcome
     retry_in: float | None = None
-    backoff = UPLOAD_BACKOFF_SECONDS if delivery.effect == "upload" else NOTICE_BACKOFF_SECONDS
+    batch_limit: int | None = None
+    is_upload = delivery.effect == "upload"
+    backoff = UPLOAD_BACKOFF_SECONDS if is_upload else NOTICE_BACKOFF_SECONDS
     match reply.outcome:
         case "done":
             state, reason = "delivered", None
         case "permanent":
-            pass
+            if batch_size > 1 and reply.http_status in _SPLITTABLE and not telephony.is_off(reply):
+                state, reason, retry_in, batch_limit = "retry", "batch_refused", 0.0, (batch_size + 1) // 2
         case "authentication":
-            if delivery.effect == "upload":
-                state, retry_in = "retry", AUTHENTICATION_PAUSE_SECONDS
-        case "in_doubt" if delivery.effect != "upload":
+            if is_upload:
+                # The pause of the enterprise holds it, and ends when the key is another one.
+                state, retry_in = "retry", 0.0 if reply.http_status else AUTHENTICATION_PAUSE_SECONDS
+        case "in_doubt" if not is_upload:
             state = "in_doubt"
         case _:
             state, retry_in = "retry", _backoff(delivery.attempts_made, *backoff)
@@ -165,6 +317,7 @@ def settle(delivery: Delivery, reply: Reply) -> Result:
         http_status=reply.http_status,
         error=reply.error,
         response=reply.text[:RESPONSE_CHARACTERS].replace("\x00", ""),
+        batch_limit=batch_limit,
     )
 
 

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from lib import storable
-from lib.errors import AppError, PermanentError, TooLarge, TransientError
+from lib.errors import AppError, InvalidPayload, PermanentError, TooLarge, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,15 @@ _HTTP_CODES = {400: "invalid_payload", 404: "not_found", 405: "method_not_allowe
 
 
 def read_body(request: Request, *, limit: int = EVENT_BODY_BYTES) -> bytes:
-    """The body, at most `limit` bytes. Raises TooLarge without reading on, chunked or not."""
+    """The body, at most `limit` bytes. Raises TooLarge without reading on, chunked or not, and InvalidPayload."""
     if (request.content_length or 0) > limit:
         raise TooLarge(f"The body is over {limit // 1024} kB")
-    body: bytes = request.stream.read(limit + 1)
+    try:
+        body: bytes = request.stream.read(limit + 1)
+    except HTTPException:
+        raise
+    except Exception:  # noqa: BLE001  (each server has errors of its own, and they hold parts of the body)
+        raise InvalidPayload("The body broke off, or is not in the chunks that it announces") from None
     if len(body) > limit:
         raise TooLarge(f"The body is over {limit // 1024} kB")
     return body

@@ -50,7 +50,7 @@ def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: st
         enterprise_number=enterprise_number,
         unique_id=_text(body, "uniqueId"),
         event_type=event_type,
-        raw=raw,
+        raw=_without_token(raw),
         record_url=_url(body.get("record_url")),
         data_source=data_source,
     )
@@ -63,7 +63,7 @@ def from_host(event_type: str, body: Mapping[str, Any], *, enterprise_number: st
         enterprise_number=enterprise_number,
         unique_id=_text(body, "UniqueId"),
         event_type=event_type,
-        raw=body,
+        raw=_without_token(body),
     )
 
 
@@ -75,6 +75,11 @@ def token_of(body: Mapping[str, Any], *, field: str, header: str = "") -> str:
     if not isinstance(token, str) or not token.strip():
         raise InvalidPayload(f"{field}: is missing or not text")
     return token.strip()
+
+
+def _without_token(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What the host said; by what it was known has no place beside every event, in messages and on pages."""
+    return {name: value for name, value in raw.items() if name.lower() != "token"}
 
 
 def _text(body: Mapping[str, Any], field: str) -> str:

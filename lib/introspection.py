@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from flask import Request
 
@@ -12,7 +13,7 @@ from lib.auth import require_operator
 from lib.cache import enterprise_cache
 from lib.errors import Unavailable
 from lib.http import Answer, Handler
-from lib.store import deliveries
+from lib.store import deliveries, gates
 from lib.store.enterprises import Enterprise
 
 _started = time.monotonic()
@@ -33,12 +34,14 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
         require_operator(request.headers.get("Authorization", ""))
         with db.connection() as conn:
             by_state = deliveries.count_by_state(conn)
+            accounts = gates.list_accounts(conn)
         return {
             "function": function,
             "cache": enterprise_cache().stats(),
             "uptime_seconds": round(time.monotonic() - _started, 1),
             "database_queries": db.queries.value,
             "deliveries": by_state,
+            "accounts": [asdict(account) for account in accounts],
         }, 200
 
     return {"GET /health": health, "GET /stats": stats}

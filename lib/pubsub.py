@@ -8,7 +8,6 @@ be answered within milliseconds, and the sweep finds what a lost wake-up leaves 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,6 +18,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from lib import config
+from lib.availability import Availability
 from lib.errors import Unavailable
 from lib.once import once
 
@@ -28,42 +28,50 @@ MODULE_COMMANDS = "module-commands"
 
 # Pub/Sub takes ten megabytes and a thousand messages in a request.
 REQUEST_BYTES: Final = 5_000_000
-# After one caller waited in vain, the others are told at once for a while.
-AWAY_SECONDS: Final = 1.0
-_away_until = 0.0
+_availability = Availability("Pub/Sub")
 
 
-def publish(topic: str, body: Mapping[str, object], **attributes: str) -> None:
+def publish(topic: str, body: Mapping[str, object], *, within_seconds: float | None = None, **attributes: str) -> None:
     """Publishes one JSON message. Raises Unavailable when that is not confirmed in time."""
-    publish_all(topic, [body], **attributes)
+    publish_all(topic, [body], within_seconds=within_seconds, **attributes)
 
 
-def publish_all(topic: str, bodies: Sequence[Mapping[str, object]], **attributes: str) -> None:
-    """Publishes all, in as few requests as fit. Raises Unavailable; some may have got through then."""
+def publish_all(
+    topic: str, bodies: Sequence[Mapping[str, object]], *, within_seconds: float | None = None, **attributes: str
+) -> None:
+    """
+    Publishes all, in as few requests as fit, each within PUBSUB_PUBLISH_TIMEOUT_SECONDS or sooner.
+
+    Raises Unavailable; some may have got through then.
+    """
     batch: list[PubsubMessage] = []
     size = 0
     for body in bodies:
         data = json.dumps(body, ensure_ascii=False).encode()
         if batch and size + len(data) > REQUEST_BYTES:
-            _publish(topic, batch)
+            _publish(topic, batch, within_seconds)
             batch, size = [], 0
         batch.append(PubsubMessage(data=data, attributes=attributes))
         size += len(data)
     if batch:
-        _publish(topic, batch)
+        _publish(topic, batch, within_seconds)
 
 
-def _publish(topic: str, messages: list[PubsubMessage]) -> None:
-    global _away_until  # noqa: PLW0603  (a process-wide fact)
-    if time.monotonic() < _away_until:
-        raise Unavailable("Pub/Sub did not answer a moment ago")
+def _publish(topic: str, messages: list[PubsubMessage], within_seconds: float | None) -> None:
+    _availability.check()
     settings = config.current(config.PubSub)
     request = PublishRequest(topic=f"projects/{settings.google_cloud_project}/topics/{topic}", messages=messages)
+    patience = settings.pubsub_publish_timeout_seconds
     try:
-        client().publish(request=request, retry=None, timeout=settings.pubsub_publish_timeout_seconds)
+        client().publish(request=request, retry=None, timeout=min(patience, within_seconds or patience))
     except (exceptions.GoogleAPIError, grpc.RpcError) as error:
-        _away_until = time.monotonic() + AWAY_SECONDS
+        if not isinstance(error, exceptions.ClientError):
+            _availability.silent()
+        if isinstance(error, exceptions.DeadlineExceeded):
+            # What does not answer may be a connection whose other end is gone: the next one asks on a new one.
+            client.forget()
         raise Unavailable(f"Pub/Sub did not take the message: {type(error).__name__}") from error
+    _availability.answered()
 
 
 @once
@@ -79,8 +87,7 @@ def client() -> PublisherClient:
 
 def close() -> None:
     """Closes the connection, if there is one."""
-    global _away_until  # noqa: PLW0603  (see above)
-    _away_until = 0.0
+    _availability.answered()
     if client.made is not None:
         client.made.transport.close()  # type: ignore[no-untyped-call]
         client.forget()

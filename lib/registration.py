@@ -161,7 +161,7 @@ def _timezone(account: Account, progress: _Progress) -> str | None:
 
 def _send(account: Account, enterprise: Enterprise, whole: Mapping[str, Any], progress: _Progress) -> module.Complaints:
     form = module.edit_form(whole)
-    reply = client.send(
+    reply = client.send_in_turn(
         account, form, timeout_seconds=config.current(config.RetailCRM).retailcrm_upload_timeout_seconds
     )
     with db.connection() as conn:

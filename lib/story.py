@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from lib import db, notices
 from lib.assembly import parsed
 from lib.cache import enterprise_cache
-from lib.calls.call import assemble
+from lib.calls.call import Call, assemble
 from lib.calls.explain import explain
 from lib.calls.plan import plan
 from lib.enterprise import directory, settings
 from lib.errors import NotFound
-from lib.store import calls, deliveries, events, host_clocks
+from lib.store import calls, clicks, deliveries, events, host_clocks
 from lib.store.deliveries import Attempt, Delivery
 
 
@@ -27,6 +29,11 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
         call_id = calls.find_by_unique_id(conn, enterprise_number, unique_id)
         if call_id is None:
             raise NotFound(f"Enterprise {enterprise_number} has no call with {unique_id}", code="unknown_call")
+        if calls.are_events_forgotten(conn, call_id):
+            raise NotFound(
+                f"What the host said of call {unique_id} is not kept any more (RETENTION_EVENTS_DAYS)",
+                code="events_forgotten",
+            )
         now = db.now(conn)
         stored = events.list_events(conn, [call_id])
         ledger = deliveries.list_deliveries(conn, [call_id])
@@ -36,7 +43,7 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
     members = [parsed(event) for event in stored]
     call = assemble(members, directory(enterprise), policy, now)
     planned = plan(call, [notices.told(delivery) for delivery in ledger], now, policy)
-    told = [_delivery(delivery, attempts) for delivery in ledger]
+    told = [_delivery(delivery, attempts, call.started_at) for delivery in ledger]
     story = explain(call, members, told, planned.decisions)
     story["host_clock"] = (
         {
@@ -47,21 +54,46 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
         if clock
         else None
     )
+    story["click"] = _click(enterprise_number, call)
     return story
 
 
-def _delivery(delivery: Delivery, attempts: list[Attempt]) -> dict[str, Any]:
+def _click(enterprise_number: str, call: Call) -> dict[str, Any] | None:
+    """The click in the CRM that an outgoing call came from."""
+    caller = call.owner_extension or next((name for ring in call.rings for name in ring.extensions), None)
+    if call.kind != "out" or caller is None or call.customer is None:
+        return None
+    with db.connection() as conn:
+        click = clicks.find_click(conn, enterprise_number, extension=caller, phone=call.customer, at=call.started_at)
+    if click is None:
+        return None
+    answer = click.answer or {}
+    error = answer.get("error")
+    return {
+        "clicked_at": click.clicked_at.isoformat(),
+        "user_id": click.user_id,
+        "extension": click.extension,
+        "phone": click.phone,
+        "http_status": click.http_status,
+        "message": error.get("message") if isinstance(error, dict) else answer.get("message"),
+    }
+
+
+def _delivery(delivery: Delivery, attempts: list[Attempt], began: datetime) -> dict[str, Any]:
     mine = [attempt for attempt in attempts if attempt.delivery_id == delivery.id]
     return {
+        "id": delivery.id,
         "effect": delivery.effect,
         "state": delivery.state,
         "reason": delivery.reason,
         "external_id": delivery.external_id,
-        "extensions": delivery.extensions,
+        "extensions": delivery.extensions or list(_named(delivery)),
+        "at": _since(mine[0].started_at, began) if mine else None,
         "attempts": [
             {
                 "started_at": attempt.started_at.isoformat(),
                 "finished_at": attempt.finished_at.isoformat() if attempt.finished_at else None,
+                "at": _since(attempt.started_at, began),
                 "outcome": attempt.outcome,
                 "http_status": attempt.http_status,
                 "error": attempt.error,
@@ -71,3 +103,15 @@ def _delivery(delivery: Delivery, attempts: list[Attempt]) -> dict[str, Any]:
             for attempt in mine
         ],
     }
+
+
+def _named(delivery: Delivery) -> Iterator[str]:
+    """Whom an end or a row is about: the ledger keeps it in what is said."""
+    content = delivery.content
+    yield from content.get("extensions") or ()
+    if content.get("extension"):
+        yield content["extension"]
+
+
+def _since(moment: datetime, began: datetime) -> float:
+    return round((moment - began).total_seconds(), 1)

@@ -46,7 +46,18 @@ class Vault:
 
     def is_current(self, ciphertext: str) -> bool:
         """Whether the newest key sealed it."""
-        return ciphertext.startswith(f"v1.{self._newest}.")
+        return key_id_of(ciphertext) == self._newest
+
+    @property
+    def key_ids(self) -> list[str]:
+        """The newest first."""
+        return list(self._ciphers)
+
+
+def key_id_of(ciphertext: str) -> str:
+    """Of the key that sealed it; empty for what is no ciphertext."""
+    version, _, rest = ciphertext.partition(".")
+    return rest.partition(".")[0] if version == "v1" else ""
 
 
 def parse_keys(text: str) -> dict[str, bytes]:

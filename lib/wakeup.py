@@ -43,9 +43,10 @@ def call_message(wake: WakeCall) -> dict[str, object]:
     return {"call_id": wake.call_id, "enterprise_number": wake.enterprise_number}
 
 
-def parse(body: Mapping[str, Any], *, published_at: datetime) -> NewEvent | WakeCall:
+def parse(body: Mapping[str, Any], *, published_at: datetime | None) -> NewEvent | WakeCall:
     """
-    The message; an event that the database has no time of receipt for was received when it was published.
+    The message; an event that the database has no time of receipt for was received when it was published, or, when
+    that is not known either, when it is stored.
 
     Raises InvalidPayload.
     """
@@ -74,11 +75,14 @@ def parse(body: Mapping[str, Any], *, published_at: datetime) -> NewEvent | Wake
         or not isinstance(parsed.raw, dict)
         or not all(isinstance(text, str) for text in (parsed.enterprise_number, parsed.unique_id))
         or not isinstance(parsed.record_url, str | None)
-        or received_at.tzinfo is None
-        or not 2000 < received_at.year < 2100
+        or not _is_moment(received_at)
     ):
         raise InvalidPayload("event: a field has a wrong form")
     return parsed
+
+
+def _is_moment(received_at: datetime | None) -> bool:
+    return received_at is None or (received_at.tzinfo is not None and 2000 < received_at.year < 2100)
 
 
 def _wake(body: Mapping[str, Any]) -> WakeCall:

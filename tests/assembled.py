@@ -95,7 +95,7 @@ class Desk:
             try:
                 for call_id in assemble(message):
                     if deliver:
-                        deliver_due(call_id)
+                        deliver_due(self.number, call_id)
             except Unavailable as error:
                 self.failures[str(error)] += 1
                 time.sleep(random.uniform(0.01, 0.1))

@@ -80,7 +80,7 @@ def database_url(postgres_server: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a function, and no memory of another test's; yields what changes the environment."""
-    from lib import config, db, outbound, pubsub
+    from lib import config, db, later, outbound, pubsub
     from lib.cache import enterprise_cache
     from lib.vault import vault
 
@@ -95,6 +95,7 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     if enterprise_cache.made is not None:
         enterprise_cache.made.close()
     enterprise_cache.forget()
+    later.close()
     db.close()
     pubsub.close()
     outbound.close()

@@ -1,4 +1,6 @@
-"""The page as a browser: it keeps the cookie and says where its requests come from."""
+"""
+The page as a browser: it keeps the cookie and says where its requests come from. Every answer must be as described.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from typing import Any
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+
+from tests.described import differences
 
 PASSWORD = "a-password-of-the-tests"
 API = "/retailcrm-admin/api"
@@ -20,7 +24,9 @@ class Page:
         headers = {"Sec-Fetch-Site": "same-origin", **options.pop("headers", {})}
         if method in {"POST", "PUT"} and "data" not in options:
             options["json"] = {} if body is None else body
-        return self.client.open(f"{API}/{path}", method=method, headers=headers, **options)
+        answer = self.client.open(f"{API}/{path}", method=method, headers=headers, **options)
+        assert not differences(method, path, answer.status_code, answer.content_type, answer.text)
+        return answer
 
     def get(self, path: str, **query: Any) -> TestResponse:
         return self.ask("GET", path, query_string=query)

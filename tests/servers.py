@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 from infra.local.postgres import free_port
 
 START_SECONDS = 15.0
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
@@ -201,6 +205,51 @@ class Asterisk:
         response.raise_for_status()
         answer: dict[str, Any] = response.json()
         return answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A function as the platform runs it: gunicorn with threads, in a process of its own."""
+
+    url: str
+    pid: int
+
+    @classmethod
+    @contextmanager
+    def started(cls, name: str, environment: Mapping[str, str], *, log: Path, threads: int = 8) -> Iterator[Function]:
+        port = free_port()
+        settings = {"WORKERS": "1", "THREADS": str(threads), **environment}
+        with log.open("ab") as output:
+            running = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "functions_framework", f"--source={ROOT / 'functions' / name / 'main.py'}"),
+                    *(f"--target={name.replace('-', '_')}", "--host=127.0.0.1", f"--port={port}"),
+                ],
+                cwd=ROOT,
+                env={**os.environ, **settings},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        function = cls(url=f"http://127.0.0.1:{port}", pid=running.pid)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while True:
+                try:
+                    requests.get(f"{function.url}/health", timeout=5)
+                    break
+                except requests.RequestException:
+                    assert running.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.05)
+            yield function
+        finally:
+            running.terminate()
+            running.wait(20)
+
+    def threads(self) -> int:
+        """Of the process that serves."""
+        [worker] = psutil.Process(self.pid).children()
+        return int(worker.num_threads())
 
 
 def push_envelope(body: object, *, message_id: str = "1") -> dict[str, Any]:

@@ -6,10 +6,11 @@ Reads     enterprises, users, lines, calls, deliveries, attempts, integration_lo
 Writes    sessions, sign_in_attempts, enterprises.integrations_config, lines, module_commands, replays, deliveries,
           integration_logs
 Publishes module-commands, call-events
-Calls     RetailCRM, when a connection is tested and when managers are listed
+Calls     RetailCRM, when a connection is tested, managers are listed, a test pop-up is shown
 Answers   200 done, 202 begun             400 invalid_fields, with each field's problem     401 session_required
           403 cross_origin, forbidden     404 of another enterprise, or not there           409 conflict
           429 rate_limited                503 our database is away
+Starts    only with all of its settings, and with a strong ACCOUNT_LINK_SECRET
 """
 
 from __future__ import annotations
@@ -17,14 +18,31 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib import http, introspection, logs
-from lib.admin import door
+from lib import account_link, config, http, introspection, logs
+from lib.admin import door, opening
 from lib.admin.api import OPERATIONS
+from lib.vault import vault
 
 logs.configure()
+config.require(
+    config.Database,
+    config.PubSub,
+    config.Operator,
+    config.Vault,
+    config.EnterpriseCache,
+    config.RetailCRM,
+    config.Public,
+    config.AccountLink,
+    config.Sessions,
+    config.Module,
+)
+account_link.check()
+vault()
 
 ROUTES = http.Routes(
-    {operation.rule: door.guarded(operation) for operation in OPERATIONS} | introspection.routes("admin-api")
+    {operation.rule: door.guarded(operation) for operation in OPERATIONS}
+    | {f"{method} {opening.PAGE}": opening.open_page for method in ("GET", "POST")}
+    | introspection.routes("admin-api")
 )
 
 

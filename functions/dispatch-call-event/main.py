@@ -16,7 +16,7 @@ from functools import partial
 import functions_framework
 from flask import Request, Response
 
-from lib import http, intake, introspection, logs
+from lib import failpoints, http, intake, introspection, logs
 from lib.acceptance import accept
 from lib.auth import require_operator
 from lib.cache import enterprise_cache
@@ -30,7 +30,9 @@ BATCH_BYTES = intake.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
 def post_event(request: Request) -> Answer:
     body = http.read_json_object(request)
+    failpoints.hit("K1")
     enterprise = enterprise_cache().by_token(intake.token_of(body, field="token"))
+    failpoints.hit("K2")
     accepted = accept(intake.from_envelope(body, enterprise_number=enterprise.number))
     return accepted.as_json(), 200 if accepted.is_copy else 202
 
@@ -56,8 +58,10 @@ def _accept_one(item: object, enterprise_number: str, origin: str | None) -> dic
 
 def post_host_event(event_type: str, request: Request) -> Answer:
     body = http.read_json_object(request)
+    failpoints.hit("K1")
     token = intake.token_of(body, field="Token", header=request.headers.get("Token", ""))
     enterprise = enterprise_cache().by_token(token)
+    failpoints.hit("K2")
     accept(intake.from_host(event_type, body, enterprise_number=enterprise.number))
     return {"status": "ok"}, 200
 
@@ -87,4 +91,6 @@ ROUTES = http.Routes(
 
 @functions_framework.http
 def dispatch_call_event(request: Request) -> Response:
-    return ROUTES.answer(request)
+    response = ROUTES.answer(request)
+    failpoints.when_written(response.call_on_close, "K6")
+    return response

@@ -8,6 +8,7 @@ Publishes module-commands, one for each enterprise that has something due
 Calls     RetailCRM GET /api/v5/integration-modules/{code}, POST …/edit, GET /api/v5/settings
 Answers   204 recorded: done, failed or to be tried again, or kept as rejected
           503 give it back: we could not store
+Starts    only with all of its settings, and with a strong ACCOUNT_LINK_SECRET
 """
 
 from __future__ import annotations
@@ -15,12 +16,27 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib import db, http, introspection, logs, pubsub, registration
+from lib import account_link, config, db, http, introspection, logs, pubsub, registration
 from lib.errors import InvalidPayload
 from lib.push import Push, push_route
 from lib.store import module_commands
+from lib.vault import vault
 
 logs.configure()
+config.require(
+    config.Database,
+    config.PubSub,
+    config.PushAuth,
+    config.Operator,
+    config.Vault,
+    config.EnterpriseCache,
+    config.RetailCRM,
+    config.Public,
+    config.AccountLink,
+    config.Module,
+)
+account_link.check()
+vault()
 
 ENTERPRISES_PER_TICK = 50
 

@@ -3,7 +3,8 @@ Look at one call and tell RetailCRM what is due.
 
 Trigger   Pub/Sub push: subscription `call-events.retailcrm-deliver`
 Reads     call_events, enterprises (cached)
-Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, integration_logs
+Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, integration_logs, crm_gates
+Publishes call-events, for what waits for its CRM for a moment
 Calls     RetailCRM POST /api/v5/telephony/call/event, /api/v5/telephony/calls/upload
 Answers   204 recorded: delivered, scheduled again, skipped or kept as rejected
           503 give it back: we could not store
@@ -23,8 +24,9 @@ logs.configure()
 
 
 def look(push: Push) -> None:
-    for call_id in assemble(wakeup.parse(push.json(), published_at=push.published_at)):
-        deliver_due(call_id)
+    message = wakeup.parse(push.json(), published_at=push.published_at)
+    for call_id in assemble(message):
+        deliver_due(message.enterprise_number, call_id)
 
 
 ROUTES = http.Routes({"POST /": push_route(look), **introspection.routes("retailcrm-deliver")})

@@ -1,9 +1,10 @@
 """
-Wake the calls whose time has come.
+Wake the calls whose time has come, and delete a little of what is too old.
 
 Trigger   Pub/Sub push: subscription `ticks.sweep-calls`; dead letters of every subscription at `/dead`
 Reads     call_events, calls
-Writes    calls and call_events (when each is to be woken again), rejected_messages
+Writes    calls and call_events (when each is to be woken again), rejected_messages; whatever is too old goes, from
+          every table that grows (docs/operations.md, "Retention")
 Publishes call-events
 Answers   204 done, or kept as rejected
           503 give it back: the database or Pub/Sub is away
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from datetime import datetime
 
 import functions_framework
 from flask import Request, Response
 
-from lib import db, http, introspection, logs, wakeup
-from lib.errors import PermanentError
+from lib import db, http, introspection, logs, retention, wakeup
+from lib.errors import AppError, PermanentError
 from lib.push import Push, push_route
 from lib.store import events
 from lib.store.events import NewEvent
@@ -32,12 +34,20 @@ def tick(_: Push) -> None:
     woken = sweep()
     if any(woken.values()):
         log.info("woken", extra=woken)
+    try:
+        deleted = retention.step()
+    except AppError as error:
+        # Calls were woken, which is what cannot wait; what is too old is so at the next tick too.
+        log.warning("nothing deleted", extra={"reason": str(error)})
+    else:
+        if deleted:
+            log.info("deleted", extra={"deleted": deleted})
 
 
 def dead_letter(push: Push) -> None:
     """Keeps the letter; an event in it that only Pub/Sub had is stored first, so that the sweep goes on with it."""
     with contextlib.suppress(PermanentError):
-        message = wakeup.parse(push.json(), published_at=push.published_at)
+        message = wakeup.parse(push.json(), published_at=_first_published_at(push))
         if isinstance(message, NewEvent):
             with db.connection() as conn:
                 if events.find_event(conn, message.event_id) is None:
@@ -46,6 +56,13 @@ def dead_letter(push: Push) -> None:
     raise PermanentError(
         f"Given up by {source} after {push.attributes.get('CloudPubSubDeadLetterSourceDeliveryCount', 'many')} attempts"
     )
+
+
+def _first_published_at(push: Push) -> datetime | None:
+    """When the message itself was published, not its dead letter."""
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(push.attributes.get("CloudPubSubDeadLetterSourceTopicPublishTime", ""))
+    return push.published_at
 
 
 ROUTES = http.Routes(

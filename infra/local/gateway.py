@@ -3,7 +3,8 @@ One port in front of every function, as a load balancer is in the cloud:
 `python -m infra.local.gateway --port P --upstream dispatch-call-event=http://127.0.0.1:P2 …`.
 
 It routes by path, refuses what is too large, waits out the restart of a function, and answers for one that is
-away. It decides nothing else.
+away. Who comes to the page by the link of an account is signed in, and sent on to an address without the token. It
+decides nothing else.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import asyncio
 import html
 import json
 import logging
-import mimetypes
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, quote
 
 import aiohttp
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from infra.local.page import Page
 from lib import logs
 
 if TYPE_CHECKING:
@@ -68,11 +70,13 @@ ROUTES: Final = (
     Route(path="/retailcrm-admin/api/", function="admin-api"),
 )
 UI_PREFIX: Final = "/retailcrm-admin/"
+_SESSION: Final = Route(path="/retailcrm-admin/api/session", function="admin-api")
+_LINK_BYTES: Final = 16 * _KB
 
 # The hosts give up after 3 s: a function that is back within this time has missed nothing.
-_PATIENCE_SECONDS: Final = 2.5
-_UPSTREAM_SECONDS: Final = 30.0
-_OPERATIONS_SECONDS: Final = 3.0
+PATIENCE_SECONDS: Final = 2.5
+UPSTREAM_SECONDS: Final = 30.0
+OPERATIONS_SECONDS: Final = 3.0
 # Less than the 2 s after which the functions' server closes an idle connection, so that it is never closed under a
 # request that is on its way.
 _IDLE_SECONDS: Final = 1.0
@@ -93,12 +97,13 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 _SERVER_OWN: Final = _HOP_BY_HOP | {"date", "server"}
-_SECURITY: Final = {
+SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_UI_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+# What is told line by line, or is long, goes on as it comes.
+_STREAMED: Final = frozenset({"application/x-ndjson", "text/csv"})
 
 
 class Gateway:
@@ -111,11 +116,11 @@ class Gateway:
         *,
         ui: Path | None = None,
         links: Mapping[str, str] | None = None,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._session = session
         self._upstreams = {name: url.rstrip("/") for name, url in upstreams.items()}
-        self._ui = ui.resolve() if ui else None
+        self._page = Page(ui) if ui else None
         self._links = dict(links or {})
         self._patience_seconds = patience_seconds
         routes = [route for route in ROUTES if route.function in upstreams]
@@ -124,8 +129,8 @@ class Gateway:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await self._answer(request)
-        for name, value in _SECURITY.items():
-            response.headers.setdefault(name, value)
+        if not response.prepared:
+            response.headers.update(_missing(response.headers))
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -133,8 +138,8 @@ class Gateway:
         route = self._exact.get(path) or next((r for r in self._prefixes if path.startswith(r.path)), None)
         if route:
             return await self._forward(request, route)
-        if path.startswith(UI_PREFIX) and self._ui:
-            return self._file(request, self._ui)
+        if self._page and f"{path}/".startswith(UI_PREFIX):
+            return await self._open(request, self._page)
         if path == "/":
             return self._addresses()
         if path == "/health":
@@ -159,9 +164,7 @@ class Gateway:
                 async with self._session.request(
                     request.method, url, headers=headers, data=body or None, allow_redirects=False
                 ) as upstream:
-                    return web.Response(
-                        status=upstream.status, headers=_kept_headers(upstream.headers), body=await upstream.read()
-                    )
+                    return await _passed_on(request, upstream)
             except TimeoutError:
                 return self._away(route, 504, "upstream_timeout", "did not answer in time")
             except aiohttp.ClientConnectorError:
@@ -208,18 +211,49 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError):
             return error(502, "upstream_unavailable", f"{function} is not running")
 
-    def _file(self, request: web.BaseRequest, ui: Path) -> web.Response:
-        """A file of the page. The page itself also answers POST: that is how the CRM opens it."""
-        name = request.path.removeprefix(UI_PREFIX) or "index.html"
-        allowed = {"GET", "HEAD"} | ({"POST"} if name == "index.html" else set())
-        if request.method not in allowed:
+    async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
+        """
+        A file of the page. The page itself also answers POST: that is how the CRM opens it.
+
+        A token is exchanged here, so that no address, history or log of a browser ever keeps it.
+        """
+        name = request.path.removeprefix(UI_PREFIX)
+        is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}
+        if request.method == "POST" and is_page:
+            body = await _read(request, _LINK_BYTES)
+            if body is None:
+                return error(413, "too_large", f"The body is over {_LINK_BYTES // _KB} kB")
+            return await self._let_in(request, dict(parse_qsl(body.decode(errors="replace"))) | dict(request.query))
+        if request.method not in {"GET", "HEAD"}:
             return error(405, "method_not_allowed", "This address can only be read")
-        file = _inside(ui, name)
-        if file is None:
-            return error(404, "not_found", "There is nothing at this address")
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        headers = {"Cache-Control": "no-cache", "Content-Security-Policy": _UI_POLICY}
-        return web.Response(body=file.read_bytes(), content_type=kind, headers=headers)
+        if request.method == "GET" and is_page and "token" in request.query:
+            return await self._let_in(request, dict(request.query))
+        if not request.path.startswith(UI_PREFIX):
+            return _sent_on(UI_PREFIX)
+        return page.answer(request, name) or error(404, "not_found", "There is nothing at this address")
+
+    async def _let_in(self, request: web.BaseRequest, given: Mapping[str, str]) -> web.Response:
+        """Exchanges the token for a session. Without one the page asks for a password, if it has to."""
+        wanted = {field: given[field] for field in ("enterprise_number", "token") if given.get(field)}
+        if "token" not in wanted or "admin-api" not in self._upstreams:
+            return _sent_on(UI_PREFIX)
+        headers = _forwarded_headers(request)
+        headers.popall("Origin", None)
+        # We are the page's own origin, and the token says whom to let in: nothing else of the form is passed on.
+        headers.update({hdrs.CONTENT_TYPE: "application/json", "Sec-Fetch-Site": "same-origin"})
+        url = self._upstreams[_SESSION.function] + _SESSION.path
+        try:
+            async with self._session.post(
+                url, headers=headers, data=json.dumps(wanted).encode(), timeout=_OPERATIONS_TIMEOUT
+            ) as answer:
+                if answer.status == 200:
+                    return _sent_on(f"{UI_PREFIX}#/?entered=1", cookies=answer.headers.getall(hdrs.SET_COOKIE, []))
+                code = str(json.loads(await answer.read())["error"]["code"])
+        except (aiohttp.ClientError, TimeoutError):
+            code = "upstream_unavailable"
+        except (ValueError, LookupError, TypeError):
+            code = "not_json"
+        return _sent_on(f"{UI_PREFIX}#/?refused={quote(code)}")
 
     def _addresses(self) -> web.Response:
         links = self._links | {"Health of every function": "/health"}
@@ -230,7 +264,7 @@ class Gateway:
         return web.Response(text=page, content_type="text/html")
 
 
-_OPERATIONS_TIMEOUT: Final = aiohttp.ClientTimeout(total=_OPERATIONS_SECONDS)
+_OPERATIONS_TIMEOUT: Final = aiohttp.ClientTimeout(total=OPERATIONS_SECONDS)
 
 
 def error(status: int, code: str, message: str) -> web.Response:
@@ -244,8 +278,8 @@ async def serving(
     *,
     ui: Path | None = None,
     links: Mapping[str, str] | None = None,
-    patience_seconds: float = _PATIENCE_SECONDS,
-    upstream_seconds: float = _UPSTREAM_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
+    upstream_seconds: float = UPSTREAM_SECONDS,
 ) -> AsyncIterator[None]:
     """The gateway, listening on 127.0.0.1 while inside."""
     session = aiohttp.ClientSession(
@@ -295,15 +329,6 @@ class _Server(web.Server):
         )
 
 
-def _inside(folder: Path, name: str) -> Path | None:
-    """The file of this name, if there is one and it lies in the folder."""
-    try:
-        file = (folder / name).resolve()
-        return file if file.is_relative_to(folder) and file.is_file() else None
-    except (OSError, ValueError):  # a name that no file can have
-        return None
-
-
 async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
     """The body; None when it is over the limit, which is not read to its end."""
     if (request.content_length or 0) > limit:
@@ -316,6 +341,37 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
+
+
+async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    """What is streamed breaks off for the client where it breaks off for us."""
+    headers = _kept_headers(upstream.headers)
+    if upstream.content_type not in _STREAMED:
+        return web.Response(status=upstream.status, headers=headers, body=await upstream.read())
+    headers.update(_missing(headers))
+    response = web.StreamResponse(status=upstream.status, headers=headers)
+    await response.prepare(request)
+    try:
+        async for part in upstream.content.iter_any():
+            await response.write(part)
+        await response.write_eof()
+    except (aiohttp.ClientError, ConnectionError, TimeoutError) as broken:
+        log.warning("broke off", extra={"path": request.path, "reason": type(broken).__name__})
+        if request.transport:
+            request.transport.abort()
+    return response
+
+
+def _missing(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in SECURITY_HEADERS.items() if name not in headers}
+
+
+def _sent_on(address: str, *, cookies: Sequence[str] = ()) -> web.Response:
+    """303: whatever was posted is not posted again, and the address before it is in no history."""
+    headers = CIMultiDict({"Location": address, "Cache-Control": "no-store"})
+    for cookie in cookies:
+        headers.add(hdrs.SET_COOKIE, cookie)
+    return web.Response(status=303, headers=headers)
 
 
 def _forwarded_headers(request: web.BaseRequest) -> CIMultiDict[str]:

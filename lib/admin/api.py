@@ -16,6 +16,8 @@ from lib.admin import (
     module,
     operations,
     overview,
+    popup,
+    preview,
     sign_in,
 )
 
@@ -29,6 +31,8 @@ _SCREENS: Final = (
     overview.OPERATIONS,
     calls.OPERATIONS,
     logs.OPERATIONS,
+    preview.OPERATIONS,
+    popup.OPERATIONS,
     operations.OPERATIONS,
     logo.OPERATIONS,
 )

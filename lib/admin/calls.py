@@ -4,25 +4,62 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
 from lib import db, pubsub, story
-from lib.admin import audit, paging
+from lib import replay as replaying
+from lib.admin import answers, audit, paging, picture
 from lib.admin.operation import Call, Operation, obj, text
+from lib.admin.picture import Faces
 from lib.enterprise import directory
 from lib.errors import Conflict, NotFound, Unavailable
 from lib.http import Answer
-from lib.store import calls, deliveries, journal, replays
+from lib.replay import Request
+from lib.store import calls, journal, replays
 from lib.store.journal import CallFilter, FoundCall, Key
 from lib.store.replays import Replayable
 from lib.wakeup import WakeCall, call_message
 
 log = logging.getLogger(__name__)
 
-_COLUMNS: Final = ("started_at", "unique_id", "kind", "customer", "line_id", "result", "owner_extension", "reasons")
+_COLUMNS: Final = (
+    "started_at",
+    "unique_id",
+    "kind",
+    "customer",
+    "line_id",
+    "line_name",
+    "result",
+    "owner_extension",
+    "owner_name",
+    "talk_seconds",
+    "waiting_seconds",
+    "popup",
+    "history",
+    "reasons",
+)
 _REPLAYABLE: Final = ("failed", "expired", "in_doubt")
+_CALLS_AT_ONCE: Final = 500
+# Of several deliveries the first of these counts; a delivery that was overtaken says nothing.
+_OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "failed": _REPLAYABLE,
+    "waiting": ("ready", "retry", "leased", "held"),
+    "delivered": ("delivered",),
+}
+# Decisions by which there is no pop-up, or no history row, the most telling first.
+_NO_POPUP: Final = (
+    "integration_disabled",
+    "internal",
+    "only_channels",
+    "no_phone",
+    "expired",
+    "synthetic_dial_off",
+    "no_mapping",
+)
+_NO_ROW: Final = ("integration_disabled", "internal", "only_channels", "no_phone", "no_date", "waiting_for_recording")
 
 
 def search(call: Call) -> Answer:
@@ -44,20 +81,21 @@ def search(call: Call) -> Answer:
     )
     with db.connection() as conn:
         found = journal.list_calls(conn, call.enterprise.number, chosen, after=paging.after(query), limit=limit)
+        seen = picture.faces(conn, call.enterprise)
     following = paging.cursor(Key(at=found[-1].started_at, id=found[-1].id)) if len(found) == limit else None
-    return _found(call, found, following)
+    return _found(call, [as_row(item, seen) for item in found], following)
 
 
 def tell(call: Call) -> Answer:
-    """As `make explain` does, and what may be sent again."""
+    """As `make explain` does, made ready to be drawn, and what may be sent again."""
     number, unique_id = call.enterprise.number, call.arguments["unique_id"]
     told = story.tell(number, unique_id)
     with db.connection() as conn:
-        call_id = _call_id(conn, call)
-        ledger = replays.list_for_call(conn, number, call_id)
-    return told | {
-        "ledger": [{**asdict(item), "is_replayable": _is_replayable(item)} for item in ledger],
-    }, 200
+        ledger = {item.id: item for item in replays.list_for_call(conn, number, _call_id(conn, call))}
+        seen = picture.faces(conn, call.enterprise)
+    rows = [{**row, **_replay_of(ledger.get(row["id"]))} for row in told["told"]]
+    drawn = picture.drawn({**told, "told": rows}, seen)
+    return {**drawn, "is_replayable": any(row["is_replayable"] for row in rows)}, 200
 
 
 def replay(call: Call) -> Answer:
@@ -66,29 +104,58 @@ def replay(call: Call) -> Answer:
 
     Only rows of the history: a pop-up is news while the phone rings, and that is over.
     """
-    number, wanted = call.enterprise.number, call.body.get("delivery_id")
+    number = call.enterprise.number
     with db.transaction() as conn:
         call_id = _call_id(conn, call)
-        calls.lock_calls(conn, number, [call_id])
-        ledger = replays.list_for_call(conn, number, call_id)
-        chosen = [item for item in ledger if item.id == wanted or (wanted is None and _is_replayable(item))]
-        if wanted is not None and not chosen:
-            raise NotFound("This call has no such delivery", code="unknown_delivery")
-        if not chosen or not all(map(_is_replayable, chosen)):
-            raise Conflict("There is nothing that could be sent again", code="not_replayable")
-        again = [entered for item in chosen if (entered := replays.insert_generation(conn, item.id)) is not None]
-        for delivery_id in again:
-            replays.insert_replay(
-                conn, number, delivery_id, session_id=call.session.id, requested_by=audit.person(call)
-            )
+        again = replaying.send_again(
+            conn, _request(call), enterprise_number=number, call_id=call_id, delivery_id=call.body.get("delivery_id")
+        )
         audit.remember(conn, call, "replay", {"unique_id": call.arguments["unique_id"], "deliveries": again})
-        deliveries.settle_timer(conn, call_id)
     _wake(number, call_id)
     return {"success": True, "deliveries": again}, 202
 
 
+def replay_since(call: Call) -> Answer:
+    """The same for every call since a time, the oldest first."""
+    number = call.enterprise.number
+    since = paging.moment(call.body, "since")
+    assert since is not None  # noqa: S101  (the door requires it)
+    again: list[int] = []
+    with db.transaction() as conn:
+        found = [call_id for call_id, _ in journal.list_failed_rows(conn, number, since=since, limit=_CALLS_AT_ONCE)]
+        for call_id in sorted(found):
+            with suppress(Conflict):
+                again += replaying.send_again(conn, _request(call), enterprise_number=number, call_id=call_id)
+        if not again:
+            raise Conflict("There is nothing that could be sent again", code="not_replayable")
+        audit.remember(conn, call, "replay", {"since": since.isoformat(), "calls": len(found), "deliveries": again})
+    for call_id in found:
+        _wake(number, call_id)
+    return {
+        "success": True,
+        "calls": len(found),
+        "deliveries": again,
+        "is_all": len(found) < _CALLS_AT_ONCE,
+    }, 202
+
+
+def _request(call: Call) -> Request:
+    return Request(by=audit.person(call), session_id=call.session.id)
+
+
 def _is_replayable(item: Replayable) -> bool:
-    return item.effect == "upload" and item.state in _REPLAYABLE and item.is_latest
+    return replaying.why_not(item) is None
+
+
+def _replay_of(item: Replayable | None) -> dict[str, Any]:
+    if item is None:  # it was entered a moment ago
+        return {"is_replayable": False, "generation": 0, "requested_by": None, "requested_at": None}
+    return {
+        "is_replayable": _is_replayable(item),
+        "generation": item.generation,
+        "requested_by": item.requested_by,
+        "requested_at": item.requested_at,
+    }
 
 
 def _call_id(conn: db.Connection, call: Call) -> int:
@@ -107,30 +174,44 @@ def _wake(enterprise_number: str, call_id: int) -> None:
         log.warning("not published, the sweep will", extra={"call_id": call_id, "reason": str(error)})
 
 
-def _found(call: Call, found: Sequence[FoundCall], following: str | None) -> Answer:
+def _found(call: Call, rows: Sequence[dict[str, Any]], following: str | None) -> Answer:
     if paging.is_csv(call.query):
-        return paging.as_csv("calls", _COLUMNS, (_row(item) for item in found))
-    return {"calls": [{**asdict(item), "reasons": _reasons(item)} for item in found], "next": following}, 200
+        return paging.as_csv("calls", _COLUMNS, (_cells(row) for row in rows))
+    return {"calls": rows, "next": following}, 200
 
 
-def _row(item: FoundCall) -> tuple[Any, ...]:
-    return (
-        item.started_at,
-        item.unique_id,
-        item.kind,
-        item.customer,
-        item.line_id,
-        item.result,
-        item.owner_extension,
-        " ".join(_reasons(item)),
-    )
+def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
+    """All that a sentence on the call needs."""
+    line = seen.known.lines.get(item.line_id or "")
+    owner = seen.of(item.owner_extension)
+    codes = [str(decision.get("code")) for decision in item.decisions]
+    return {
+        **asdict(item),
+        "is_over": item.over_at is not None,
+        "line_name": (line.name or None) if line else None,
+        "owner_user_id": owner["user_id"],
+        "owner_name": owner["name"],
+        "popup": _outcome(item, "popup", codes, _NO_POPUP)
+        | {"extensions": sorted({e for d in item.deliveries if d["effect"] == "popup" for e in d["extensions"]})},
+        "upload": _outcome(item, "upload", codes, _NO_ROW),
+        "reasons": list(dict.fromkeys([*codes, *(d["reason"] for d in item.deliveries if d["reason"])])),
+    }
 
 
-def _reasons(item: FoundCall) -> list[str]:
-    """Why something did not happen, each once."""
-    found = [str(decision.get("code")) for decision in item.decisions]
-    found += [delivery["reason"] for delivery in item.deliveries if delivery["reason"]]
-    return list(dict.fromkeys(found))
+def _outcome(item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str]) -> dict[str, Any]:
+    """Of an upload, the latest generation counts: what failed before it was sent again."""
+    made = [delivery for delivery in item.deliveries if delivery["effect"] == effect]
+    for state, words in _OUTCOMES.items():
+        for delivery in made[-1:] if effect == "upload" else made:
+            if delivery["state"] in words:
+                return {"state": state, "reason": delivery["reason"] if state != "delivered" else None}
+    reason = next((delivery["reason"] for delivery in made), None)
+    return {"state": "none", "reason": reason or next((code for code in why_none if code in codes), None)}
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    words = {"popup": row["popup"]["state"], "history": row["upload"]["state"], "reasons": " ".join(row["reasons"])}
+    return tuple({**row, **words}[name] for name in _COLUMNS)
 
 
 OPERATIONS: Final = (
@@ -139,6 +220,8 @@ OPERATIONS: Final = (
         path="/calls/{number}",
         summary="Calls, the latest first; `next` is the `after` of the next page",
         handle=search,
+        gives=answers.CALLS,
+        also=paging.CSV,
         query=obj(
             {
                 **paging.QUERY,
@@ -157,13 +240,24 @@ OPERATIONS: Final = (
         path="/calls/{number}/{unique_id}",
         summary="The whole story of one call, by the id of any of its channels",
         handle=tell,
+        gives=answers.STORY,
     ),
     Operation(
         method="POST",
         path="/calls/{number}/{unique_id}/replay",
         summary="Send the history row again that RetailCRM did not get",
         handle=replay,
+        gives=answers.REPLAYED,
         body=obj({"delivery_id": {"type": "integer", "minimum": 1, "maximum": 2**53}}),
+        answers={202: "Begun", 409: "There is nothing that could be sent again"},
+    ),
+    Operation(
+        method="POST",
+        path="/replay/{number}",
+        summary="Send all history rows again that RetailCRM did not get since a time",
+        handle=replay_since,
+        gives=answers.REPLAYED_SINCE,
+        body=obj({"since": paging.QUERY["since"]}, required=("since",)),
         answers={202: "Begun", 409: "There is nothing that could be sent again"},
     ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lib import config, db
-from lib.admin import audit, door
+from lib.admin import answers, audit, door
 from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.settings import RANGES, Settings
 from lib.errors import ConfigError, Conflict
@@ -142,7 +142,12 @@ def is_same_address(url: str, stored: Mapping[str, Any]) -> bool:
 
 
 def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]:
-    redirected = redirect.for_line(section, "")
+    lines = section.get(redirect.PREFIX + "lines")
+    redirected = [
+        problem
+        for line in ("", *(lines if isinstance(lines, dict) else ()))
+        for problem in redirect.for_line(section, line).problems
+    ]
     return {
         "enterprise": {
             "number": enterprise.number,
@@ -158,7 +163,7 @@ def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]
         "crm_timezone": section.get("crm_timezone"),
         "settings": {name: section.get(name) for name in SETTINGS},
         "defaults": _DEFAULTS,
-        "problems": [*Settings.from_config(section).problems, *redirected.problems],
+        "problems": [*Settings.from_config(section).problems, *dict.fromkeys(redirected)],
     }
 
 
@@ -183,12 +188,19 @@ def _defaults() -> dict[str, Any]:
 _DEFAULTS: Final = _defaults()
 
 OPERATIONS: Final = (
-    Operation(method="GET", path="/config/{number}", summary="The connection and its settings", handle=show),
+    Operation(
+        method="GET",
+        path="/config/{number}",
+        summary="The connection and its settings",
+        handle=show,
+        gives=answers.CONFIG,
+    ),
     Operation(
         method="PUT",
         path="/config/{number}",
         summary="Save what is sent, over the version that it was made from",
         handle=save,
+        gives=answers.CONFIG,
         body=obj(
             {
                 "version": {
@@ -206,5 +218,7 @@ OPERATIONS: Final = (
         ),
         answers={200: "What is saved now", 409: "Somebody else saved meanwhile; `current` is what they saved"},
     ),
-    Operation(method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete),
+    Operation(
+        method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=answers.CONFIG
+    ),
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from lib import config
-from lib.admin import configuration
+from lib.admin import answers, configuration, progress
 from lib.admin.configuration import API_KEY, DOMAIN
 from lib.admin.operation import Call, Operation, obj
+from lib.admin.progress import Work
 from lib.errors import ConfigError
 from lib.http import Answer
 from lib.retailcrm import access, manager, module
@@ -34,24 +35,32 @@ class Check:
 
 def test(call: Call) -> Answer:
     """Of what was sent, else of what is saved. A saved key is shown to its own address only."""
-    checks = _checks(call)
+    return progress.answered(call, _test(call))
+
+
+def _test(call: Call) -> Work:
+    checks: list[Check] = []
+    for check in _checks(call):
+        checks.append(check)
+        yield {"check": asdict(check)}
     is_ok = all(check.state in {"ok", "warning"} for check in checks)
-    return {"success": is_ok, "checks": [asdict(check) for check in checks]}, 200
+    return {"success": is_ok, "checks": [asdict(check) for check in checks]}
 
 
-def _checks(call: Call) -> list[Check]:
+def _checks(call: Call) -> Iterator[Check]:
     try:
         account = _account(call)
     except ConfigError as error:
-        return [Check(name="settings", state="failed", message=str(error))]
+        yield Check(name="settings", state="failed", message=str(error))
+        return
     reply, latency_ms = _timed(access.get_credentials, account)
     if reply.outcome != "done":
-        return [_failed("credentials", reply, latency_ms)]
-    return [
-        Check(name="credentials", state="ok", message="RetailCRM accepts the API key", latency_ms=latency_ms),
-        _scopes(reply),
-        *(look(account, call.enterprise) for look in (_versions, _timezone, _module)),
-    ]
+        yield _failed("credentials", reply, latency_ms)
+        return
+    yield Check(name="credentials", state="ok", message="RetailCRM accepts the API key", latency_ms=latency_ms)
+    yield _scopes(reply)
+    for look in (_versions, _timezone, _module):
+        yield look(account, call.enterprise)
 
 
 def _account(call: Call) -> Account:
@@ -154,6 +163,8 @@ OPERATIONS: Final = (
         path="/config/{number}/test",
         summary="Try the connection that is sent, or the one that is saved",
         handle=test,
+        gives=answers.CHECKS,
+        also=progress.LINES,
         body=obj({"domain": DOMAIN, "api_key": API_KEY}),
         answers={200: "Every check with its state: ok, warning, failed"},
     ),

@@ -6,24 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from lib.admin import answers
 from lib.admin.operation import ROOT, Call, Operation
 from lib.http import Answer
 
-_ERROR: Final = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "fields": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-        }
-    },
-}
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "session": [{"session": []}],
@@ -38,7 +24,14 @@ def served(others: Sequence[Operation]) -> Operation:
     def show(_: Call) -> Answer:
         return described, 200
 
-    itself = Operation(method="GET", path="/openapi.json", summary="This description", handle=show, access="anybody")
+    itself = Operation(
+        method="GET",
+        path="/openapi.json",
+        summary="This description",
+        handle=show,
+        access="anybody",
+        gives=answers.DESCRIPTION,
+    )
     described = document([*others, itself])
     return itself
 
@@ -53,7 +46,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "servers": [{"url": ROOT}],
         "paths": paths,
         "components": {
-            "schemas": {"Error": _ERROR},
+            "schemas": {"Error": answers.ERROR},
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-session"},
                 "operator": {"type": "http", "scheme": "bearer"},
@@ -88,11 +81,30 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for status, description in operation.answers.items():
-        if status >= 400:
-            found[str(status)] = {"description": description, "content": _ERROR_CONTENT}
-        else:
-            found[str(status)] = {"description": description}
-    found["default"] = {"description": "Refused, with the reason", "content": _ERROR_CONTENT}
+    done = {media: {"schema": shape} for media, shape in operation.also.items()}
+    if operation.gives is not None:
+        done["application/json"] = {"schema": operation.gives}
+    found: dict[int, str] = _refusals(operation) | dict(operation.answers)
+    return {
+        **{
+            str(status): {"description": words, "content": done if status < 400 else _ERROR_CONTENT}
+            for status, words in sorted(found.items())
+        },
+        "default": {"description": "An error of ours, or nothing works at this moment", "content": _ERROR_CONTENT},
+    }
+
+
+def _refusals(operation: Operation) -> dict[int, str]:
+    """What the door says, whatever is behind it."""
+    found: dict[int, str] = {}
+    if operation.body["properties"] or operation.query["properties"]:
+        found[400] = "Something that was sent cannot be meant; `fields` says what"
+    if operation.access == "session":
+        found[401] = "Nobody is signed in, or not any more"
+    if operation.access == "operator" or operation.method != "GET":
+        found[403] = "Not from the page of the gateway, or not the operator"
+    if "{" in operation.path:
+        found[404] = "Another enterprise, or not there"
+    if operation.method in {"POST", "PUT"}:
+        found |= {400: found.get(400, "The body is not a JSON object"), 413: "The body is too large"}
     return found

@@ -46,7 +46,8 @@ def guarded(operation: Operation) -> Handler:
             body=body,
             own_enterprise=enterprise,
             own_session=session,
-            address=_address(request),
+            address=address_of(request),
+            accept=request.headers.get("Accept", ""),
             cookie=request.cookies.get(cookie_name(), ""),
         )
         return operation.handle(call)
@@ -130,7 +131,7 @@ def _require(value: object, shape: Shape) -> None:
     refuse(problems(value, shape))
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Of the client, as the gateway saw it: what stands before its entry anybody can write."""
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return (forwarded or request.remote_addr or "")[:64]

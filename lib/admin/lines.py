@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, Final
 
 from lib import db
-from lib.admin import audit, door
+from lib.admin import answers, audit, door
 from lib.admin import module as module_desk
 from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.directory import Line
@@ -70,6 +70,7 @@ OPERATIONS: Final = (
         path="/lines/{number}",
         summary="The lines; with `raw`, also what this number becomes on a line",
         handle=show,
+        gives=answers.LINES,
         query=obj({"raw": text(100), "line_id": text(100), "incoming_transform": _RULE}),
     ),
     Operation(
@@ -77,6 +78,7 @@ OPERATIONS: Final = (
         path="/lines/{number}",
         summary="Change lines; what is not sent of a line stays",
         handle=save,
+        gives=answers.LINES,
         body=obj(
             {
                 "lines": {

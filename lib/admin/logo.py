@@ -19,5 +19,13 @@ def show(_: Call) -> Answer:
 
 
 OPERATIONS: Final = (
-    Operation(method="GET", path="/logo.svg", summary="The picture of the module", handle=show, access="anybody"),
+    Operation(
+        method="GET",
+        path="/logo.svg",
+        summary="The picture of the module",
+        handle=show,
+        access="anybody",
+        gives=None,
+        also={"image/svg+xml": {"type": "string"}},
+    ),
 )

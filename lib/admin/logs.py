@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Final
 
 from lib import db
-from lib.admin import paging
+from lib.admin import answers, paging
 from lib.admin.operation import Call, Operation, obj, text
 from lib.http import Answer
 from lib.store import journal
@@ -49,6 +49,8 @@ OPERATIONS: Final = (
         path="/logs/{number}",
         summary="Exchanges with RetailCRM, the latest first; `next` is the `after` of the next page",
         handle=show,
+        gives=answers.LOGS,
+        also=paging.CSV,
         query=obj({**paging.QUERY, "event_type": text(60), "status": {"type": "string", "enum": ["success", "error"]}}),
     ),
 )

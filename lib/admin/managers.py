@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from lib import config, db
-from lib.admin import audit, door, mapping
+from lib.admin import answers, audit, door, mapping, progress
 from lib.admin import module as module_desk
 from lib.admin.operation import Call, Operation, obj
+from lib.admin.progress import Work
 from lib.delivery import account_of
 from lib.errors import ConfigError
 from lib.http import Answer
 from lib.retailcrm import module, people
 from lib.retailcrm.client import Account, Reply
-from lib.retailcrm.people import Person
+from lib.retailcrm.people import Person, Staff
 from lib.store import configuration, module_commands
 from lib.store import people as staff
 from lib.store.module_commands import Command
@@ -24,10 +25,16 @@ from lib.store.module_commands import Command
 TIMEOUT_SECONDS: Final = 8.0
 BUDGET_SECONDS: Final = 18.0
 
+_Heard = tuple[Sequence[Person], dict[int, str] | None, str | None]
+
 
 def list_managers(call: Call) -> Answer:
+    return progress.answered(call, _list_managers(call))
+
+
+def _list_managers(call: Call) -> Work:
     number = call.enterprise.number
-    persons, codes, trouble = _ask_crm(call)
+    persons, codes, trouble = yield from _ask_crm(call)
     with db.connection() as conn:
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
         statuses = staff.list_statuses(conn, number)
@@ -52,7 +59,7 @@ def list_managers(call: Call) -> Answer:
         if codes is not None
         else [],
         "unknown_to_crm": [asdict(item) for item in unknown],
-    }, 200
+    }
 
 
 def list_internal_phones(call: Call) -> Answer:
@@ -99,21 +106,24 @@ def sync(call: Call) -> Answer:
     return {"command": module_desk.as_json(command)}, 202
 
 
-def _ask_crm(call: Call) -> tuple[list[Person], dict[int, str] | None, str | None]:
+def _ask_crm(call: Call) -> Generator[dict[str, Any], None, _Heard]:
     """Everybody, the extensions in the CRM (None: no module there), and what went wrong."""
     try:
         account = account_of(call.enterprise)
     except ConfigError as error:
         return [], None, str(error)
-    found = people.list_people(account, timeout_seconds=TIMEOUT_SECONDS, budget_seconds=BUDGET_SECONDS)
+    found = Staff(people=[])
+    for found in people.list_people(account, timeout_seconds=TIMEOUT_SECONDS, budget_seconds=BUDGET_SECONDS):
+        if not found.failure:
+            yield {"progress": {"page": found.page, "pages": found.pages, "people": len(found.people)}}
     if found.failure:
         return [], None, f"RetailCRM: {found.failure.error}"
     reply = _module(account)
     if module.is_unknown(reply):
-        return list(found.people), None, None
+        return found.people, None, None
     if reply.outcome != "done":
         return [], None, f"RetailCRM: {reply.error}"
-    return list(found.people), module.codes_of(reply.details.get("integrationModule") or {}), None
+    return found.people, module.codes_of(reply.details.get("integrationModule") or {}), None
 
 
 def _module(account: Account) -> Reply:
@@ -164,24 +174,29 @@ OPERATIONS: Final = (
         path="/managers/{number}",
         summary="RetailCRM's users with their extensions here and there; the first time, what is there is taken over",
         handle=list_managers,
+        gives=answers.MANAGERS,
+        also=progress.LINES,
     ),
     Operation(
         method="GET",
         path="/internal-phones/{number}",
         summary="The enterprise's extensions and whose they are",
         handle=list_internal_phones,
+        gives=answers.PHONES,
     ),
     Operation(
         method="GET",
         path="/user-extensions/{number}",
         summary="Which manager has which extension, and how the last push to RetailCRM went",
         handle=show_mapping,
+        gives=answers.MAPPING,
     ),
     Operation(
         method="POST",
         path="/save-extensions/{number}",
         summary="Give managers extensions, or null; a number that is somebody else's moves",
         handle=save_mapping,
+        gives=answers.MAPPING,
         body=obj(
             {
                 "user_extensions": {
@@ -203,6 +218,7 @@ OPERATIONS: Final = (
         path="/sync-extensions/{number}",
         summary="Make RetailCRM have the extensions that are saved here",
         handle=sync,
+        gives=answers.BEGUN,
         answers={202: "Begun: follow it with GET register/{number}"},
     ),
 )

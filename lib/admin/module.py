@@ -6,7 +6,7 @@ import logging
 from typing import Any, Final
 
 from lib import config, db, pubsub
-from lib.admin import audit
+from lib.admin import answers, audit
 from lib.admin.operation import Call, Operation
 from lib.errors import InvalidPayload, Unavailable
 from lib.http import Answer
@@ -77,12 +77,14 @@ OPERATIONS: Final = (
         path="/register/{number}",
         summary="What the module was asked to become, the latest first, step by step",
         handle=show,
+        gives=answers.MODULE,
     ),
     Operation(
         method="POST",
         path="/register/{number}",
         summary="Register the module, or register it again; links of the account that were issued before end",
         handle=register,
+        gives=answers.BEGUN,
         answers={202: "Begun: follow it with GET"},
     ),
     Operation(
@@ -90,6 +92,7 @@ OPERATIONS: Final = (
         path="/register/{number}",
         summary="Switch the module off in RetailCRM",
         handle=deactivate,
+        gives=answers.BEGUN,
         answers={202: "Begun: follow it with GET"},
     ),
 )

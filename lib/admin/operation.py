@@ -20,7 +20,7 @@ _NOTHING: Final[Shape] = {"type": "object", "properties": {}}
 class Call:
     """
     A request that has passed the door. `enterprise` is the one of the path, where there is one, as the database has
-    it now; `session` is that of the cookie. `cookie` is its secret.
+    it now; `session` is that of the cookie. `cookie` is its secret. `accept`: the header.
     """
 
     arguments: Mapping[str, str]
@@ -29,6 +29,7 @@ class Call:
     own_enterprise: Enterprise | None = None
     own_session: Session | None = None
     address: str = ""
+    accept: str = ""
     cookie: str = field(default="", repr=False)
 
     @property
@@ -44,7 +45,10 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """`path` below ROOT; `{number}` in it is the enterprise of the session. `query`: every property is text."""
+    """
+    `path` below ROOT; `{number}` in it is the enterprise of the session. `query`: every property is text. `gives`:
+    what a success looks like, JSON (None: there is none); `also`: the same in other media types, for who asks.
+    """
 
     method: str
     path: str
@@ -54,6 +58,8 @@ class Operation:
     query: Shape = field(default_factory=lambda: _NOTHING)
     body: Shape = field(default_factory=lambda: _NOTHING)
     answers: Mapping[int, str] = field(default_factory=lambda: {200: "Done"})
+    gives: Shape | None
+    also: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:

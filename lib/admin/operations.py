@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lib import db
+from lib.admin import answers
 from lib.admin.operation import Call, Operation
 from lib.cache import enterprise_cache
 from lib.errors import NotFound
@@ -52,6 +53,7 @@ OPERATIONS: Final = (
         path="/active-enterprises",
         summary="Enterprises that are connected to RetailCRM and switched on",
         handle=list_active,
+        gives=answers.ACTIVE,
         access="operator",
     ),
     Operation(
@@ -59,6 +61,7 @@ OPERATIONS: Final = (
         path="/config-cache/refresh/{number}",
         summary="Make every instance read this enterprise anew",
         handle=refresh,
+        gives=answers.REFRESHED,
         access="operator",
     ),
     Operation(
@@ -66,6 +69,7 @@ OPERATIONS: Final = (
         path="/config-cache/refresh-all",
         summary="Make every instance read every enterprise anew",
         handle=refresh_all,
+        gives=answers.ALL_REFRESHED,
         access="operator",
     ),
 )

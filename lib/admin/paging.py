@@ -21,6 +21,7 @@ from lib.store.journal import Key
 _ROWS: Final = 50
 _CSV_ROWS: Final = 10_000
 _MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
+CSV: Final[Mapping[str, Shape]] = {"text/csv": {"type": "string"}}
 QUERY: Final[Mapping[str, Shape]] = {
     "limit": text(3, pattern="^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$", description="a number from 1 to 200"),
     "after": text(200),
@@ -38,7 +39,7 @@ def limit(query: Mapping[str, str]) -> int:
     return _CSV_ROWS if is_csv(query) else int(query.get("limit", _ROWS))
 
 
-def moment(query: Mapping[str, str], name: str) -> datetime | None:
+def moment(query: Mapping[str, Any], name: str) -> datetime | None:
     """Raises InvalidPayload for what has the form of a time and is none."""
     if name not in query:
         return None

@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from lib import account_link, config, db
-from lib.admin import door
+from lib.admin import answers, door
 from lib.admin.operation import Call, Operation, obj, text
 from lib.auth import token_sha256
 from lib.errors import Forbidden, RateLimited, Unauthorized
@@ -27,7 +27,6 @@ def sign_in(call: Call) -> Answer:
     cookie = door.new_cookie()
     limits = config.current(config.Sessions)
     with db.transaction() as conn:
-        sessions.delete_old(conn, absolute_hours=limits.session_absolute_hours)
         sessions.revoke_session(conn, token_sha256(call.cookie))
         sessions.insert_session(conn, number, user_id=user_id, token_sha256=token_sha256(cookie))
         enterprise = enterprises.find_enterprise(conn, number)
@@ -99,6 +98,7 @@ OPERATIONS: Final = (
         path="/session",
         summary="Sign in with enterprise_number, login and password, or with the token of the account link",
         handle=sign_in,
+        gives=answers.SESSION,
         access="anybody",
         body=obj(
             {
@@ -110,6 +110,8 @@ OPERATIONS: Final = (
         ),
         answers={200: "A session, as a cookie", 401: "Not let in", 429: "Too many attempts"},
     ),
-    Operation(method="GET", path="/session", summary="Who is signed in", handle=show),
-    Operation(method="DELETE", path="/session", summary="Sign out", handle=sign_out, access="anybody"),
+    Operation(method="GET", path="/session", summary="Who is signed in", handle=show, gives=answers.SESSION),
+    Operation(
+        method="DELETE", path="/session", summary="Sign out", handle=sign_out, gives=answers.SUCCESS, access="anybody"
+    ),
 )

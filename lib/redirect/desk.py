@@ -174,7 +174,8 @@ class Desk:
         """Raises UsualScheme: hours that are not known are not guessed."""
 
         def ask() -> Hours:
-            settings = self._ask(enterprise, manager.get_settings, deadline).details.get("settings")
+            hours_now = partial(manager.get_settings, patience_seconds=0)
+            settings = self._ask(enterprise, hours_now, deadline).details.get("settings")
             try:
                 return hours.read(settings if isinstance(settings, dict) else {})
             except ValueError as error:
@@ -199,6 +200,8 @@ class Desk:
         if left < _SHORTEST_QUESTION_SECONDS:
             raise UsualScheme("out_of_time", "The budget was spent")
         answer = question(_account(enterprise), timeout_seconds=left)
+        if answer.outcome == "busy" and answer.http_status is None:
+            raise UsualScheme("crm_busy", answer.error)
         self._gate.note(enterprise.number, is_good=answer.outcome in {"done", "permanent"})
         if answer.outcome == "done":
             return answer

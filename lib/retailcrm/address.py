@@ -1,12 +1,23 @@
-"""Which address may be an account of RetailCRM: its API key is sent there."""
+"""
+Which address may be an account of RetailCRM: its API key is sent there.
+
+The form is judged here, wherever an address is set or used; where its name leads, by `outbound` at every connection.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from lib.errors import ConfigError
+from lib.outbound import Network
 
 HOST_SUFFIXES: Final = (".retailcrm.ru", ".retailcrm.pro", ".retailcrm.es", ".simla.com", ".simla.io")
+
+# Accounts have names in ASCII: no letter that looks like another one is ever meant.
+_LABELS: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII)
+_PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
+_HOST_CHARACTERS: Final = 253
 
 
 def base_url(domain: str, extra_hosts: str) -> str:
@@ -15,16 +26,31 @@ def base_url(domain: str, extra_hosts: str) -> str:
 
     `extra_hosts` names simulators (`127.0.0.1:*`), which may be plain http. Raises ConfigError for other hosts.
     """
-    scheme, separator, rest = domain.strip().rstrip("/").partition("://")
-    if not separator:
-        scheme, rest = "", domain.strip().rstrip("/")
-    host = rest.lower()
-    if any(_matches(host, pattern.strip()) for pattern in extra_hosts.split(",") if pattern.strip()):
+    scheme, host = _parts(domain)
+    if _is_extra_host(host, extra_hosts) and scheme in {"", "http", "https"}:
         return f"{scheme or 'http'}://{host}"
     label = next((host.removesuffix(suffix) for suffix in HOST_SUFFIXES if host.endswith(suffix)), "")
-    if scheme not in {"", "https"} or not label.replace("-", "").replace(".", "").isalnum() or not label.isascii():
+    is_name = domain.isascii() and len(host) <= _HOST_CHARACTERS and _LABELS.fullmatch(label)
+    if scheme not in {"", "https"} or not is_name:
         raise ConfigError(f"domain: must be an https address of RetailCRM (*{', *'.join(HOST_SUFFIXES)})")
     return f"https://{host}"
+
+
+def network(url: str, extra_hosts: str) -> Network:
+    """Where a request to this account may go: a simulator may stand anywhere."""
+    return "any" if _is_extra_host(_parts(url)[1], extra_hosts) else "public"
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Scheme, or nothing, and host with port."""
+    scheme, separator, rest = address.strip().rstrip("/").partition("://")
+    if not separator:
+        scheme, rest = "", address.strip().rstrip("/")
+    return scheme.lower(), rest.lower()
+
+
+def _is_extra_host(host: str, extra_hosts: str) -> bool:
+    return any(_matches(host, pattern.strip().lower()) for pattern in extra_hosts.split(",") if pattern.strip())
 
 
 def _matches(host: str, pattern: str) -> bool:
@@ -32,4 +58,4 @@ def _matches(host: str, pattern: str) -> bool:
     if not name:
         return host == pattern
     host_name, _, host_port = host.rpartition(":")
-    return host_name == name and host_port.isdigit() and port in {"*", host_port}
+    return host_name == name and bool(_PORT.fullmatch(host_port)) and port in {"*", host_port}

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from lib import outbound, storable
+from lib import config, outbound, storable
 from lib.errors import InvalidPayload
+from lib.retailcrm import address, turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,23 +46,48 @@ class Reply:
     retry_after_seconds: float | None = None
 
 
+_NO_TURN: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
+
+
 def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
-    """One request, no repeats, no redirects; whatever happens becomes a Reply."""
+    """
+    One request, no repeats, no redirects; whatever happens becomes a Reply. Whose turn it is, the caller knows.
+    """
     fields = {form.name: json.dumps(form.value, ensure_ascii=False)}
     return _reply(
         partial(outbound.post_form, account.base_url + form.path, fields), account, timeout_seconds=timeout_seconds
     )
 
 
-def get(account: Account, path: str, parameters: Mapping[str, str], *, timeout_seconds: float) -> Reply:
-    """Asks for something; `details` of the Reply is the answer."""
-    return _reply(partial(outbound.get, account.base_url + path, parameters), account, timeout_seconds=timeout_seconds)
+def send_in_turn(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
+    """Raises Unavailable: without the database nobody knows whose turn it is."""
+    patience = min(turn.PATIENCE_SECONDS, timeout_seconds)
+    with turn.taken(account.base_url, form.path, timeout_seconds=timeout_seconds, patience_seconds=patience) as is_ours:
+        return send(account, form, timeout_seconds=timeout_seconds) if is_ours else _NO_TURN
+
+
+def get(
+    account: Account,
+    path: str,
+    parameters: Mapping[str, str],
+    *,
+    timeout_seconds: float,
+    patience_seconds: float = turn.PATIENCE_SECONDS,
+) -> Reply:
+    """
+    Asks for something, in turn; `details` of the Reply is the answer. Raises Unavailable as `send_in_turn` does.
+    """
+    question = partial(outbound.get, account.base_url + path, parameters)
+    patience = min(patience_seconds, timeout_seconds)
+    with turn.taken(account.base_url, path, timeout_seconds=timeout_seconds, patience_seconds=patience) as is_ours:
+        return _reply(question, account, timeout_seconds=timeout_seconds) if is_ours else _NO_TURN
 
 
 def _reply(exchange: Callable[..., outbound.Answer], account: Account, *, timeout_seconds: float) -> Reply:
     headers = {"X-API-KEY": account.api_key, "Accept": "application/json"}
+    network = address.network(account.base_url, config.current(config.RetailCRM).retailcrm_extra_hosts)
     try:
-        answer = exchange(headers=headers, timeout_seconds=timeout_seconds)
+        answer = exchange(headers=headers, timeout_seconds=timeout_seconds, network=network, secret=account.api_key)
     except outbound.NotSent as error:
         return Reply(outcome="unavailable", error=str(error))
     except outbound.NoAnswer as error:

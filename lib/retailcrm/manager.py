@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib.retailcrm import client
+from lib.retailcrm import client, turn
 from lib.retailcrm.client import Account, Reply
 
 
@@ -20,13 +20,20 @@ class Responsible:
 
 
 def find_responsible(account: Account, phone: str, *, ignore_status: bool, timeout_seconds: float) -> Reply:
-    """`phone` in E.164. Unless the status is ignored, a manager who is not free is not named."""
+    """
+    `phone` in E.164. Unless the status is ignored, a manager who is not free is not named. A phone rings meanwhile, so
+    it is asked at once or not at all.
+    """
     parameters = {"phone": phone, "details": "1", "ignoreStatus": "1" if ignore_status else "0"}
-    return client.get(account, "/api/v5/telephony/manager", parameters, timeout_seconds=timeout_seconds)
+    return client.get(
+        account, "/api/v5/telephony/manager", parameters, timeout_seconds=timeout_seconds, patience_seconds=0
+    )
 
 
-def get_settings(account: Account, *, timeout_seconds: float) -> Reply:
-    return client.get(account, "/api/v5/settings", {}, timeout_seconds=timeout_seconds)
+def get_settings(account: Account, *, timeout_seconds: float, patience_seconds: float = turn.PATIENCE_SECONDS) -> Reply:
+    return client.get(
+        account, "/api/v5/settings", {}, timeout_seconds=timeout_seconds, patience_seconds=patience_seconds
+    )
 
 
 def read_responsible(details: Mapping[str, Any]) -> Responsible:

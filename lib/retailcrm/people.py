@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,29 +27,39 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Staff:
-    """`failure` is the answer that ended it before the last page; then `people` are not all."""
+    """
+    After `page` of `pages`. `failure` is the answer that ended it before the last page; then `people` are not all.
+    """
 
     people: Sequence[Person]
+    page: int = 0
+    pages: int = 0
     failure: Reply | None = None
 
 
-def list_people(account: Account, *, timeout_seconds: float, budget_seconds: float) -> Staff:
-    """Every page that comes within the budget; `timeout_seconds` is for one."""
+def list_people(account: Account, *, timeout_seconds: float, budget_seconds: float) -> Iterator[Staff]:
+    """
+    Page by page everybody so far: every page that comes within the budget; `timeout_seconds` is for one. The last is
+    the result.
+    """
     people: list[Person] = []
     until = time.monotonic() + budget_seconds
     for page in range(1, MOST_PAGES + 1):
         parameters = {"limit": str(PAGE_SIZE), "page": str(page)}
         left = until - time.monotonic()
         if left <= 0:
-            return Staff(people=people, failure=Reply(outcome="unavailable", error="It is too slow to list everybody"))
+            yield Staff(people=people, failure=Reply(outcome="unavailable", error="It is too slow to list everybody"))
+            return
         reply = client.get(account, "/api/v5/users", parameters, timeout_seconds=min(timeout_seconds, left))
         if reply.outcome != "done":
-            return Staff(people=people, failure=reply)
+            yield Staff(people=people, failure=reply)
+            return
         people += read_people(reply.details)
         pagination = reply.details.get("pagination")
-        if not isinstance(pagination, dict) or page >= _count(pagination.get("totalPageCount")):
-            break
-    return Staff(people=people)
+        pages = _count(pagination.get("totalPageCount")) if isinstance(pagination, dict) else 1
+        yield Staff(people=tuple(people), page=page, pages=max(page, pages))
+        if page >= pages:
+            return
 
 
 def read_people(details: Mapping[str, Any]) -> list[Person]:

@@ -94,12 +94,12 @@ def find_linked(conn: Connection, enterprise_number: str, keys: Sequence[Keys]) 
 
 
 def lock_calls(conn: Connection, enterprise_number: str, call_ids: Collection[int]) -> list[StoredCall]:
-    """Locks those that are still there, in order of id."""
+    """Locks those that are still there and whose events are, in order of id."""
     with conn.cursor(row_factory=class_row(StoredCall)) as cursor:
         return cursor.execute(
             """
             SELECT id, main_unique_id FROM calls
-            WHERE enterprise_number = %s AND id = ANY(%s) ORDER BY id FOR UPDATE
+            WHERE enterprise_number = %s AND id = ANY(%s) AND NOT events_forgotten ORDER BY id FOR UPDATE
             """,
             [enterprise_number, sorted(call_ids)],
         ).fetchall()
@@ -116,6 +116,11 @@ def find_by_unique_id(conn: Connection, enterprise_number: str, unique_id: str) 
         [enterprise_number, unique_id],
     ).fetchone()
     return row[0] if row else None
+
+
+def are_events_forgotten(conn: Connection, call_id: int) -> bool:
+    row = conn.execute("SELECT events_forgotten FROM calls WHERE id = %s", [call_id]).fetchone()
+    return row is not None and row[0]
 
 
 def insert_call(conn: Connection, enterprise_number: str, state: CallState) -> int:
@@ -179,25 +184,43 @@ def delete_links(conn: Connection, call_ids: Sequence[int]) -> None:
     conn.execute("DELETE FROM call_links WHERE call_id = ANY(%s)", [list(call_ids)])
 
 
-def claim_due(conn: Connection, *, limit: int) -> list[tuple[str, int]]:
+def claim_due(conn: Connection, *, limit: int, each: int = 10) -> list[tuple[str, int]]:
     """
-    Calls whose time has come, as (enterprise, id), oldest first; each is left alone for a while, so that a second
-    sweep does not wake it too, and woken again, later each time, should nothing come of it.
+    Calls whose time has come, as (enterprise, id); each is left alone for a while, so that a second sweep does not
+    wake it too, and woken again, later each time, should nothing come of it.
+
+    In turn: the first of every enterprise before the second of any, no more than `each` of those that wait longest and
+    of those whose time has just come, so that neither a backlog nor the calls behind it starve anybody.
     """
     return conn.execute(
         """
-        UPDATE calls
-        SET wakes = wakes + 1,
-            next_wake_at = clock_timestamp()
-                + least(interval '10 seconds' * 2 ^ least(wakes, 10), interval '10 minutes')
-        WHERE id IN (
-            SELECT c.id FROM calls c
-            WHERE c.next_wake_at <= clock_timestamp()
-              AND EXISTS (SELECT 1 FROM enterprises WHERE number = c.enterprise_number)
-            ORDER BY c.next_wake_at LIMIT %s FOR UPDATE OF c SKIP LOCKED)
-        RETURNING enterprise_number, id
+        WITH due AS (
+            SELECT due.id, min(due.turn) AS turn
+            FROM enterprises e
+            CROSS JOIN LATERAL (
+                (SELECT c.id, row_number() OVER (ORDER BY c.next_wake_at) AS turn FROM calls c
+                 WHERE c.enterprise_number = e.number AND c.next_wake_at <= now()
+                 ORDER BY c.next_wake_at LIMIT %(each)s)
+                UNION ALL
+                (SELECT c.id, row_number() OVER (ORDER BY c.next_wake_at DESC) FROM calls c
+                 WHERE c.enterprise_number = e.number AND c.next_wake_at <= now()
+                 ORDER BY c.next_wake_at DESC LIMIT %(each)s)
+            ) due
+            GROUP BY due.id ORDER BY turn, random() LIMIT %(limit)s
+        ), chosen AS (
+            SELECT c.id, due.turn FROM calls c JOIN due ON due.id = c.id
+            WHERE c.next_wake_at <= now() FOR UPDATE OF c SKIP LOCKED
+        ), woken AS (
+            UPDATE calls c
+            SET wakes = c.wakes + 1,
+                next_wake_at = clock_timestamp()
+                    + least(interval '10 seconds' * 2 ^ least(c.wakes, 10), interval '10 minutes')
+            FROM chosen WHERE chosen.id = c.id
+            RETURNING c.enterprise_number, c.id, chosen.turn
+        )
+        SELECT enterprise_number, id FROM woken ORDER BY turn, id
         """,
-        [limit],
+        {"limit": limit, "each": each},
     ).fetchall()
 
 

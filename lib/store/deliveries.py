@@ -14,6 +14,8 @@ from psycopg.types.json import Jsonb
 from lib.db import Connection
 from lib.errors import Unavailable
 
+# RetailCRM takes so many rows of history at once.
+BATCH: Final = 50
 # Why a row of history is not sent any more, that may be wanted again when the call turns out otherwise.
 WITHDRAWN: Final = "withdrawn"
 
@@ -64,16 +66,22 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A delivery that this process may attempt until `lease_until`; only its fence may record the result."""
+    """
+    A delivery that this process may attempt until `lease_until`; only its fence may record the result.
+
+    After a failover that lost commits ids and fences come again: what is recorded is compared by what it is, too.
+    """
 
     delivery: Delivery
     fence: int
+    batch_limit: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """
-    What an attempt came to. `state` is the delivery's next one; with `retry`, `retry_in_seconds` says when.
+    What an attempt came to. `state` is the delivery's next one; with `retry`, `retry_in_seconds` says when, and
+    `batch_limit`, if there is one, with how many others at most.
     """
 
     outcome: str
@@ -83,6 +91,7 @@ class Result:
     http_status: int | None = None
     error: str | None = None
     response: str | None = None
+    batch_limit: int | None = None
 
 
 def list_deliveries(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]:
@@ -193,8 +202,55 @@ def claim_next(conn: Connection, call_id: int, *, lease_seconds: float) -> Claim
     """
     call = _lock_call(conn, call_id)
     row = _claim_next(conn, call_id, lease_seconds, is_over=call.is_over) if call else None
-    if row is None:
-        return None
+    return _claim(row) if row else None
+
+
+def claim_more_rows(conn: Connection, first: Claim, *, lease_seconds: float) -> list[Claim]:
+    """
+    The oldest rows of history of the same enterprise that are due too and may go into one request with this one.
+
+    Calls that somebody is at are passed over, so nobody is waited for.
+    """
+    due = conn.execute(
+        """
+        SELECT d.id, d.call_id, d.batch_limit FROM deliveries d JOIN calls c ON c.id = d.call_id
+        WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
+          AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND d.call_id <> %s
+        ORDER BY d.id LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED
+        """,
+        [first.delivery.enterprise_number, first.delivery.call_id, first.batch_limit - 1],
+    ).fetchall()
+    most, chosen = first.batch_limit, dict[int, int]()
+    for delivery_id, call_id, batch_limit in due:
+        if len(chosen) + 2 > min(most, batch_limit):
+            break
+        most = min(most, batch_limit)
+        chosen.setdefault(call_id, delivery_id)
+    if not chosen:
+        return []
+    rows = conn.execute(
+        """
+        WITH claimed AS (
+            UPDATE deliveries d
+            SET state = 'leased', fence = d.fence + 1, attempts_made = d.attempts_made + 1,
+                lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+            WHERE d.id = ANY(%(ids)s) AND d.call_id = ANY(%(call_ids)s) AND d.state IN ('ready', 'retry')
+              AND NOT EXISTS (SELECT 1 FROM deliveries busy WHERE busy.call_id = d.call_id AND busy.state = 'leased')
+            RETURNING d.*
+        ), timer AS (
+            UPDATE calls SET next_wake_at = least(next_wake_at, claimed.lease_until)
+            FROM claimed WHERE calls.id = claimed.call_id
+        )
+        SELECT id, enterprise_number, call_id, effect, external_id, extensions, content, state, reason, run_at,
+               expires_at, attempts_made, fence, batch_limit
+        FROM claimed ORDER BY id
+        """,
+        {"ids": list(chosen.values()), "call_ids": list(chosen), "lease_seconds": lease_seconds},
+    ).fetchall()
+    return [_claim(row) for row in rows]
+
+
+def _claim(row: tuple[Any, ...]) -> Claim:
     return Claim(
         delivery=Delivery(
             id=row[0],
@@ -211,6 +267,43 @@ def claim_next(conn: Connection, call_id: int, *, lease_seconds: float) -> Claim
             attempts_made=row[11],
         ),
         fence=row[12],
+        batch_limit=row[13],
+    )
+
+
+def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | None:
+    """The call of the enterprise's oldest row of history that is due."""
+    row = conn.execute(
+        """
+        SELECT call_id FROM deliveries
+        WHERE enterprise_number = %s AND effect = 'upload' AND state IN ('ready', 'retry') AND run_at <= now()
+        ORDER BY id LIMIT 1
+        """,
+        [enterprise_number],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def put_off(conn: Connection, claim: Claim, *, seconds: float, reason: str) -> None:
+    """
+    Undoes a claim of this transaction: the CRM was not to be asked, which is no attempt.
+
+    A row of history keeps its place among those that are due, and goes with the next request that may be sent; only
+    its call is not woken before.
+    """
+    conn.execute(
+        """
+        WITH later AS (
+            UPDATE deliveries
+            SET state = 'retry', reason = %(reason)s, lease_until = NULL, attempts_made = attempts_made - 1,
+                run_at = CASE effect WHEN 'upload' THEN run_at
+                         ELSE clock_timestamp() + make_interval(secs => %(seconds)s) END
+            WHERE id = %(id)s
+        )
+        UPDATE calls SET next_wake_at = least(due_at, clock_timestamp() + make_interval(secs => %(seconds)s))
+        WHERE id = %(call_id)s
+        """,
+        {"id": claim.delivery.id, "call_id": claim.delivery.call_id, "seconds": seconds, "reason": reason},
     )
 
 
@@ -260,85 +353,145 @@ def _claim_next(conn: Connection, call_id: int, lease_seconds: float, *, is_over
             FROM claimed WHERE calls.id = claimed.call_id
         )
         SELECT id, enterprise_number, call_id, effect, external_id, extensions, content, state, reason, run_at,
-               expires_at, attempts_made, fence
+               expires_at, attempts_made, fence, batch_limit
         FROM claimed
         """,
         {"call_id": call_id, "lease_seconds": lease_seconds, "is_over": is_over},
     ).fetchone()
 
 
-def begin_attempt(conn: Connection, claim: Claim, request: Mapping[str, Any]) -> bool:
+def begin_attempts(conn: Connection, claims: Sequence[Claim], requests: Sequence[Mapping[str, Any]]) -> set[int]:
     """
-    The attempt stands before its first byte goes out, so that no attempt is silent.
+    The attempts stand before their first byte goes out, so that no attempt is silent; ids of the deliveries.
 
-    False: this process slept too long, and the delivery is somebody else's by now, or no news any more.
+    One that is missing: this process slept too long, and it is somebody else's by now, or no news any more.
     """
     begun = conn.execute(
         """
         INSERT INTO attempts (delivery_id, fence, request)
-        SELECT id, fence, %s FROM deliveries
-        WHERE id = %s AND fence = %s AND state = 'leased' AND lease_until > clock_timestamp()
-          AND (expires_at IS NULL OR expires_at > clock_timestamp())
+        SELECT d.id, d.fence, one.request
+        FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[])
+            AS one (id, fence, external_id, effect, request)
+        JOIN deliveries d ON d.id = one.id AND d.fence = one.fence
+             AND d.external_id = one.external_id AND d.effect = one.effect
+        WHERE d.state = 'leased' AND d.lease_until > clock_timestamp()
+          AND (d.expires_at IS NULL OR d.expires_at > clock_timestamp())
+        RETURNING delivery_id
         """,
-        [Jsonb(request), claim.delivery.id, claim.fence],
-    )
-    return begun.rowcount == 1
+        [
+            [claim.delivery.id for claim in claims],
+            [claim.fence for claim in claims],
+            [claim.delivery.external_id for claim in claims],
+            [claim.delivery.effect for claim in claims],
+            [Jsonb(request) for request in requests],
+        ],
+    ).fetchall()
+    return {row[0] for row in begun}
 
 
 def finish(conn: Connection, claim: Claim, result: Result) -> bool:
     """Records the result; False when somebody else holds the delivery by now, and nothing was changed."""
-    call = _lock_call_of(conn, claim.delivery)
-    conn.execute(
+    return bool(finish_all(conn, [claim], [result]))
+
+
+def finish_all(conn: Connection, claims: Sequence[Claim], results: Sequence[Result]) -> set[int]:
+    """
+    Records the result of each; the ids of those that were still ours. An attempt keeps its result in any case.
+
+    A delivery's call may be another one since it was claimed, or since we waited: calls become one.
+    """
+    finished = set[int]()
+    while True:
+        call_ids = _lock_calls_of(conn, claims)
+        finished |= _finish(conn, claims, results, call_ids)
+        settle_timers(conn, call_ids)
+        if len(finished) == len(claims) or not _have_moved(conn, claims, call_ids):
+            return finished
+
+
+def _lock_calls_of(conn: Connection, claims: Sequence[Claim]) -> list[int]:
+    rows = conn.execute(
         """
-        UPDATE attempts
-        SET finished_at = clock_timestamp(), outcome = %s, http_status = %s, error = %s, response = %s
-        WHERE delivery_id = %s AND fence = %s
+        SELECT id FROM calls WHERE id IN (SELECT call_id FROM deliveries WHERE id = ANY(%s))
+        ORDER BY id FOR NO KEY UPDATE
         """,
-        [result.outcome, result.http_status, result.error, result.response, claim.delivery.id, claim.fence],
-    )
-    updated = conn.execute(
+        [[claim.delivery.id for claim in claims]],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _finish(conn: Connection, claims: Sequence[Claim], results: Sequence[Result], call_ids: Sequence[int]) -> set[int]:
+    rows = conn.execute(
         """
-        UPDATE deliveries
-        SET state = %(state)s, reason = %(reason)s, lease_until = NULL,
-            run_at = CASE WHEN %(state)s = 'retry'
-                     THEN clock_timestamp() + make_interval(secs => %(retry_in)s) ELSE run_at END,
-            finished_at = CASE WHEN %(state)s = 'retry' THEN NULL ELSE clock_timestamp() END
-        WHERE id = %(id)s AND fence = %(fence)s AND state = 'leased'
+        WITH results AS (
+            SELECT r.*
+            FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(external_ids)s::text[], %(effects)s::text[],
+                        %(states)s::text[], %(reasons)s::text[], %(retries_in)s::float[], %(batch_limits)s::smallint[],
+                        %(outcomes)s::text[], %(statuses)s::integer[], %(errors)s::text[], %(responses)s::text[])
+                AS r (id, fence, external_id, effect, state, reason, retry_in, batch_limit, outcome, http_status,
+                      error, response)
+            JOIN deliveries d ON d.id = r.id AND d.external_id = r.external_id AND d.effect = r.effect
+        ), attempted AS (
+            UPDATE attempts a
+            SET finished_at = clock_timestamp(), outcome = r.outcome, http_status = r.http_status, error = r.error,
+                response = r.response
+            FROM results r WHERE a.delivery_id = r.id AND a.fence = r.fence
+        )
+        UPDATE deliveries d
+        SET state = r.state, reason = r.reason, lease_until = NULL,
+            batch_limit = coalesce(r.batch_limit, d.batch_limit),
+            run_at = CASE WHEN r.state = 'retry'
+                     THEN clock_timestamp() + make_interval(secs => r.retry_in) ELSE d.run_at END,
+            finished_at = CASE WHEN r.state = 'retry' THEN NULL ELSE clock_timestamp() END
+        FROM results r
+        WHERE d.id = r.id AND d.fence = r.fence AND d.state = 'leased' AND d.call_id = ANY(%(call_ids)s)
+        RETURNING d.id
         """,
         {
-            "state": result.state,
-            "reason": result.reason,
-            "retry_in": result.retry_in_seconds or 0,
-            "id": claim.delivery.id,
-            "fence": claim.fence,
+            "call_ids": list(call_ids),
+            "ids": [claim.delivery.id for claim in claims],
+            "fences": [claim.fence for claim in claims],
+            "external_ids": [claim.delivery.external_id for claim in claims],
+            "effects": [claim.delivery.effect for claim in claims],
+            "states": [result.state for result in results],
+            "reasons": [result.reason for result in results],
+            "retries_in": [result.retry_in_seconds or 0 for result in results],
+            "batch_limits": [result.batch_limit for result in results],
+            "outcomes": [result.outcome for result in results],
+            "statuses": [result.http_status for result in results],
+            "errors": [result.error for result in results],
+            "responses": [result.response for result in results],
         },
-    )
-    if call is not None:
-        settle_timer(conn, call.id)
-    return updated.rowcount == 1
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
-def _lock_call_of(conn: Connection, delivery: Delivery) -> LockedCall | None:
-    """The delivery's call, which may be another one since it was claimed, or since we waited: calls become one."""
-    call_id = delivery.call_id
-    while True:
-        call = _lock_call(conn, call_id)
-        row = conn.execute("SELECT call_id FROM deliveries WHERE id = %s", [delivery.id]).fetchone()
-        if row is None or row[0] == call_id:
-            return call
-        call_id = row[0]
+def _have_moved(conn: Connection, claims: Sequence[Claim], call_ids: Sequence[int]) -> bool:
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT 1 FROM unnest(%s::bigint[], %s::bigint[]) AS c (id, fence)
+                       JOIN deliveries d ON d.id = c.id AND d.fence = c.fence
+                       WHERE d.state = 'leased' AND d.call_id <> ALL(%s))
+        """,
+        [[claim.delivery.id for claim in claims], [claim.fence for claim in claims], list(call_ids)],
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def settle_timer(conn: Connection, call_id: int) -> None:
     """The call's next wake-up: its own, or the next of its deliveries that is due or leased."""
+    settle_timers(conn, [call_id])
+
+
+def settle_timers(conn: Connection, call_ids: Sequence[int]) -> None:
     conn.execute(
         """
         UPDATE calls SET next_wake_at = least(due_at, (
             SELECT min(coalesce(d.lease_until, d.run_at)) FROM deliveries d
             WHERE d.call_id = calls.id AND d.state IN ('ready', 'retry', 'leased')))
-        WHERE id = %s
+        WHERE id = ANY(%s)
         """,
-        [call_id],
+        [list(call_ids)],
     )
 
 

@@ -37,3 +37,26 @@ def insert(
             error,
         ],
     )
+
+
+def lock(conn: Connection, enterprise_number: str, event_type: str) -> None:
+    """Until the end of the transaction nobody else counts this kind of rows before adding one."""
+    conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('integration_logs ' || %s || ' ' || %s, 0))",
+        [enterprise_number, event_type],
+    )
+
+
+def count_last_minute(conn: Connection, enterprise_number: str, event_type: str) -> int:
+    """Requests of people, not the exchanges that came of them."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM integration_logs
+        WHERE enterprise_number = %s AND event_type = %s AND created_at > clock_timestamp() - interval '1 minute'
+          AND request_data ? 'by'
+        """,
+        [enterprise_number, event_type],
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an aggregate always returns a row)
+    count: int = row[0]
+    return count

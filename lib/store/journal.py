@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.rows import class_row, dict_row
+from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
 from lib.db import Connection
@@ -56,7 +57,10 @@ class CallFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundCall:
-    """`deliveries`: `{"effect", "state", "reason", "extensions"}`, in order."""
+    """
+    `deliveries`: `{"effect", "state", "reason", "extensions"}`, in order. `talk_seconds`, `waiting_seconds` and
+    `has_recording` are what the history row says, None while there is none.
+    """
 
     id: int
     unique_id: str
@@ -68,83 +72,112 @@ class FoundCall:
     started_at: datetime
     over_at: datetime | None
     decisions: list[dict[str, Any]]
+    talk_seconds: int | None
+    waiting_seconds: int | None
+    has_recording: bool | None
     deliveries: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What RetailCRM answered last; `http_status` None: nothing, or nothing whole."""
+
+    status: str
+    http_status: int | None
+    error: str | None
+    at: datetime
 
 
 def list_logs(
     conn: Connection, enterprise_number: str, chosen: LogFilter, *, after: Key | None, limit: int
 ) -> list[Log]:
     """The latest first."""
+    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
+        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
+    ]
+    if chosen.event_type is not None:
+        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
+    if chosen.status is not None:
+        wanted.append(("status = %(status)s", {"status": chosen.status}))
+    if chosen.since is not None:
+        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
+    if chosen.until is not None:
+        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    if after is not None:
+        wanted.append(("(created_at, id) < (%(at)s, %(id)s)", {"at": after.at, "id": after.id}))
     with conn.cursor(row_factory=class_row(Log)) as cursor:
         return cursor.execute(
-            """
+            SQL("""
             SELECT id, event_type, status, error_message, request_data, response_data, created_at
-            FROM integration_logs
-            WHERE enterprise_number = %(number)s AND integration_type = 'retailcrm'
-              AND (%(event_type)s::text IS NULL OR event_type = %(event_type)s)
-              AND (%(status)s::text IS NULL OR status = %(status)s)
-              AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
-              AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s)
-              AND (%(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s, %(id)s::bigint))
+            FROM integration_logs WHERE {conditions}
             ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-            """,
-            {
-                "number": enterprise_number,
-                "event_type": chosen.event_type,
-                "status": chosen.status,
-                "since": chosen.since,
-                "until": chosen.until,
-                "at": after.at if after else None,
-                "id": after.id if after else None,
-                "limit": limit,
-            },
+            """).format(conditions=_all(wanted)),
+            _parameters(wanted) | {"limit": limit},
         ).fetchall()
 
 
 def list_calls(
     conn: Connection, enterprise_number: str, chosen: CallFilter, *, after: Key | None, limit: int
 ) -> list[FoundCall]:
-    """The latest first."""
+    """The latest first. Only what is asked for is a condition: a page is then a walk along one index."""
+    wanted = [("c.enterprise_number = %(number)s", {"number": enterprise_number}), *_conditions(chosen)]
+    if after is not None:
+        wanted.append(("(c.started_at, c.id) < (%(at)s, %(id)s)", {"at": after.at, "id": after.id}))
     with conn.cursor(row_factory=class_row(FoundCall)) as cursor:
         return cursor.execute(
-            """
+            SQL("""
             SELECT c.id, c.main_unique_id AS unique_id, c.kind, c.customer, c.line_id, c.result, c.owner_extension,
-                   c.started_at, c.over_at, c.decisions,
-                   coalesce((SELECT jsonb_agg(jsonb_build_object('effect', d.effect, 'state', d.state,
-                                 'reason', d.reason, 'extensions', d.extensions) ORDER BY d.id)
-                             FROM deliveries d WHERE d.call_id = c.id), '[]') AS deliveries
+                   c.started_at, c.over_at, c.decisions, said.talk_seconds, said.waiting_seconds, said.has_recording,
+                   coalesce(said.deliveries, '[]') AS deliveries
             FROM calls c
-            WHERE c.enterprise_number = %(number)s
-              AND (%(phone)s::text IS NULL OR strpos(c.customer, %(phone)s) > 0)
-              AND (%(kind)s::text IS NULL OR c.kind = %(kind)s)
-              AND (%(result)s::text IS NULL OR c.result = %(result)s)
-              AND (%(since)s::timestamptz IS NULL OR c.started_at >= %(since)s)
-              AND (%(until)s::timestamptz IS NULL OR c.started_at < %(until)s)
-              AND (%(at)s::timestamptz IS NULL OR (c.started_at, c.id) < (%(at)s, %(id)s::bigint))
-              AND (%(extension)s::text IS NULL OR c.owner_extension = %(extension)s OR EXISTS (
-                  SELECT 1 FROM deliveries d WHERE d.call_id = c.id AND %(extension)s = ANY(d.extensions)))
-              AND (%(reason)s::text IS NULL OR c.decisions @> %(decision)s OR EXISTS (
-                  SELECT 1 FROM deliveries d WHERE d.call_id = c.id AND d.reason = %(reason)s))
-              AND (%(state)s::text IS NULL OR EXISTS (
-                  SELECT 1 FROM deliveries d WHERE d.call_id = c.id AND d.state = %(state)s))
+            CROSS JOIN LATERAL (
+                SELECT jsonb_agg(jsonb_build_object('effect', d.effect, 'state', d.state, 'reason', d.reason,
+                                                    'extensions', d.extensions) ORDER BY d.id) AS deliveries,
+                       max((d.content ->> 'duration')::float) FILTER (WHERE d.effect = 'upload')::int AS talk_seconds,
+                       max((d.content ->> 'waiting')::float) FILTER (WHERE d.effect = 'upload')::int
+                           AS waiting_seconds,
+                       bool_or(d.content ->> 'record_url' IS NOT NULL) FILTER (WHERE d.effect = 'upload')
+                           AS has_recording
+                FROM deliveries d WHERE d.call_id = c.id
+            ) said
+            WHERE {conditions}
             ORDER BY c.started_at DESC, c.id DESC LIMIT %(limit)s
-            """,
-            {
-                "number": enterprise_number,
-                "phone": chosen.phone,
-                "extension": chosen.extension,
-                "kind": chosen.kind,
-                "result": chosen.result,
-                "reason": chosen.reason,
-                "decision": Jsonb([{"code": chosen.reason}]),
-                "state": chosen.state,
-                "since": chosen.since,
-                "until": chosen.until,
-                "at": after.at if after else None,
-                "id": after.id if after else None,
-                "limit": limit,
-            },
+            """).format(conditions=_all(wanted)),
+            _parameters(wanted) | {"limit": limit},
         ).fetchall()
+
+
+def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
+    found: list[tuple[LiteralString, dict[str, Any]]] = []
+    if chosen.phone is not None:
+        found.append(("strpos(c.customer, %(phone)s) > 0", {"phone": chosen.phone}))
+    if chosen.kind is not None:
+        found.append(("c.kind = %(kind)s", {"kind": chosen.kind}))
+    if chosen.result is not None:
+        found.append(("c.result = %(result)s", {"result": chosen.result}))
+    if chosen.since is not None:
+        found.append(("c.started_at >= %(since)s", {"since": chosen.since}))
+    if chosen.until is not None:
+        found.append(("c.started_at < %(until)s", {"until": chosen.until}))
+    delivery = "EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = c.id AND {})".format
+    if chosen.extension is not None:
+        told = delivery("%(extension)s = ANY(d.extensions)")
+        found.append((f"(c.owner_extension = %(extension)s OR {told})", {"extension": chosen.extension}))
+    if chosen.reason is not None:
+        parameters = {"reason": chosen.reason, "decision": Jsonb([{"code": chosen.reason}])}
+        found.append((f"(c.decisions @> %(decision)s OR {delivery('d.reason = %(reason)s')})", parameters))
+    if chosen.state is not None:
+        found.append((delivery("d.state = %(state)s"), {"state": chosen.state}))
+    return found
+
+
+def _all(wanted: list[tuple[LiteralString, dict[str, Any]]]) -> Composed:
+    """The conditions are texts of this module; what people enter is in the parameters."""
+    return SQL(" AND ").join(SQL(condition) for condition, _ in wanted)
+
+
+def _parameters(wanted: list[tuple[LiteralString, dict[str, Any]]]) -> dict[str, Any]:
+    return {name: value for _, parameters in wanted for name, value in parameters.items()}
 
 
 def count_today(conn: Connection, enterprise_number: str, *, timezone: str) -> dict[str, Any]:
@@ -175,35 +208,102 @@ def count_today(conn: Connection, enterprise_number: str, *, timezone: str) -> d
 
 
 def list_delays(conn: Connection, enterprise_number: str) -> list[dict[str, Any]]:
-    """How long pop-ups of the last hour took from the plan to RetailCRM's answer, in steps of five minutes."""
+    """
+    How long pop-ups of the last hour took, from the receipt of the event that rang to RetailCRM's answer: steps of
+    five minutes, empty ones too.
+    """
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
-            SELECT date_bin('5 minutes', d.created_at, 'epoch') AS at, count(*) AS popups,
-                   round(percentile_cont(0.5) WITHIN GROUP (
-                       ORDER BY extract(epoch FROM d.finished_at - d.created_at))::numeric, 3)::float AS median_seconds,
-                   round(percentile_cont(0.95) WITHIN GROUP (
-                       ORDER BY extract(epoch FROM d.finished_at - d.created_at))::numeric, 3)::float AS p95_seconds
-            FROM calls c JOIN deliveries d ON d.call_id = c.id
-            WHERE c.enterprise_number = %(number)s AND c.started_at > clock_timestamp() - interval '3 hours'
-              AND d.effect = 'popup' AND d.state = 'delivered'
-              AND d.created_at > clock_timestamp() - interval '1 hour'
-            GROUP BY 1 ORDER BY 1
+            WITH popups AS (
+                SELECT d.created_at, 1000 * extract(epoch FROM d.finished_at - rang.received_at) AS ms
+                FROM calls c
+                JOIN deliveries d ON d.call_id = c.id
+                CROSS JOIN LATERAL (
+                    SELECT max(e.received_at) AS received_at FROM call_events e
+                    WHERE e.call_id = c.id AND e.event_type IN ('dial', 'hangup') AND e.received_at <= d.created_at
+                ) rang
+                WHERE c.enterprise_number = %(number)s AND c.started_at > clock_timestamp() - interval '6 hours'
+                  AND d.effect = 'popup' AND d.state = 'delivered'
+                  AND d.created_at > clock_timestamp() - interval '1 hour' AND rang.received_at IS NOT NULL
+            )
+            SELECT step.at, count(popups.ms) AS count,
+                   round(percentile_cont(0.5) WITHIN GROUP (ORDER BY popups.ms)::numeric, 1)::float AS p50_ms,
+                   round(max(popups.ms)::numeric, 1)::float AS worst_ms
+            FROM generate_series(date_bin('5 minutes', clock_timestamp() - interval '1 hour', 'epoch'),
+                                 clock_timestamp(), interval '5 minutes') AS step (at)
+            LEFT JOIN popups ON date_bin('5 minutes', popups.created_at, 'epoch') = step.at
+            GROUP BY step.at ORDER BY step.at
             """,
             {"number": enterprise_number},
         ).fetchall()
 
 
-def find_last_refusal(conn: Connection, enterprise_number: str) -> str | None:
-    """What RetailCRM said against the API key, if that is its last word of this day."""
+def find_last_exchange(conn: Connection, enterprise_number: str) -> Exchange | None:
+    """RetailCRM's last word of this day, to whatever it was told."""
+    with conn.cursor(row_factory=class_row(Exchange)) as cursor:
+        return cursor.execute(
+            """
+            SELECT status, (response_data ->> 'http_status')::int AS http_status, error_message AS error,
+                   created_at AS at
+            FROM integration_logs
+            WHERE enterprise_number = %s AND created_at > clock_timestamp() - interval '1 day'
+              AND event_type IN ('popup', 'hangup', 'upload', 'register_module', 'test_popup')
+              AND jsonb_typeof(response_data) = 'object' AND response_data ? 'http_status'
+            ORDER BY created_at DESC, id DESC LIMIT 1
+            """,
+            [enterprise_number],
+        ).fetchone()
+
+
+def list_unknown_lines(conn: Connection, enterprise_number: str) -> list[str]:
+    """Lines of calls of the last seven days that the enterprise does not have."""
+    rows = conn.execute(
+        """
+        SELECT DISTINCT c.line_id FROM calls c
+        WHERE c.enterprise_number = %(number)s AND c.started_at > clock_timestamp() - interval '7 days'
+          AND c.kind IN ('in', 'out') AND c.line_id <> ''
+          AND NOT EXISTS (SELECT 1 FROM lines l WHERE l.enterprise_number = %(number)s AND l.line_id = c.line_id)
+        ORDER BY c.line_id LIMIT 20
+        """,
+        {"number": enterprise_number},
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
+def is_unusually_quiet(conn: Connection, enterprise_number: str) -> bool:
+    """Whether there was no call for two hours in which there were calls on three of the last seven days or more."""
     row = conn.execute(
         """
-        SELECT CASE WHEN (response_data ->> 'http_status') IN ('401', '403') THEN error_message END
-        FROM integration_logs
-        WHERE enterprise_number = %s AND created_at > clock_timestamp() - interval '1 day'
-          AND event_type IN ('popup', 'hangup', 'upload', 'register_module')
-        ORDER BY created_at DESC, id DESC LIMIT 1
+        SELECT bool_and(n = 0) FILTER (WHERE day = 0) AND count(*) FILTER (WHERE day > 0 AND n > 0) >= 3
+        FROM (
+            SELECT day, (SELECT count(*) FROM (
+                SELECT 1 FROM calls c
+                WHERE c.enterprise_number = %s
+                  AND c.started_at > clock_timestamp() - make_interval(days => day, hours => 2)
+                  AND c.started_at <= clock_timestamp() - make_interval(days => day) LIMIT 1) found) AS n
+            FROM generate_series(0, 7) AS day
+        ) days
         """,
         [enterprise_number],
     ).fetchone()
-    return row[0] if row else None
+    return bool(row and row[0])
+
+
+def list_failed_rows(
+    conn: Connection, enterprise_number: str, *, since: datetime, limit: int
+) -> list[tuple[int, datetime]]:
+    """Calls since then, the oldest first, whose history row RetailCRM does not have and nobody is sending."""
+    return conn.execute(
+        """
+        SELECT c.id, c.started_at FROM calls c
+        WHERE c.enterprise_number = %s AND c.started_at >= %s AND EXISTS (
+            SELECT 1 FROM deliveries d
+            WHERE d.call_id = c.id AND d.effect = 'upload' AND d.state IN ('failed', 'expired', 'in_doubt')
+              AND NOT EXISTS (SELECT 1 FROM deliveries later
+                              WHERE later.call_id = d.call_id AND later.effect = d.effect
+                                AND later.external_id = d.external_id AND later.generation > d.generation))
+        ORDER BY c.started_at, c.id LIMIT %s
+        """,
+        [enterprise_number, since, limit],
+    ).fetchall()

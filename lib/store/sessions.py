@@ -59,13 +59,6 @@ def touch_session(conn: Connection, token_sha256: bytes, *, idle_minutes: int, a
         ).fetchone()
 
 
-def delete_old(conn: Connection, *, absolute_hours: int) -> None:
-    """Sessions that were over a day ago at the latest."""
-    conn.execute(
-        "DELETE FROM sessions WHERE created_at < clock_timestamp() - make_interval(hours => %s)", [absolute_hours + 24]
-    )
-
-
 def revoke_session(conn: Connection, token_sha256: bytes) -> None:
     conn.execute(
         "UPDATE sessions SET revoked_at = clock_timestamp() WHERE token_sha256 = %s AND revoked_at IS NULL",
@@ -82,6 +75,21 @@ def revoke_others(conn: Connection, enterprise_number: str, *, session_id: int) 
         """,
         [enterprise_number, session_id],
     )
+
+
+def revoke_all(conn: Connection, enterprise_number: str) -> int:
+    """How many it ended."""
+    return conn.execute(
+        "UPDATE sessions SET revoked_at = clock_timestamp() WHERE enterprise_number = %s AND revoked_at IS NULL",
+        [enterprise_number],
+    ).rowcount
+
+
+def revoke_of_user(conn: Connection, user_id: int) -> int:
+    """How many it ended."""
+    return conn.execute(
+        "UPDATE sessions SET revoked_at = clock_timestamp() WHERE user_id = %s AND revoked_at IS NULL", [user_id]
+    ).rowcount
 
 
 def find_credentials(conn: Connection, enterprise_number: str, login: str) -> Credentials | None:

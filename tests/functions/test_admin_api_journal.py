@@ -173,7 +173,15 @@ def test_a_call_tells_its_whole_story(connected, missed):
     assert [event["event_type"] for event in answer.json["timeline"]] == ["start", "dial", "hangup"]
     assert [row["effect"] for row in answer.json["told"]] == ["popup", "hangup", "upload"]
     assert answer.json["told"][0]["attempts"][0]["http_status"] == 200
-    assert [item["is_replayable"] for item in answer.json["ledger"]] == [False, False, False]
+    assert [row["is_replayable"] for row in answer.json["told"]] == [False, False, False]
+    assert [row["managers"] for row in answer.json["told"]] == [
+        [{"extension": "150", "name": "Anna", "user_id": 18}]
+    ] * 3
+    assert [(lane["number"], lane["role"], lane["name"]) for lane in answer.json["lanes"]] == [
+        (f"+{CUSTOMER}", "customer", None),
+        ("150", "extension", "Anna"),
+        ("109", "extension", None),
+    ]
     assert "key-of" not in answer.text
 
 
@@ -186,14 +194,14 @@ def test_a_row_that_failed_is_sent_again_and_it_is_known_who_wanted_it(connected
     crm.fault("success_false", account="0367", endpoint="upload", status=400, error_msg="Validation error", requests=1)
     gateway.ring(["150"])
     gateway.missed()
-    before = connected.get(f"calls/0367/{gateway.unique_id}").json["ledger"]
+    before = connected.get(f"calls/0367/{gateway.unique_id}").json["told"]
 
     asked = connected.post(f"calls/0367/{gateway.unique_id}/replay")
     gateway.wake()
 
     assert [(item["effect"], item["state"], item["is_replayable"]) for item in before][-1] == ("upload", "failed", True)
     assert asked.status_code == 202
-    after = connected.get(f"calls/0367/{gateway.unique_id}").json["ledger"]
+    after = connected.get(f"calls/0367/{gateway.unique_id}").json["told"]
     assert (after[-1]["state"], after[-1]["generation"], after[-1]["requested_by"]) == ("delivered", 1, "admin")
     assert [item["is_replayable"] for item in after] == [False] * 4
     assert len(crm.rows("0367")) == 1
@@ -250,9 +258,13 @@ def test_the_overview_counts_today(connected, missed):
         ("hangup", "delivered", 1),
         ("upload", "delivered", 1),
     }
-    assert shown["delays"][0]["popups"] == 1
-    assert 0 <= shown["delays"][0]["median_seconds"] < 30
+    assert shown["today"]["popups"] == shown["today"]["history"] == {"delivered": 1, "waiting": 0, "failed": 0}
+    assert len(shown["delays"]) in {12, 13}
+    [step] = [step for step in shown["delays"] if step["count"]]
+    assert (step["count"], 0 < step["p50_ms"] == step["worst_ms"] < 30_000) == (1, True)
+    assert {step["worst_ms"] for step in shown["delays"] if not step["count"]} <= {None}
     assert shown["last_event_at"]
+    assert shown["connection"]["state"] == "connected"
 
 
 def test_the_overview_names_what_needs_attention(connected, gateway, crm, sql):
@@ -269,7 +281,9 @@ def test_the_overview_names_what_needs_attention(connected, gateway, crm, sql):
 
     attention = {item["code"]: item for item in connected.get("stats/0367").json["attention"]}
 
-    assert attention.keys() == {"key_refused", "command_failed", "unknown_to_crm", "clock_wrong"}
+    assert [*attention] == ["key_refused", "command_failed", "unknown_to_crm", "clock_wrong"]
+    assert attention["command_failed"]["action"] == {"kind": "register"}
+    assert attention["unknown_to_crm"]["action"] == {"kind": "sync"}
     assert attention["key_refused"]["message"] == 'RetailCRM refuses the API key: Wrong "apiKey" value.'
     assert attention["command_failed"]["message"] == "No funds"
     assert attention["unknown_to_crm"]["value"] == "151"

@@ -100,15 +100,6 @@ def test_signing_in_again_ends_the_session_before(visitor, sql):
     assert sql("SELECT revoked_at IS NULL FROM sessions ORDER BY id") == [(False,), (True,)]
 
 
-def test_sessions_that_were_over_long_ago_are_forgotten(visitor, sql):
-    visitor.sign_in()
-    sql("UPDATE sessions SET created_at = clock_timestamp() - interval '37 hours' RETURNING 1")
-
-    visitor.sign_in()
-
-    assert sql("SELECT count(*) FROM sessions") == [(1,)]
-
-
 def test_signing_out_ends_the_session_for_whoever_has_its_cookie(visitor):
     kept = cookie_of(visitor.sign_in()).partition(";")[0]
 

@@ -4,7 +4,7 @@ import jwt
 import pytest
 
 from infra import topology
-from lib import registration
+from lib import config, registration
 from tests.page import API
 from tests.servers import push_envelope
 
@@ -203,6 +203,74 @@ def test_each_way_to_fail_is_told_in_a_sentence(told, fault, state, code, words)
     assert (command["state"], command["code"]) == (state, code)
     assert words in command["message"]
     assert (command["steps"][-1]["name"], command["steps"][-1]["state"]) == ("send", "failed")
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("apply_then_hang", "No answer within 1 s"),
+        ("hang_before_apply", "No answer within 1 s"),
+        ("slow_drip", "did not end in time"),
+    ],
+)
+def test_a_crm_that_keeps_us_waiting_is_told_in_a_sentence(told, process, mode, words):
+    process.setenv("RETAILCRM_UPLOAD_TIMEOUT_SECONDS", "1")
+    config.current.cache_clear()
+
+    command = told({"mode": mode})
+
+    assert (command["state"], command["code"]) == ("retry", "crm_away")
+    assert command["message"].startswith("RetailCRM does not answer as it should (")
+    assert words in command["message"] or "The connection broke" in command["message"]
+    assert command["message"].endswith("It is tried again by itself.")
+
+
+def test_a_crm_that_is_only_slow_registers(told):
+    command = told({"mode": "slow", "delay_ms": 500})
+
+    assert (command["state"], command["code"]) == ("done", "done")
+
+
+@pytest.mark.parametrize("endpoint", ["module", "settings"])
+@pytest.mark.parametrize("mode", ["error_503", "error_500", "html", "truncated_json", "ok_then_rst"])
+def test_what_is_read_before_may_fail_too(connected, worker, crm, endpoint, mode):
+    """Without the module nothing may be sent, for an edit replaces the whole; without the time zone it may."""
+    crm.fault(mode, account="0367", endpoint=endpoint)
+    connected.post("register/0367")
+    worker()
+
+    command = latest(connected)
+
+    steps = {item["name"]: item["state"] for item in command["steps"]}
+    if endpoint == "module":
+        # Half of a "not found" is no word on the module: a person looks at the address first.
+        state = "failed" if mode == "truncated_json" else "retry"
+        assert (command["state"], steps) == (state, {"read": "failed"})
+        assert crm.entries("0367", "module_edit") == []
+    else:
+        assert (command["state"], steps["timezone"]) == ("done", "warning")
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        (
+            ["Your account has insufficient funds to activate integration module"],
+            "Failed to activate module; Your account has insufficient funds to activate integration module",
+        ),
+        ({"code": "Code prefix must match integrationCode"}, "code: Code prefix must match integrationCode"),
+        (None, "Failed to activate module"),
+    ],
+    ids=["list", "map", "none"],
+)
+def test_retailcrms_reasons_are_told_in_its_own_words(told, errors, words):
+    fault = {"mode": "success_false", "status": 400, "error_msg": "Failed to activate module"}
+
+    command = told(fault | ({"errors": errors} if errors else {}))
+
+    assert (command["state"], command["code"]) == ("failed", "module_refused")
+    assert command["message"].startswith("RetailCRM does not accept the module: ")
+    assert words in command["message"]
 
 
 def test_what_failed_for_a_while_is_tried_again_by_the_tick(connected, worker, crm, commands, sql):

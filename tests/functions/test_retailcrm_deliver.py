@@ -449,15 +449,19 @@ def test_an_enterprise_without_a_crm_waits_for_nothing(function, provisioned, cr
 
 def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql, process):
     from lib import db, delivery
+    from lib.cache import enterprise_cache
     from lib.store import deliveries
 
     crm.fault("error_503", endpoint="event", requests=1)
     gateway.ring()
     sql("UPDATE deliveries SET run_at = clock_timestamp() RETURNING id")
     [(call_id,)] = sql("SELECT id FROM calls")
+    enterprise = enterprise_cache().by_number("0367")
     with db.transaction() as conn:
-        asleep = deliveries.claim_next(conn, call_id, lease_seconds=0.0)
-    assert asleep is not None
+        claim = deliveries.claim_next(conn, call_id, lease_seconds=0.0)
+        assert claim is not None
+        asleep = delivery._admit(conn, enterprise, delivery.account_of(enterprise), claim)
+    assert isinstance(asleep, delivery.Batch)
     gateway.missed()
     before = [event["type"] for event in crm.events("0367")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import http.client
 import json
 import socket
@@ -341,13 +342,178 @@ def page(tmp_path: Path, function: Function) -> Iterator[int]:
         yield port
 
 
-def test_the_crm_opens_the_page_with_get_or_post(page):
-    for method in ("GET", "POST"):
-        answer = ask(page, method, "/retailcrm-admin/?enterprise_number=0367&token=x")
+def test_the_page_is_served_under_a_strict_policy(page):
+    answer = ask(page, "GET", "/retailcrm-admin/")
 
-        assert (answer.status, answer.body.decode()) == (200, "<h1>Настройки</h1>")
-        assert answer.headers["content-type"].startswith("text/html")
-        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+    assert (answer.status, answer.body.decode()) == (200, "<h1>Настройки</h1>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", ["/retailcrm-admin", "/retailcrm-admin?a=b"])
+def test_the_page_without_its_slash_leads_to_it(page, path):
+    answer = ask(page, "GET", path)
+
+    assert (answer.status, answer.headers["location"]) == (303, "/retailcrm-admin/")
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[tuple[int, Function]]:
+    """The page, and an admin-api that lets everybody in."""
+    (tmp_path / "index.html").write_text("<h1>Настройки</h1>")
+    admin = Function(headers={"Set-Cookie": "session=abc; HttpOnly; Path=/; SameSite=Lax"}, answer=b"{}")
+    with admin.running(), running_gateway({"admin-api": admin.url}, ui=tmp_path) as port:
+        yield port, admin
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://demo.retailcrm.ru"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/retailcrm-admin/?enterprise_number=0367&token=a.b.c", None),
+        ("POST", "/retailcrm-admin/?enterprise_number=0367&token=a.b.c", b"clientId=xyz"),
+        ("POST", "/retailcrm-admin/", b"enterprise_number=0367&token=a.b.c&clientId=xyz"),
+    ],
+)
+def test_who_comes_by_the_link_is_let_in_and_sent_on_without_the_token(door, method, path, body):
+    port, admin = door
+
+    answer = ask(port, method, path, body, FORM | {"Cookie": "session=before", "Sec-Fetch-Site": "cross-site"})
+
+    assert (answer.status, answer.headers["location"]) == (303, "/retailcrm-admin/#/?entered=1")
+    assert answer.headers["set-cookie"].startswith("session=abc; HttpOnly")
+    assert answer.headers["cache-control"] == "no-store"
+    asked_method, asked_path, headers, asked = admin.requests[0]
+    assert (asked_method, asked_path) == ("POST", "/retailcrm-admin/api/session")
+    assert json.loads(asked) == {"enterprise_number": "0367", "token": "a.b.c"}
+    assert headers["Sec-Fetch-Site"] == "same-origin"
+    assert headers["X-Forwarded-For"] == "127.0.0.1"
+    assert headers["Cookie"] == "session=before"
+    assert "Origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (401, b'{"error": {"code": "link_revoked", "message": "..."}}', "link_revoked"),
+        (500, b"<html>", "not_json"),
+        (401, b'{"error": {"code": "a&b#c", "message": "..."}}', "a%26b%23c"),
+    ],
+)
+def test_a_link_that_is_refused_leads_to_the_page_with_the_reason(door, status, said, code):
+    port, admin = door
+    admin.status, admin.answer, admin.headers = status, said, {}
+
+    answer = ask(port, "GET", "/retailcrm-admin/?token=a.b.c")
+
+    assert (answer.status, answer.headers["location"]) == (303, f"/retailcrm-admin/#/?refused={code}")
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_post_without_a_token_leads_to_the_page(door):
+    port, admin = door
+
+    answer = ask(port, "POST", "/retailcrm-admin/", b"clientId=xyz", FORM)
+
+    assert (answer.status, answer.headers["location"]) == (303, "/retailcrm-admin/")
+    assert admin.requests == []
+
+
+def test_only_looking_signs_nobody_in(door):
+    port, admin = door
+
+    answer = ask(port, "HEAD", "/retailcrm-admin/?token=a.b.c")
+
+    assert answer.status == 200
+    assert admin.requests == []
+
+
+def test_a_form_that_is_too_large_is_refused(door):
+    port, admin = door
+
+    answer = ask(port, "POST", "/retailcrm-admin/", b"token=" + b"x" * 20_000, FORM)
+
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert admin.requests == []
+
+
+def test_what_a_browser_has_already_is_not_sent_again(page):
+    first = ask(page, "GET", "/retailcrm-admin/app.js")
+    again = ask(page, "GET", "/retailcrm-admin/app.js", headers={"If-None-Match": first.headers["etag"]})
+
+    assert first.headers["cache-control"] == "no-cache"
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+
+
+def test_a_file_that_changed_is_sent_with_another_mark(page, tmp_path):
+    first = ask(page, "GET", "/retailcrm-admin/app.js")
+    (tmp_path / "ui" / "app.js").write_text("export const changed = true")
+
+    again = ask(page, "GET", "/retailcrm-admin/app.js", headers={"If-None-Match": first.headers["etag"]})
+
+    assert (again.status, again.body) == (200, b"export const changed = true")
+
+
+def test_long_files_are_packed_for_browsers_that_can_unpack(page, tmp_path):
+    text = "export const words = 'many of them';\n" * 100
+    (tmp_path / "ui" / "long.js").write_text(text)
+
+    packed = ask(page, "GET", "/retailcrm-admin/long.js", headers={"Accept-Encoding": "br, gzip"})
+    plain = ask(page, "GET", "/retailcrm-admin/long.js")
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body).decode() == plain.body.decode() == text
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+
+
+def test_what_is_told_line_by_line_goes_on_as_it_comes():
+    port = free_port()
+    may_end = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-ndjson")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self._chunk(b'{"check": 1}\n')
+            may_end.wait(5)
+            self._chunk(b'{"result": 2}\n')
+            self._chunk(b"")
+
+        def _chunk(self, part: bytes) -> None:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            self.wfile.flush()
+
+        def log_message(self, *_args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        with running_gateway({"admin-api": f"http://127.0.0.1:{port}"}) as listening:
+            connection = http.client.HTTPConnection("127.0.0.1", listening, timeout=5)
+            connection.request("GET", "/retailcrm-admin/api/managers/0367")
+            response = connection.getresponse()
+
+            first = response.readline()
+            may_end.set()
+            rest = response.read()
+            connection.close()
+        server.shutdown()
+        thread.join()
+
+    assert (first, rest) == (b'{"check": 1}\n', b'{"result": 2}\n')
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_page_brings_its_modules_with_their_type(page):

@@ -155,3 +155,13 @@ def test_a_password_is_stored_as_scrypt_with_a_salt_of_its_own():
     assert first.startswith("scrypt$16384$8$1$")
     assert first != second
     assert "a password" not in first
+
+
+def test_settings_of_smart_redirect_are_checked_too(run):
+    lines = {"0001301": {"algorithm": "none"}, "0001302": {"mode": "off"}}
+
+    done = run(enterprise(smart_redirect_mode="sideways", smart_redirect_lines=lines))
+
+    assert done.returncode == 1
+    for problem in ("smart_redirect_mode cannot be 'sideways'", "lines.0001301.algorithm cannot be 'none'"):
+        assert done.stderr.count(problem) == 1

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from lib.logs import JsonFormatter, mask
+from lib.logs import JsonFormatter, mask, own_secrets
 
 
 def written(message="said", **extra):
@@ -48,3 +48,23 @@ def test_an_exception_stands_in_the_same_line():
 
     assert "ValueError" in line["exception"]
     assert "375291111111" not in line["exception"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://gateway:canary-pw%zz@127.0.0.1:5432/gateway",
+        "postgresql//gateway:canary-pw%zz@127.0.0.1/gateway",
+        "host=127.0.0.1 password=canary-pw%zz user=gateway",
+        "postgresql://127.0.0.1/gateway?user=gateway&password=canary-pw%zz",
+    ],
+)
+def test_what_the_process_was_given_to_keep_is_hidden_whoever_quotes_it(url):
+    environ = {"DATABASE_URL": url, "OPERATOR_TOKEN": 'canary"token', "VAULT_KEYS": "a:canary-key,b:canary-key-2"}
+    said = f'invalid token: "canary-pw%zz" in {url}; {environ}; canary"token a:canary-key b:canary-key-2'
+    record = logging.makeLogRecord({"msg": "%s", "args": (said,), "levelname": "INFO", "x": [said]})
+
+    line = JsonFormatter(own_secrets(environ)).format(record)
+
+    assert "canary" not in line
+    assert json.loads(line)["message"].startswith('invalid token: "•••" in ')

@@ -1,0 +1,159 @@
+"""
+Deleting what is old, a few rows at a time.
+
+Each step finds its rows by an index, passes over those that somebody else has locked, and is a transaction of its
+own: any number of them may run at once, beside everything else. Ages are measured by statement_timestamp(): an
+index cannot be searched by clock_timestamp(), which may be another one for every row. And what must not wait is
+asked row by row, in a way that is never planned as a join with the whole ledger.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from lib.db import Connection
+
+# Tables whose rows go when their own time has come, whatever else is there.
+_BY_AGE: Final[dict[str, LiteralString]] = {
+    "attempts": """
+        SELECT a.ctid FROM attempts a
+        WHERE a.started_at < statement_timestamp() - make_interval(days => %(days)s)
+          AND (SELECT d.state FROM deliveries d WHERE d.id = a.delivery_id) NOT IN ('ready', 'retry', 'leased')
+        ORDER BY a.started_at LIMIT %(limit)s FOR UPDATE OF a SKIP LOCKED
+    """,
+    "integration_logs": """
+        SELECT ctid FROM integration_logs WHERE created_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    "rejected_messages": """
+        SELECT ctid FROM rejected_messages WHERE received_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY received_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    "clicks": """
+        SELECT ctid FROM clicks WHERE clicked_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY clicked_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    "sessions": """
+        SELECT ctid FROM sessions
+        WHERE created_at < statement_timestamp() - make_interval(days => %(days)s)
+          AND last_seen_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    "sign_in_attempts": """
+        SELECT ctid FROM sign_in_attempts WHERE attempted_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY attempted_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    "module_commands": """
+        SELECT ctid FROM module_commands WHERE finished_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    "replays": """
+        SELECT ctid FROM replays WHERE created_at < statement_timestamp() - make_interval(days => %(days)s)
+        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+}
+_DELETE: Final[dict[str, LiteralString]] = {
+    name: "DELETE FROM " + name + " WHERE ctid = ANY(ARRAY(" + chosen + "))"  # noqa: S608  (constants above)
+    for name, chosen in _BY_AGE.items()
+}
+
+
+def delete_old(conn: Connection, table: str, *, days: int, limit: int) -> int:
+    return conn.execute(_DELETE[table], {"days": days, "limit": limit}).rowcount
+
+
+def forget_events(conn: Connection, *, days: int, limit: int) -> int:
+    """What hosts said of calls that have been at rest so long; the keys of the events stay."""
+    with conn.transaction():
+        call_ids = _lock_at_rest(conn, forgotten=False, days=days, limit=limit)
+        if call_ids:
+            conn.execute(
+                """
+                UPDATE call_events SET raw_data = '{}', record_url = NULL WHERE call_id = ANY(%s)
+                """,
+                [call_ids],
+            )
+            # No later event finds the way to a call that cannot be understood again.
+            conn.execute("DELETE FROM call_links WHERE call_id = ANY(%s)", [call_ids])
+            conn.execute("UPDATE calls SET events_forgotten = true WHERE id = ANY(%s)", [call_ids])
+    return len(call_ids)
+
+
+def delete_calls(conn: Connection, *, days: int, limit: int) -> int:
+    """Calls whose events are forgotten already, with the keys of the events and all that was sent."""
+    with conn.transaction():
+        call_ids = _lock_at_rest(conn, forgotten=True, days=days, limit=limit)
+        if call_ids:
+            conn.execute("DELETE FROM deliveries WHERE call_id = ANY(%s)", [call_ids])
+            conn.execute("DELETE FROM call_events WHERE call_id = ANY(%s)", [call_ids])
+            conn.execute("DELETE FROM calls WHERE id = ANY(%s)", [call_ids])
+    return len(call_ids)
+
+
+def put_to_rest(conn: Connection, *, days: int, limit: int) -> int:
+    """Calls of enterprises that have been gone so long: nothing of them will be sent any more."""
+    with conn.transaction():
+        rows = conn.execute(
+            """
+            SELECT c.id FROM calls c
+            WHERE c.next_wake_at < statement_timestamp() - make_interval(days => %(days)s)
+              AND NOT EXISTS (SELECT 1 FROM enterprises e WHERE e.number = c.enterprise_number)
+            ORDER BY c.next_wake_at LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED
+            """,
+            {"days": days, "limit": limit},
+        ).fetchall()
+        call_ids = [row[0] for row in rows]
+        if call_ids:
+            conn.execute(
+                """
+                UPDATE deliveries
+                SET state = 'expired', reason = 'enterprise_gone', lease_until = NULL, fence = fence + 1,
+                    finished_at = clock_timestamp()
+                WHERE call_id = ANY(%s) AND state IN ('ready', 'retry', 'leased')
+                """,
+                [call_ids],
+            )
+            conn.execute("UPDATE calls SET due_at = NULL, next_wake_at = NULL WHERE id = ANY(%s)", [call_ids])
+    return len(call_ids)
+
+
+def delete_unassembled(conn: Connection, *, days: int, limit_each: int) -> int:
+    """Events that no call was made of: their enterprise is gone, or they cannot be understood."""
+    return conn.execute(
+        """
+        WITH RECURSIVE numbers (number) AS (
+            -- One look-up for each enterprise that has such events, and the oldest of each: however many wait for
+            -- their call at this moment, few are read.
+            (SELECT enterprise_number FROM call_events WHERE call_id IS NULL ORDER BY enterprise_number LIMIT 1)
+            UNION ALL
+            SELECT (SELECT e.enterprise_number FROM call_events e
+                    WHERE e.call_id IS NULL AND e.enterprise_number > n.number
+                    ORDER BY e.enterprise_number LIMIT 1)
+            FROM numbers n WHERE n.number IS NOT NULL
+        )
+        DELETE FROM call_events
+        WHERE call_id IS NULL AND ctid = ANY(ARRAY(
+            SELECT head.ctid FROM numbers n CROSS JOIN LATERAL (
+                SELECT e.ctid, e.received_at FROM call_events e
+                WHERE e.enterprise_number = n.number AND e.call_id IS NULL
+                ORDER BY e.received_at LIMIT %(limit)s) head
+            WHERE head.received_at < statement_timestamp() - make_interval(days => %(days)s)))
+        """,
+        {"days": days, "limit": limit_each},
+    ).rowcount
+
+
+def _lock_at_rest(conn: Connection, *, forgotten: bool, days: int, limit: int) -> list[int]:
+    """Calls that nothing waits for and nothing has happened to for so long."""
+    rows = conn.execute(
+        """
+        SELECT c.id FROM calls c
+        WHERE c.next_wake_at IS NULL AND c.events_forgotten = %(forgotten)s
+          AND c.updated_at < statement_timestamp() - make_interval(days => %(days)s)
+          AND (SELECT count(*) FROM deliveries d
+               WHERE d.call_id = c.id AND d.state IN ('ready', 'retry', 'leased')) = 0
+        ORDER BY c.updated_at LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED
+        """,
+        {"forgotten": forgotten, "days": days, "limit": limit},
+    ).fetchall()
+    return [row[0] for row in rows]

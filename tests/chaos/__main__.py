@@ -1,0 +1,267 @@
+"""
+`make chaos`: the real processes under load, while everything that can fail does; then the CRM's own ledger is read.
+
+DURATION seconds of trouble, drawn from SEED. Exit code 1 when something acknowledged was lost, an effect came twice, a
+pop-up came late, or a request was received that nobody wrote down. With BASELINE=1 the same load goes to a service
+that answers at once and tells the CRM in the background, killed every five seconds and else left in peace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+import psycopg
+import requests
+
+from infra import provision
+from infra.local.parts import free_base_port
+from infra.local.postgres import free_port
+from infra.local.stack import Stack
+from lib import config
+from lib.vault import vault
+from tests.bench.__main__ import KEY, Service, kills, real_crm
+from tests.bench.__main__ import account as bench_account
+from tests.chaos import trouble, verdict
+from tests.chaos.hosts import Enterprise, Host, Sent
+from tests.chaos.trouble import Trouble
+from tests.chaos.verdict import Verdict
+from tests.enterprises import enterprise
+from tests.servers import CRM, process
+
+HOSTS: Final = 8
+LANES: Final = 2
+PAUSE_SECONDS: Final = 2.5
+PROGRESS_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 600.0
+# Several workers a function, as several instances in the cloud: one that dies or sleeps leaves the others at work.
+# Who dies with a request under way keeps its place at the CRM until its lease is over: with a kill a second, four
+# places are soon the dead's.
+SETTINGS: Final = {"WORKERS": "3", "THREADS": "6", "RETAILCRM_DELIVERIES_AT_ONCE": "24"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    verdict: Verdict
+    injections: Counter[str]
+    drained_seconds: float | None
+    report: str
+
+    @property
+    def kills(self) -> int:
+        return sum(count for fault, count in self.injections.items() if fault.startswith(("kill", "SIGTERM")))
+
+    @property
+    def ok(self) -> bool:
+        return self.drained_seconds is not None and not self.verdict.broken
+
+
+def run(
+    folder: Path, *, seconds: float, seed: int, hosts: int = HOSTS, drain_seconds: float = DRAIN_SECONDS
+) -> Outcome:
+    addresses = [f"127.0.0.{index + 2}" for index in range(hosts)]
+    allowed = {"RETAILCRM_EXTRA_HOSTS": ",".join(f"{address}:*" for address in addresses)}
+    settings = {**SETTINGS, **trouble.failpoints(), **allowed}
+    with _crm(addresses) as crm, Stack(folder, free_base_port(), restart=True, settings=settings) as stack:
+        enterprises = _enrol(stack, crm, addresses)
+        accounts = [one.number for one in enterprises]
+        # Past the gateway of the local stack: what a host sends meets the function itself.
+        load = _hosts(stack.url("dispatch-call-event"), enterprises, seed)
+        making = Trouble(stack, crm.url, accounts, seed=seed)
+        begin = time.monotonic()
+        for host in load:
+            host.start()
+        making.start()
+        try:
+            while time.monotonic() - begin < seconds:
+                stack.pause(min(PROGRESS_SECONDS, max(0.0, begin + seconds - time.monotonic())))
+                making.read_failpoints()
+                say(_progress(stack, load, making, time.monotonic() - begin))
+        finally:
+            for host in load:
+                host.stop()
+            making.stop()
+        for host in load:
+            host.join()
+        quiet_at = time.monotonic()
+        drained = _drain(stack, drain_seconds)
+        found = verdict.judge(crm.url, stack.database_url, _sent(load), accounts)
+        injections = making.counts()
+        drained_seconds = time.monotonic() - quiet_at if drained else None
+        report = "\n".join(
+            [
+                verdict.table(found, making.injections),
+                "",
+                verdict.summary(found),
+                f"drained in {drained_seconds:.0f} s" if drained_seconds else f"not drained: {_waiting(stack)}",
+                f"most requests to one account within a second: {_busiest(crm)} (limit 40)",
+            ]
+        )
+        if found.broken or not drained:
+            report += f"\nthe last of the logs: {_keep_logs(stack, folder)}"
+    return Outcome(verdict=found, injections=injections, drained_seconds=drained_seconds, report=report)
+
+
+def baseline(folder: Path, *, seconds: float, seed: int, hosts: int = HOSTS) -> str:
+    """The same load, posted to fire and forget."""
+    with Stack(folder, free_base_port(), restart=True) as stack:
+        crm = stack.url("retailcrm-simulator")
+        bench_account(crm)
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", "tests.bench.fire_and_forget:app", f"--port={port}"]
+        service = Service(command, port, {"CRM_URL": crm, "CRM_KEY": KEY})
+        try:
+            enterprises = [Enterprise(number=f"C{index}", token="-") for index in range(hosts)]
+            load = _hosts(f"http://127.0.0.1:{port}", enterprises, seed)
+            with real_crm(crm), kills(service.kill):
+                for host in load:
+                    host.start()
+                begin = time.monotonic()
+                while time.monotonic() - begin < seconds:
+                    stack.pause(min(PROGRESS_SECONDS, max(0.0, begin + seconds - time.monotonic())))
+                    say(f"{time.monotonic() - begin:5.0f} s  {_load_line(load)}")
+                for host in load:
+                    host.stop()
+                for host in load:
+                    host.join()
+            time.sleep(5)
+        finally:
+            service.end()
+        rows = requests.get(f"{crm}/_sim/ledger/calls", timeout=60).json()["calls"]
+    held = {row["call"]["phone"].lstrip("+") for row in rows}
+    sent = _sent(load)
+    ended = {one.call.phone for one in sent if one.path == "/hangup" and one.is_acknowledged}
+    rang = {one.call.phone for one in sent if one.path == "/dial" and one.is_acknowledged}
+    return (
+        f"fire and forget, a kill every 5 s, a CRM that takes a second: events sent {len(sent)}, acknowledged"
+        f" {sum(one.is_acknowledged for one in sent)}; calls that rang {len(rang)}, acknowledged hangups {len(ended)},"
+        f" of them without a row {len(ended - held)}"
+    )
+
+
+@contextmanager
+def _crm(addresses: Sequence[str]) -> Iterator[CRM]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with process("tests.chaos.crm", f"--port={port}", "--hosts", "127.0.0.1", *addresses, health=f"{url}/_sim/health"):
+        yield CRM(url=url)
+
+
+def _enrol(stack: Stack, crm: CRM, addresses: Sequence[str]) -> list[Enterprise]:
+    vault.forget()
+    config.current.cache_clear()
+    enterprises = [Enterprise(number=f"C{index}", token=f"token-of-C{index}") for index in range(len(addresses))]
+    for one, address in zip(enterprises, addresses, strict=True):
+        crm.account(one.number)
+        # A call whose hangup never came is over soon, so that the end of the run does not wait for hours.
+        domain = f"http://{address}:{crm.url.rpartition(':')[2]}"
+        data = enterprise(one.number, token=one.token, domain=domain, finalize_after_seconds=20, call_max_hours=0.01)
+        with patch.dict(os.environ, stack.layout.environment()), psycopg.connect(stack.database_url) as conn:
+            assert provision.check(data) == []
+            provision.provision(conn, data)
+    vault.forget()
+    config.current.cache_clear()
+    return enterprises
+
+
+def _hosts(url: str, enterprises: Sequence[Enterprise], seed: int) -> list[Host]:
+    return [Host(url, one, lanes=LANES, pause_seconds=PAUSE_SECONDS, seed=seed) for one in enterprises]
+
+
+def _sent(load: Sequence[Host]) -> list[Sent]:
+    return [sent for host in load for sent in host.sent]
+
+
+def _load_line(load: Sequence[Host]) -> str:
+    sent = _sent(load)
+    acknowledged = sum(one.is_acknowledged for one in sent)
+    return f"events {len(sent)}, acknowledged {acknowledged}, calls {len({one.call.phone for one in sent})}"
+
+
+def _progress(stack: Stack, load: Sequence[Host], making: Trouble, seconds: float) -> str:
+    counts = making.counts()
+    killed = sum(count for fault, count in counts.items() if fault.startswith(("kill", "SIGTERM")))
+    stopped = sum(count for fault, count in counts.items() if fault.startswith(("stop", "SIGSTOP")))
+    return f"{seconds:5.0f} s  {_load_line(load)}, kills {killed}, stops {stopped}, {_waiting(stack)}"
+
+
+def _waiting(stack: Stack) -> str:
+    """What is under way, by our tables."""
+    try:
+        with psycopg.connect(stack.database_url, autocommit=True, connect_timeout=2) as conn:
+            [(alone,)] = conn.execute("SELECT count(*) FROM call_events WHERE call_id IS NULL").fetchall()
+            [(calls,)] = conn.execute("SELECT count(*) FROM calls WHERE next_wake_at IS NOT NULL").fetchall()
+            [(due,)] = conn.execute(
+                "SELECT count(*) FROM deliveries WHERE state IN ('ready', 'leased', 'retry')"
+            ).fetchall()
+    except psycopg.Error:
+        return "the database is away"
+    return f"waiting: events {alone}, calls {calls}, deliveries {due}"
+
+
+def _drain(stack: Stack, seconds: float) -> bool:
+    """Until nothing waits; twice in a row, because a message may be on its way."""
+    quiet, deadline, told = 0, time.monotonic() + seconds, 0.0
+    while time.monotonic() < deadline and quiet < 2:
+        stack.pause(1.0)
+        waiting = _waiting(stack)
+        quiet = quiet + 1 if waiting == "waiting: events 0, calls 0, deliveries 0" else 0
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            say(f"draining, {waiting}")
+            told = time.monotonic()
+    return quiet >= 2
+
+
+def _busiest(crm: CRM) -> int:
+    accounts = requests.get(f"{crm.url}/_sim/stats", timeout=60).json()["accounts"]
+    return max(account["rates"]["telephony"]["arrived_most_per_second"] for account in accounts.values())
+
+
+def _keep_logs(stack: Stack, folder: Path) -> Path:
+    kept = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
+    for log in (folder / "logs").glob("*.log"):
+        with contextlib.suppress(OSError):
+            (kept / log.name).write_bytes(log.read_bytes())
+    with psycopg.connect(stack.database_url, autocommit=True) as conn:
+        for name in ("calls", "deliveries", "attempts", "call_events"):
+            rows = conn.execute(f"SELECT row_to_json({name}) FROM {name}").fetchall()
+            (kept / f"{name}.jsonl").write_text("\n".join(json.dumps(row[0]) for row in rows))
+    return kept
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make chaos", description="The real processes while everything fails")
+    parser.add_argument("--duration", type=float, default=float(os.environ.get("DURATION") or 60))
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or random.randrange(10**6)))
+    parser.add_argument("--hosts", type=int, default=int(os.environ.get("HOSTS") or HOSTS))
+    parser.add_argument("--baseline", action="store_true", default=os.environ.get("BASELINE") == "1")
+    given = parser.parse_args()
+    print(f"SEED={given.seed} DURATION={given.duration:.0f}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        if given.baseline:
+            print(baseline(Path(folder), seconds=given.duration, seed=given.seed, hosts=given.hosts))
+            return 0
+        outcome = run(Path(folder), seconds=given.duration, seed=given.seed, hosts=given.hosts)
+    print(f"\n{outcome.report}\nkills {outcome.kills}\nSEED={given.seed}: {'kept' if outcome.ok else 'BROKEN'}")
+    return 0 if outcome.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""The chaos run, short enough for every change; the long one is `make chaos DURATION=1800`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.__main__ import run
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(420)]
+
+
+def test_a_minute_of_kills_stops_and_faults_loses_doubles_and_delays_nothing(tmp_path):
+    outcome = run(tmp_path, seconds=60, seed=1, hosts=6, drain_seconds=240)
+
+    assert outcome.ok, outcome.report
+    assert outcome.kills >= 30, outcome.report
+    assert outcome.verdict.acknowledged > 100, outcome.report
+    assert outcome.verdict.rows > 30, outcome.report

@@ -1,0 +1,128 @@
+"""What docker-compose.yml, the image and `.env` promise, read from the files: no Docker is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import stat
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from infra import env, topology
+from lib import config
+from tests.containers.conftest import FILES, IMAGES, ROOT
+
+COMPOSE = yaml.safe_load((ROOT / FILES[0]).read_text())
+SERVICES = COMPOSE["services"]
+FUNCTIONS = {path.parent.name for path in (ROOT / "functions").glob("*/main.py")}
+# What only a cloud has, or what a test sets: not of a composition.
+NOT_OURS = {"PUSH_AUDIENCE", "PUSH_SERVICE_ACCOUNT", "PUSH_KEYS_URL"}
+
+
+def test_every_function_has_a_service_that_runs_it():
+    for function in FUNCTIONS:
+        environment = SERVICES[function]["environment"]
+        assert environment["FUNCTION_SOURCE"] == f"functions/{function}/main.py"
+        assert environment["FUNCTION_TARGET"] == function.replace("-", "_")
+    assert set(SERVICES) >= FUNCTIONS
+
+
+def test_every_setting_can_be_set_in_the_environment_file():
+    text = (ROOT / FILES[0]).read_text()
+    settings = {field.name.upper() for section in config.SECTIONS for field in dataclasses.fields(section)}
+
+    missing = [name for name in sorted(settings - NOT_OURS) if not re.search(rf"^\s+{name}:", text, re.MULTILINE)]
+    assert missing == [], "pass them on in docker-compose.yml"
+
+
+def test_pushes_go_to_every_function_that_subscribes():
+    wanted = {one["function"] for one in topology.read()["subscriptions"].values()}
+
+    for service in ("prepare", "scheduler"):
+        given = dict(re.findall(r"--endpoint[= ]([a-z-]+)=(http://\S+)", " ".join(SERVICES[service]["command"])))
+        assert given == {function: f"http://{function}:8080" for function in wanted}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_secret_and_no_registry_stands_in_a_file(file):
+    text = (ROOT / file).read_text()
+
+    secrets = re.findall(r"^\s*(\w*(?:SECRET|PASSWORD|TOKEN|KEYS?)): *(.*)$", text, re.MULTILINE)
+    assert [name for name, value in secrets if not value.startswith("${")] == []
+    images = re.findall(r"(?:image|PYTHON_IMAGE): *\$\{\w+:-([^}]+)\}", text)
+    assert [name for name in images if re.match(r"[^/]*[.:][^/]*/", name)] == []
+
+
+def test_a_composition_without_secrets_is_refused_by_name():
+    text = (ROOT / FILES[0]).read_text()
+
+    required = set(re.findall(r"\$\{(\w+):\?run make env first\}", text))
+    assert required == {"POSTGRES_PASSWORD", "OPERATOR_TOKEN", "PUBLIC_URL", "VAULT_KEYS", "ACCOUNT_LINK_SECRET"}
+    assert required <= {variable.name for variable in env.VARIABLES}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_restarted_or_ends_has_limits_and_a_health_check(name):
+    service = SERVICES[name]
+
+    assert service["restart"] == ("no" if name in {"prepare", "demo"} else "unless-stopped")
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert name in FUNCTIONS or "healthcheck" in service
+    assert ("demo" in service.get("profiles", [])) == (name in {"demo", "retailcrm-simulator", "asterisk-simulator"})
+
+
+def test_the_image_is_built_from_hashes_as_somebody_without_rights():
+    text = (ROOT / "infra/Dockerfile").read_text()
+
+    assert [line for line in text.splitlines() if line.startswith("RUN pip") and "--require-hashes" not in line] == []
+    assert set(re.findall(r"^USER (.+)$", text, re.MULTILINE)) == {"10001:10001"}
+    assert set(re.findall(r"^ARG PYTHON_IMAGE=(.+)$", text, re.MULTILINE)) == {IMAGES["PYTHON_IMAGE"]}
+    assert "HEALTHCHECK" in text
+    assert "--mount" not in text, "docker-compose 1.29 builds without BuildKit"
+
+
+def test_a_new_environment_file_has_fresh_secrets_for_its_owner_only(tmp_path):
+    first, second = tmp_path / "first.env", tmp_path / "second.env"
+
+    assert env.complete(first) == [variable.name for variable in env.VARIABLES]
+    env.complete(second)
+
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert set(re.findall(r"^\w+=(\S{12,})$", first.read_text(), re.MULTILINE)) & set(
+        re.findall(r"^\w+=(\S{12,})$", second.read_text(), re.MULTILINE)
+    ) <= {"http://127.0.0.1:8080", "127.0.0.1:8080", "retailcrm-simulator:8080"}
+
+
+def test_what_stands_in_an_environment_file_stays(tmp_path, capsys):
+    path = tmp_path / ".env"
+    path.write_text("POSTGRES_PASSWORD=chosen\nEXTRA=1")
+    path.chmod(0o644)
+
+    assert env.main([str(path)]) == 0
+    told = capsys.readouterr().out
+    complete = path.read_text()
+    assert env.main([str(path)]) == 0
+
+    assert complete.startswith("POSTGRES_PASSWORD=chosen\nEXTRA=1\n")
+    assert "VAULT_KEYS" in told
+    assert "POSTGRES_PASSWORD" not in told
+    assert path.read_text() == complete
+    assert "nothing is changed" in capsys.readouterr().out
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_environment_file_that_cannot_be_written_is_named(tmp_path, capsys):
+    assert env.main([str(tmp_path / "nowhere" / ".env")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_no_file_of_the_build_context_can_hold_a_secret():
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+
+    assert kept == ["requirements.txt", "lib", "functions", "infra"]
+    assert json.loads((ROOT / "infra/local/demo.json").read_text()).keys().isdisjoint({"secret", "password"})

@@ -1,0 +1,215 @@
+"""Is it connected, and what needs somebody's attention: each item with what would mend it."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+
+from lib import db
+from lib.admin import paging
+from lib.store import journal
+from tests.functions.test_admin_api_journal import connected, crm, gateway  # noqa: F401  (fixtures)
+
+
+@pytest.fixture
+def happen(sql):
+    """An exchange with RetailCRM some minutes ago."""
+
+    def write(minutes, *, http_status, error, event_type="popup"):
+        sql(
+            "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data, status, error_message, created_at) "
+            "VALUES ('0367', 'retailcrm', %s, '{}', %s, %s, %s, clock_timestamp() - %s * interval '1 minute') RETURNING 1",
+            event_type,
+            json.dumps({"http_status": http_status}),
+            "error" if error else "success",
+            error,
+            minutes,
+        )
+
+    return write
+
+
+def codes(answer):
+    return [item["code"] for item in answer.json["attention"]]
+
+
+def item(answer, code):
+    [found] = [item for item in answer.json["attention"] if item["code"] == code]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("http_status", "error", "state"),
+    [
+        (200, None, "connected"),
+        (400, "Validation error", "connected"),
+        (401, "denied", "key_refused"),
+        (403, "Access denied.", "key_refused"),
+        (None, "No answer within 3 s", "crm_away"),
+        (503, "Service temporary unavailable", "crm_away"),
+    ],
+)
+def test_the_connection_is_said_in_one_word(page, happen, http_status, error, state):
+    happen(5, http_status=http_status, error=error)
+
+    answer = page.get("stats/0367")
+
+    assert answer.json["connection"]["state"] == state
+    if state != "connected":
+        assert (answer.json["connection"]["message"], answer.json["attention"][0]["code"]) == (error, state)
+        assert item(answer, state)["action"] == {"kind": "open", "screen": "connection"}
+
+
+def test_its_last_word_counts_and_silence_is_no_outage_for_ever(page, happen):
+    happen(5, http_status=403, error="Access denied.")
+    happen(2, http_status=200, error=None)
+    assert page.get("stats/0367").json["connection"]["state"] == "connected"
+
+    happen(1, http_status=200, error=None, event_type="mapping")
+    assert page.get("stats/0367").json["connection"]["state"] == "connected"
+
+
+def test_an_outage_of_yesterday_is_over(page, happen):
+    happen(90, http_status=None, error="No connection")
+
+    assert page.get("stats/0367").json["connection"]["state"] == "connected"
+
+
+@pytest.mark.parametrize(
+    ("section", "state", "action"),
+    [
+        ({}, "not_configured", {"kind": "open", "screen": "connection"}),
+        ({"domain": "https://demo.retailcrm.ru"}, "not_configured", {"kind": "open", "screen": "connection"}),
+        (
+            {"domain": "https://demo.retailcrm.ru", "api_key": "x", "enabled": False},
+            "disabled",
+            {"kind": "switch_on"},
+        ),
+    ],
+)
+def test_what_is_not_connected_or_switched_off_is_said_first(page, sql, section, state, action):
+    sql("UPDATE enterprises SET integrations_config = %s RETURNING 1", json.dumps({"retailcrm": section}))
+
+    answer = page.get("stats/0367")
+
+    assert answer.json["connection"]["state"] == state
+    assert (answer.json["attention"][0]["code"], answer.json["attention"][0]["action"]) == (state, action)
+
+
+def test_a_module_that_retailcrm_has_switched_off_can_be_registered_again(connected, crm, gateway):  # noqa: F811
+    crm.forget("0367")
+    crm.account("0367", module_active=False, additional_codes=[], behaviour={"other_per_second": 0})
+    gateway.ring(["150"])
+
+    found = item(connected.get("stats/0367"), "module_inactive")
+
+    assert found["action"] == {"kind": "register"}
+    assert "Telephony not enabled" in found["words"]
+
+
+def test_a_telephony_that_has_become_silent(page, sql):
+    assert "no_events" not in codes(page.get("stats/0367"))
+    for days in (1, 2, 3):
+        sql(
+            "INSERT INTO calls (enterprise_number, main_unique_id, kind, started_at, first_event_at, last_event_at) "
+            "SELECT '0367', %s, 'in', at, at, at FROM (VALUES (clock_timestamp() - make_interval(days => %s, mins => 30))) t (at) RETURNING 1",
+            f"1.{days}",
+            days,
+        )
+    assert item(page.get("stats/0367"), "no_events")["since"]
+
+    sql("UPDATE calls SET started_at = started_at + interval '4 hours' WHERE main_unique_id = '1.3' RETURNING 1")
+    assert "no_events" not in codes(page.get("stats/0367"))
+
+
+def test_lines_that_the_enterprise_does_not_have_are_named(page, sql):
+    for line in ("0001301", "0009999"):
+        sql(
+            "INSERT INTO calls (enterprise_number, main_unique_id, kind, line_id, started_at, first_event_at, last_event_at) "
+            "VALUES ('0367', %s, 'in', %s, now(), now(), now()) RETURNING 1",
+            f"1.{line}",
+            line,
+        )
+
+    found = item(page.get("stats/0367"), "lines_missing")
+
+    assert (found["lines"], found["action"]) == (["0009999"], {"kind": "open", "screen": "lines"})
+
+
+def test_ten_thousand_calls_are_no_reason_to_wait(page, sql):
+    """A page is a walk along one index, the last one too; the answer does not depend on how many calls there are."""
+    sql(
+        "INSERT INTO calls (enterprise_number, main_unique_id, kind, customer, result, owner_extension, started_at, first_event_at, last_event_at) "
+        "SELECT CASE WHEN n %% 2 = 0 THEN '0367' ELSE '0368' END, n || '.1', 'in', '+3752911' || n, 'answered', '150', at, at, at "
+        "FROM (SELECT n, timestamptz '2026-01-01' + n * interval '1 minute' AS at FROM generate_series(10000, 29999) n) calls RETURNING 1"
+    )
+    sql(
+        "INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, content, state) "
+        "SELECT enterprise_number, id, 'upload', main_unique_id, '{\"duration\": 61, \"waiting\": 7}', 'delivered' FROM calls RETURNING 1"
+    )
+    with db.connection() as conn:
+        conn.execute("ANALYZE calls, deliveries")
+    first = page.get("calls/0367", limit="200")
+    last = page.get("calls/0367", limit="200", until="2026-01-10T00:00:00Z")
+    answer = first
+    for _ in range(3):
+        answer = page.get("calls/0367", limit="200", after=answer.json["next"])
+
+    assert [len(found.json["calls"]) for found in (first, last, answer)] == [200, 200, 200]
+    assert (first.json["calls"][0]["talk_seconds"], first.json["calls"][0]["waiting_seconds"]) == (61, 7)
+    plan = _plan_of_a_page(answer.json["next"])
+    assert "Index Cond: ((enterprise_number = '0367'::text) AND (ROW(started_at, id) <" in plan
+    assert "Sort" not in plan.partition("SubPlan")[0].split("Aggregate")[0]
+    assert "Seq Scan" not in plan
+
+
+def _plan_of_a_page(cursor):
+    sent = []
+    execute = psycopg.Cursor.execute
+
+    def remembering(self, query, parameters=None, **options):
+        sent.append((query, parameters))
+        return execute(self, query, parameters, **options)
+
+    with db.connection() as conn, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", remembering)
+        journal.list_calls(conn, "0367", journal.CallFilter(), after=paging.after({"after": cursor}), limit=200)
+        query, parameters = sent[-1]
+        text = "EXPLAIN " + query.as_string(conn)
+        return "\n".join(row[0] for row in execute(conn.cursor(), text, parameters).fetchall())
+
+
+def test_a_click_is_shown_with_the_call_that_came_of_it(connected, gateway, sql):  # noqa: F811
+    sql(
+        "INSERT INTO clicks (enterprise_number, user_id, extension, phone, http_status, answer, finished_at) "
+        "VALUES ('0367', 19, '151', '+375291111111', 200, '{\"success\": true}', now()) RETURNING 1"
+    )
+    gateway.happen("dial", Phone="375291111111", CallType=1, Trunk="0001301", Extensions=["151"])
+
+    story = connected.get(f"calls/0367/{gateway.unique_id}").json
+
+    assert (story["kind"], story["click"]["user_id"], story["click"]["http_status"]) == ("out", 19, 200)
+    assert [lane["bars"][0]["kind"] for lane in story["lanes"]] == ["wait", "dial"]
+
+
+def test_a_row_has_all_that_a_sentence_needs(connected, gateway):  # noqa: F811
+    gateway.ring(["150", "109"])
+    gateway.missed()
+
+    [row] = connected.get("calls/0367").json["calls"]
+
+    assert (row["owner_name"], row["owner_user_id"], row["is_over"]) == ("Anna", 18, True)
+    assert row["popup"] == {"state": "delivered", "reason": None, "extensions": ["150"]}
+    assert row["upload"] == {"state": "delivered", "reason": None}
+    assert (row["talk_seconds"], row["waiting_seconds"], row["has_recording"]) == (0, 0, False)
+
+
+def test_a_call_without_a_popup_says_why(connected, gateway):  # noqa: F811
+    gateway.ring(["109"])
+
+    [row] = connected.get("calls/0367").json["calls"]
+
+    assert row["popup"] == {"state": "none", "reason": "no_mapping", "extensions": []}
+    assert row["upload"] == {"state": "none", "reason": None}

@@ -1,0 +1,147 @@
+"""What became of each call: found, understood, sent again."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from infra.local import player
+
+CUSTOMER = "+375 29 111-11-11"
+
+
+@pytest.fixture
+def play(stack):
+    """Plays a scenario quickly; the id of its call."""
+
+    def run(name: str, number: str, *, speed: float = 10) -> str:
+        played = player.play(player.load()[name], stack.url("gateway"), f"token-of-{number}", speed=speed)
+        assert played.refused == []
+        return played.scenario.main_unique_id
+
+    return run
+
+
+@pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
+def test_a_call_arrives_live_and_its_story_is_told(number, enrol, visit, play, look):
+    language, size, theme = look
+    enrol(number)
+    somebody = visit(language=language, size=size, theme=theme).sign_in(number)
+    somebody.go("calls")
+    somebody.reads({"ru": "Звонков ещё не было", "en": "No calls yet"}[language])
+    somebody.is_accessible()
+
+    play("2-1-doc", number)
+
+    line = somebody.page.locator(".call-line")
+    expect(line).to_have_count(1, timeout=30_000)
+    expect(line).to_contain_text({"ru": "Карточка показана", "en": "Card shown"}[language], timeout=30_000)
+    expect(line).to_contain_text({"ru": "В истории", "en": "In the history"}[language], timeout=30_000)
+    expect(line).to_contain_text("Boris (151)")
+    somebody.is_accessible()
+    line.get_by_role("link", name=CUSTOMER).click()
+    somebody.reads(
+        {"ru": "Карточку увидели: Anna (150), Boris (151)", "en": "The card was seen by Anna (150), Boris (151)"}[
+            language
+        ]
+    )
+    somebody.reads({"ru": "Звонок в истории RetailCRM", "en": "The call is in RetailCRM's history"}[language])
+    expect(somebody.page.locator("svg.lanes .bar.talk")).to_have_count(2)
+    for summary in somebody.page.locator("main summary").all():
+        summary.click()
+    somebody.reads('"callExternalId"')
+    somebody.is_accessible()
+
+
+def test_why_there_was_no_pop_up_is_said_in_the_first_line(number, enrol, visit, play):
+    enrol(number, user_extensions={"18": "117"})
+    play("2-4-doc", number)
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+    expect(somebody.page.locator(".call-line")).to_contain_text("Без карточки", timeout=30_000)
+    expect(somebody.page.locator(".call-line")).to_contain_text("номер никому не назначен")
+
+    somebody.page.locator(".call-line a").click()
+
+    verdict = somebody.page.locator(".notice").first
+    expect(verdict).to_contain_text("Карточки не было")
+    expect(verdict).to_contain_text("никому из менеджеров не назначены")
+
+
+def test_a_row_that_was_refused_is_sent_again_and_stays_one(number, enrol, visit, play, crm):
+    enrol(number)
+    crm.fault("success_false", account=number, endpoint="upload", requests=1, error_msg="Telephony is being repaired")
+    play("2-4-doc", number)
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+    expect(somebody.page.locator(".call-line")).to_contain_text("Не в истории", timeout=30_000)
+    somebody.page.locator(".call-line a").click()
+    somebody.reads("Звонок не попал в историю")
+    somebody.reads("Telephony is being repaired")
+    somebody.is_accessible()
+
+    somebody.press("Отправить ещё раз")
+
+    somebody.reads("Двойной записи не будет")
+    somebody.reads("Звонок в истории RetailCRM")
+    assert len(crm.rows(number)) == 1
+
+
+def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, visit, play):
+    enrol(number)
+    play("2-4-doc", number)
+    play("1-8", number)
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+    lines = somebody.page.locator(".call-line")
+    expect(lines).to_have_count(2, timeout=30_000)
+
+    somebody.page.get_by_label("Направление").select_option("in")
+    expect(lines).to_have_count(1)
+    expect(somebody.page).to_have_url(re.compile("kind=in"))
+    somebody.page.reload()
+    expect(lines).to_have_count(1)
+    somebody.page.get_by_label("Номер или его часть").fill("555")
+    somebody.reads("Ничего не нашлось")
+    somebody.press("Сбросить отбор")
+
+    expect(lines).to_have_count(2)
+
+
+def test_ten_thousand_calls_are_read_page_by_page(number, enrol, visit, stack):
+    enrol(number)
+    with psycopg.connect(stack.database_url) as conn:
+        conn.execute(
+            """
+            INSERT INTO calls (enterprise_number, main_unique_id, kind, customer, line_id, result, owner_extension,
+                               started_at, first_event_at, last_event_at, over_at)
+            SELECT %s, '1700000000.' || n, 'in', '+37529' || 1000000 + n, '0001301', 'no answer', '150', at, at, at, at
+            FROM generate_series(1, 10000) n, LATERAL (SELECT now() - make_interval(mins => n) AS at) moment
+            """,
+            [number],
+        )
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+    lines = somebody.page.locator(".call-line")
+    expect(lines).to_have_count(50)
+
+    somebody.press("Показать ещё")
+    expect(lines).to_have_count(100)
+    somebody.page.get_by_label("Номер или его часть").fill("+375291009999")
+
+    expect(lines).to_have_count(1)
+    somebody.is_accessible()
+
+
+def test_a_call_that_is_not_there_says_so(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+
+    somebody.open(f"#/call/{int(time.time())}.1")
+
+    expect(somebody.page.locator(".notice.bad")).to_be_visible()
+    expect(somebody.page.get_by_role("link", name="Звонки")).to_be_visible()

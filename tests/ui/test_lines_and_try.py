@@ -1,0 +1,77 @@
+"""Lines with their tester; situations played, and one real card."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
+def test_a_rule_is_tried_before_it_is_saved(number, enrol, visit, look):
+    language, size, theme = look
+    administrator = enrol(number)
+    somebody = visit(language=language, size=size, theme=theme).sign_in(number)
+    somebody.go("lines")
+    becomes = somebody.page.locator(".becomes strong")
+    expect(becomes).to_have_text("+375291111111")
+    somebody.is_accessible()
+
+    somebody.page.get_by_label(
+        {"ru": "Номер, как его прислал оператор", "en": "The number as the operator sent it"}[language]
+    ).fill("1711111")
+    expect(becomes).to_have_text({"ru": "не номер", "en": "not a number"}[language])
+    line = somebody.page.get_by_role("region", name="0001301")
+    line.get_by_label({"ru": "Правило номера", "en": "Number rule"}[language]).fill("+37517{7}")
+    expect(becomes).to_have_text("+375171711111")
+    somebody.is_accessible()
+    line.get_by_label({"ru": "Название", "en": "Name"}[language]).fill("Shop")
+    somebody.press({"ru": "Сохранить", "en": "Save"}[language])
+
+    somebody.reads({"ru": "Линии сохранены", "en": "Lines saved"}[language])
+    saved = {each["line_id"]: each for each in administrator.ask("GET", f"lines/{number}")["lines"]}["0001301"]
+    assert (saved["name"], saved["incoming_transform"]) == ("Shop", "+37517{7}")
+
+
+def test_a_rule_that_cannot_be_meant_is_explained_at_its_field(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("lines")
+    rule = somebody.page.get_by_role("region", name="0001301").get_by_label("Правило номера")
+
+    rule.fill("+375 и девять цифр")
+    somebody.press("Сохранить")
+
+    expect(rule).to_have_attribute("aria-invalid", "true")
+    somebody.reads("Правило пишется так")
+
+
+@pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
+def test_a_situation_shows_what_would_be_sent_and_nothing_is(number, enrol, visit, crm, look):
+    language, size, theme = look
+    enrol(number)
+    somebody = visit(language=language, size=size, theme=theme).sign_in(number)
+    somebody.go("try")
+    somebody.reads({"ru": "Карточку увидят: Anna (150)", "en": "The card will be seen by Anna (150)"}[language])
+    somebody.is_accessible()
+
+    somebody.page.get_by_role("button", name={"ru": "Внутренний звонок", "en": "Internal call"}[language]).click()
+
+    somebody.reads({"ru": "Карточка здесь не нужна", "en": "No card is needed here"}[language])
+    somebody.is_accessible()
+    assert crm.entries(number, "event") == crm.entries(number, "upload") == []
+
+
+def test_one_real_card_reaches_the_manager_who_is_chosen(number, enrol, visit, crm):
+    administrator = enrol(number)
+    administrator.register()
+    somebody = visit().sign_in(number)
+    somebody.go("try")
+
+    somebody.page.get_by_label("Менеджер").select_option("19")
+    somebody.page.get_by_label("Номер клиента").fill("80291111111")
+    somebody.press("Показать карточку")
+
+    somebody.reads("RetailCRM приняла: карточка +375 29 111-11-11 на номере 151")
+    ring, end = crm.events(number)
+    assert (ring["type"], ring["phone"], ring["codes"]) == ("in", "+375291111111", ["151"])
+    assert end["type"] == "hangup"

@@ -1,0 +1,114 @@
+"""Every exchange, and what administrators did."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+MANY = 130
+
+
+@pytest.fixture
+def journal(stack):
+    """Writes exchanges of an enterprise, the oldest first; every tenth is an error."""
+
+    def write(number: str, count: int = MANY) -> None:
+        with psycopg.connect(stack.database_url) as conn:
+            conn.execute(
+                """
+                INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data,
+                                              response_data, status, error_message, created_at)
+                SELECT %s, 'retailcrm', 'popup',
+                       jsonb_build_object('event', jsonb_build_object('phone', '+375291111111', 'codes',
+                           jsonb_build_array('150'), 'callExternalId', '1758798777.' || n)),
+                       '{"http_status": 200}', CASE WHEN n %% 10 = 0 THEN 'error' ELSE 'success' END,
+                       CASE WHEN n %% 10 = 0 THEN 'No such code ' || n END, now() - make_interval(secs => %s - n)
+                FROM generate_series(1, %s) n
+                """,
+                [number, count, count],
+            )
+
+    return write
+
+
+@pytest.mark.parametrize("look", [("ru", "desktop"), ("en", "phone")])
+def test_the_log_shows_errors_first_and_everything_page_by_page(number, enrol, visit, journal, look):
+    language, size = look
+    enrol(number)
+    journal(number)
+    somebody = visit(language=language, size=size).sign_in(number)
+    somebody.go("log")
+    errors, everything = somebody.page.locator("main table").all()
+    expect(errors.locator("tbody tr")).to_have_count(5)
+    expect(errors).to_contain_text("No such code 130")
+    somebody.is_accessible()
+
+    more = somebody.page.get_by_role("button", name={"ru": "Показать ещё", "en": "Show more"}[language])
+    more.click()
+    expect(everything.locator("tbody tr")).to_have_count(100)
+    more.click()
+
+    expect(everything.locator("tbody tr")).to_have_count(MANY)
+    expect(more).to_have_count(0)
+
+
+def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, visit, journal):
+    enrol(number)
+    journal(number, 20)
+    somebody = visit().sign_in(number)
+    somebody.go("log")
+
+    somebody.press("Только ошибки")
+    expect(somebody.page.locator("main tbody tr")).to_have_count(2)
+    somebody.page.get_by_label("О чём").select_option("upload")
+    somebody.reads("Ничего не нашлось")
+    somebody.is_accessible()
+
+    assert re.search(r"#/log\?status=error&type=upload", somebody.page.url)
+    somebody.page.reload()
+    somebody.reads("Ничего не нашлось")
+    somebody.press("Сбросить отбор")
+    expect(somebody.page.locator("main table").last.locator("tbody tr")).to_have_count(20)
+
+
+def test_the_details_of_an_exchange_are_shown_on_demand_and_lead_to_the_call(number, enrol, visit, journal):
+    enrol(number)
+    journal(number, 3)
+    somebody = visit().sign_in(number)
+    somebody.go("log")
+    row = somebody.page.locator("main tbody tr").first
+
+    row.get_by_text("Подробности").click()
+
+    expect(row).to_contain_text('"callExternalId": "1758798777.3"')
+    expect(row.get_by_role("link", name="Открыть звонок")).to_have_attribute("href", "#/call/1758798777.3")
+    somebody.is_accessible()
+
+
+def test_the_log_is_a_file_for_a_spreadsheet_too(number, enrol, visit, journal):
+    enrol(number)
+    journal(number, 20)
+    somebody = visit().sign_in(number)
+    somebody.go("log")
+    somebody.press("Только ошибки")
+    expect(somebody.page.locator("main tbody tr")).to_have_count(2)
+
+    with somebody.page.expect_download() as download:
+        somebody.page.get_by_role("link", name="Скачать CSV").click()
+
+    content = download.value.path().read_text(encoding="utf-8-sig")
+    assert content.count("No such code") == 2
+    assert "popup" in content
+
+
+def test_an_empty_log_says_what_will_stand_there(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+
+    somebody.go("log")
+
+    somebody.reads("Журнал пока пуст")
+    somebody.is_accessible()

@@ -1,0 +1,110 @@
+"""Managers and their numbers."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+PEOPLE = [
+    {"id": user, "first_name": name}
+    for user, name in ((18, "Anna"), (19, "Boris"), (20, "Vera"), (21, "Gleb"), (22, "Daria"))
+]
+
+
+@pytest.fixture
+def staff(enrol, crm):
+    """An enterprise whose CRM knows these people by name."""
+
+    def make(number, **changes):
+        administrator = enrol(number, **changes)
+        crm.account(number, users=PEOPLE)
+        return administrator
+
+    return make
+
+
+def row(somebody, name):
+    return somebody.page.locator("tbody tr", has=somebody.page.locator("th", has_text=name))
+
+
+def give(somebody, name, number):
+    select = row(somebody, name).locator("select")
+    select.focus()
+    select.select_option(number)
+
+
+@pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
+def test_a_number_is_taken_over_and_given_back(number, staff, visit, crm, look):
+    language, size, theme = look
+    administrator = staff(number)
+    administrator.register()
+    somebody = visit(language=language, size=size, theme=theme).sign_in(number)
+    somebody.go("managers")
+    expect(row(somebody, "Daria")).to_contain_text({"ru": "не назначен", "en": "not assigned"}[language])
+    somebody.is_accessible()
+
+    give(somebody, "Daria", "151")
+
+    somebody.reads(
+        {"ru": "Daria: номер 151. Раньше он был у: Boris", "en": "Daria: number 151. It was Boris's before"}[language]
+    )
+    somebody.reads({"ru": "RetailCRM приняла номера", "en": "RetailCRM accepted the numbers"}[language])
+    expect(row(somebody, "Boris").locator(".badge")).to_have_text({"ru": "не назначен", "en": "not assigned"}[language])
+    codes = {
+        item["userId"]: item["code"] for item in crm.module(number)["integrations"]["telephony"]["additionalCodes"]
+    }
+    assert codes == {18: "150", 22: "151", 20: "152", 21: "153"}
+    somebody.is_accessible()
+    somebody.press({"ru": "Вернуть", "en": "Undo"}[language])
+
+    expect(row(somebody, "Boris").locator(".badge")).to_have_text("151")
+    expect(row(somebody, "Daria").locator(".badge")).to_have_text({"ru": "не назначен", "en": "not assigned"}[language])
+
+
+def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit, crm):
+    staff(number)
+    crm.forget(number)
+    crm.account(number, users=PEOPLE, additional_codes=[{"user_id": 18, "code": "152"}, {"user_id": 22, "code": "117"}])
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+    somebody.reads("Anna: здесь 150, в RetailCRM 152")
+    somebody.reads("Daria: в RetailCRM 117, здесь номера нет")
+    somebody.is_accessible()
+
+    somebody.press("Взять 117")
+    expect(row(somebody, "Daria").locator(".badge")).to_have_text("117")
+    somebody.press("Отправить наши")
+
+    somebody.reads("RetailCRM приняла номера")
+    somebody.page.reload()
+    expect(row(somebody, "Anna").locator(".badge")).to_have_text("150")
+    expect(somebody.page.get_by_text("В RetailCRM не так")).to_have_count(0)
+
+
+def test_without_the_crm_numbers_are_assigned_all_the_same(number, staff, visit, crm):
+    staff(number)
+    crm.fault("error_503", account=number, endpoint="users")
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+    somebody.reads("RetailCRM не ответила")
+
+    give(somebody, "Пользователь 18", "109")
+
+    somebody.reads("Пользователь 18: номер 109")
+    expect(row(somebody, "Пользователь 18").locator(".badge")).to_have_text("109")
+
+
+def test_three_hundred_managers_are_found_by_name_and_number(number, staff, visit, crm):
+    staff(number)
+    crm.account(number, users=[{"id": 100 + index, "first_name": f"Manager-{index:03}"} for index in range(300)])
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+    rows = somebody.page.locator("tbody tr")
+    expect(rows).to_have_count(304)
+
+    somebody.page.get_by_label("Имя, почта или номер").fill("manager-217")
+
+    expect(rows).to_have_count(1)
+    somebody.page.get_by_label("Имя, почта или номер").fill("")
+    somebody.press("Без номера")
+    expect(rows).to_have_count(300)

@@ -1,0 +1,100 @@
+"""The rules of calls."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("ru", ("Кто ответил первым", "Правила сохранены", "Вернуть как было")),
+        ("en", ("Who answered first", "The rules are saved", "Undo")),
+    ],
+)
+def test_rules_are_saved_and_can_be_taken_back(number, enrol, visit, language, words):
+    first_talker, saved, undo = words
+    administrator = enrol(number)
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("settings")
+    somebody.page.locator("[name=settle_seconds]").fill("7,5")
+    somebody.page.get_by_label(first_talker).check()
+    somebody.is_accessible()
+
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads(saved)
+
+    settings = administrator.config()["settings"]
+    assert (settings["settle_seconds"], settings["owner_policy"]) == (7.5, "first_talker")
+    expect(somebody.page.locator(".save-bar")).to_be_hidden()
+    somebody.press(undo)
+    expect(somebody.page.locator("[name=settle_seconds]")).to_have_value("5")
+    assert administrator.config()["settings"]["settle_seconds"] is None
+
+
+def test_what_cannot_be_is_said_at_its_field(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("settings")
+    somebody.page.locator("[name=settle_seconds]").fill("99999")
+    somebody.page.locator("[name=call_max_hours]").fill("100")
+
+    somebody.page.locator(".save-bar [type=submit]").click()
+
+    somebody.reads("Введите число от 0 до 600.")
+    somebody.reads("Введите число от 0.001 до 48.")
+    expect(somebody.page.locator("[name=settle_seconds]")).to_be_focused()
+    somebody.is_accessible()
+
+
+def test_somebody_elses_save_is_shown_and_mine_is_kept(number, enrol, visit):
+    administrator = enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("settings")
+    somebody.page.locator("[name=settle_seconds]").fill("8")
+    administrator.save(settings={"finalize_after_seconds": 120})
+
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads("Пока вы правили, правила сохранил кто-то другой")
+    somebody.reads("Завершить, если конец не пришёл: 120 с")
+    somebody.is_accessible()
+    somebody.press("Сохранить мои")
+
+    somebody.reads("Правила сохранены")
+    settings = administrator.config()["settings"]
+    assert (settings["settle_seconds"], settings["finalize_after_seconds"]) == (8, 120)
+
+
+def test_what_is_unsaved_is_not_lost_by_a_click_elsewhere(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("settings")
+    somebody.page.locator("[name=settle_seconds]").fill("8")
+
+    somebody.page.get_by_role("link", name="Журнал").click()
+    somebody.reads("Изменения не сохранены")
+    somebody.press("Остаться")
+    assert somebody.page.locator("[name=settle_seconds]").input_value() == "8"
+    somebody.page.get_by_role("link", name="Журнал").click()
+    somebody.press("Уйти без сохранения")
+
+    expect(somebody.page.locator("main h1")).to_have_text("Журнал")
+
+
+def test_smart_redirect_is_set_for_all_and_for_a_line(number, enrol, visit):
+    administrator = enrol(number, smart_redirect_lines={"0001302": {"algorithm": "last_call"}})
+    somebody = visit(size="phone").sign_in(number)
+    somebody.go("settings")
+    somebody.page.get_by_label("Показать имя клиента").check()
+    somebody.page.get_by_label("0001302").select_option("off")
+    somebody.page.get_by_label("Названия магазинов").fill("main = Магазин\nodd line")
+
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads("Правила сохранены")
+
+    settings = administrator.config()["settings"]
+    assert settings["smart_redirect_mode"] == "name-only"
+    assert settings["smart_redirect_lines"] == {"0001302": {"algorithm": "last_call", "mode": "off"}}
+    assert settings["smart_redirect_shop_names"] == {"main": "Магазин"}
+    somebody.is_accessible()

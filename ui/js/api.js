@@ -1,0 +1,120 @@
+// The administrators' API. A refusal becomes a Problem with a sentence to show; a session that is over is renewed
+// in place, and the request that met it is made again, so no form is lost.
+
+import { words } from "./i18n.js";
+
+const ROOT = "/retailcrm-admin/api/";
+
+/** `fields`: what is wrong with which field, in words; `details`: the error as it came. */
+export class Problem extends Error {
+  constructor(message, { code, status = 0, fields = {}, details = {} }) {
+    super(message);
+    Object.assign(this, { code, status, fields, details });
+  }
+}
+
+let signInAgain = null;
+/** `ask()` resolves when somebody is signed in again. */
+export const onSessionOver = (ask) => {
+  signInAgain = ask;
+};
+
+export const get = (path, query, options) => ask("GET", path + search(query), undefined, options);
+export const post = (path, body = {}, options) => ask("POST", path, body, options);
+export const put = (path, body, options) => ask("PUT", path, body, options);
+export const remove = (path, options) => ask("DELETE", path, undefined, options);
+
+/** The address of a file to download. */
+export const href = (path, query) => ROOT + path + search(query);
+
+/**
+ * For long work: `hear(line)` gets each line while it comes ({ check } or { progress }); the result is returned.
+ * `method` is GET or POST, `body` is for a POST.
+ */
+export async function follow(method, path, body, hear, options = {}) {
+  const response = await send(method, path, body, { ...options, accept: "application/x-ndjson, application/json" });
+  if (!response.headers.get("Content-Type")?.includes("ndjson")) return response.json();
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = done ? "" : lines.pop();
+    for (const line of lines.filter((each) => each.trim())) {
+      const said = JSON.parse(line);
+      if (said.error) throw await problem(200, said.error);
+      if ("result" in said) return said.result;
+      hear(said);
+    }
+    if (done) throw await problem(0, { code: "no_network" });
+  }
+}
+
+async function ask(method, path, body, options) {
+  const response = await send(method, path, body, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw await problem(response.status, { code: "not_json" });
+  }
+}
+
+async function send(method, path, body, { signal, patient = true, accept = "application/json" } = {}) {
+  const headers = { Accept: accept, ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  let response;
+  try {
+    response = await fetch(ROOT + path, {
+      method, headers, signal, credentials: "same-origin", cache: "no-store",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw await problem(0, { code: "no_network" });
+  }
+  if (response.ok) return response;
+  let error = {};
+  try {
+    error = (await response.json()).error ?? {};
+  } catch {} // not one of ours
+  if (response.status === 401 && error.code === "session_required" && patient && signInAgain) {
+    await signInAgain();
+    return send(method, path, body, { signal, patient, accept });
+  }
+  throw await problem(response.status, error);
+}
+
+async function problem(status, error) {
+  const t = await words("errors");
+  const code = error.code ?? `status_${status}`;
+  const known = t.has(`codes.${code}`) ? t(`codes.${code}`) : null;
+  const kind = status >= 500 ? "server" : status === 0 ? "network" : "other";
+  const message = known ?? (status < 500 && error.message ? t("said", { words: error.message }) : t(kind));
+  const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, said]) => [name, sentence(t, said)]));
+  return new Problem(message, { code, status, fields, details: error });
+}
+
+// The API says what a value must be in English; these are its forms.
+const FORMS = [
+  ["missing", /^is missing$/],
+  ["range", /^must be (?:a number|a whole number)(?: or null)? from (?<least>\S+) to (?<most>\S+)$/],
+  ["length", /^must be text(?: or null)? of (?<least>\d+) to (?<most>\d+) characters$/],
+  ["host", /^(?=.*(?:host|RetailCRM|https)).+$/],
+  ["key_again", /^must be entered again for another domain$/],
+  ["key", /^must be an API key/],
+  ["number", /^must be a (?:whole )?number/],
+  ["choice", /^must be one of (?<choices>.+)$/],
+];
+
+function sentence(t, said) {
+  for (const [name, form] of FORMS) {
+    const found = form.exec(said);
+    if (found) return t(`fields.${name}`, { ...found.groups, said });
+  }
+  return t("said", { words: said });
+}
+
+function search(query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}

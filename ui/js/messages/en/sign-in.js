@@ -1,0 +1,18 @@
+export default {
+  title: "Sign in",
+  lead: "Telephony for RetailCRM: calls, customers' cards, history.",
+  again_title: "The session is over",
+  again_text: "Sign in again: what you have typed stays where it is.",
+  again_link: "You came by the link of RetailCRM. Open the module in RetailCRM again in another tab and press “Continue”, or sign in by password.",
+  enterprise: "Enterprise number",
+  enterprise_hint: "The digits of your contract, as 0367",
+  login: "Login",
+  password: "Password",
+  show: "Show the password",
+  hide: "Hide the password",
+  enter: "Sign in",
+  entering: "Signing in…",
+  go_on: "Continue",
+  still_out: "There is no session yet: open the module in RetailCRM, or sign in by password.",
+  other_way: "No password? Open the telephony module in RetailCRM: Settings → Integration. It lets you in without one.",
+};

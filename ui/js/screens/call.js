@@ -1,0 +1,89 @@
+// One call and its whole story.
+
+import * as api from "../api.js";
+import { heading } from "../components/heading.js";
+import { parts } from "../components/story.js";
+import { toast } from "../components/toast.js";
+import { announce, fill, h } from "../dom.js";
+import { day, duration, exactTime, moment, phone } from "../format.js";
+import { icon } from "../icons.js";
+import { words } from "../i18n.js";
+import { to } from "../router.js";
+import { of } from "../session.js";
+
+const REFRESH_SECONDS = 3;
+const MOVING = new Set(["ready", "leased", "retry"]);
+
+export async function show({ t, path, signal }) {
+  const [id] = path;
+  const told = await words("story");
+  let story = await api.get(of("calls", id), {}, { signal });
+  const box = h("div", { class: "stack wide" });
+  const open = new Set(); // which details somebody has opened: they stay open when the story goes on
+  await draw();
+  const timer = setInterval(follow, REFRESH_SECONDS * 1000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  const title = phone(story.customer) || t("hidden");
+  return [
+    h("p", {}, h("a", { class: "back", href: to("calls") }, icon("back", { size: 16 }), t("back"))),
+    heading(title, `${t(`kind.${story.kind}`)} · ${day(story.started_at)}, ${exactTime(story.started_at)}`),
+    box,
+  ];
+
+  async function draw() {
+    const made = await parts(story, { again });
+    fill(box, made.verdict, made.picture, facts(), made.decisions, made.told, made.timeline);
+    box.querySelectorAll("details").forEach((each, index) => {
+      each.open = open.has(index);
+      each.addEventListener("toggle", () => (each.open ? open.add(index) : open.delete(index)));
+    });
+  }
+
+  /** While something can still come of the call. */
+  async function follow() {
+    if (document.hidden || (story.over_at && !story.wake_at && !story.told.some((row) => MOVING.has(row.state)))) return;
+    let next;
+    try {
+      next = await api.get(of("calls", id), {}, { signal });
+    } catch {
+      return; // the next time, perhaps
+    }
+    if (JSON.stringify(next) === JSON.stringify(story) || box.contains(document.activeElement)) return;
+    story = next;
+    await draw();
+    announce(t("changed"));
+  }
+
+  async function again(deliveryId) {
+    try {
+      await api.post(of("calls", id, "replay"), { delivery_id: deliveryId });
+      story = await api.get(of("calls", id), {}, { signal });
+    } catch (problem) {
+      if (problem.name !== "AbortError") toast(problem.message);
+      return;
+    }
+    toast(told("again_done"));
+    await draw();
+  }
+
+  function facts() {
+    const owner = story.lanes.find((lane) => lane.number === story.owner)?.name;
+    const pairs = [
+      [t("line"), [story.line_name, story.line_id].filter(Boolean).join(" · ")],
+      [t("owner"), story.owner ? [owner, story.owner].filter(Boolean).join(" · ") : null],
+      [t("waiting"), story.waiting_seconds === null ? null : duration(story.waiting_seconds)],
+      [t("talk"), story.answered ? `${duration(story.duration_seconds)}${story.duration_is_estimate ? ` ${t("estimate")}` : ""}` : null],
+      [t("ended"), story.over_at ? exactTime(story.over_at) : t("going")],
+      [t("click"), story.click ? [moment(story.click.clicked_at), story.click.message].filter(Boolean).join(" · ") : null],
+      [t("record"), story.record_url ? h("a", { href: story.record_url, target: "_blank", rel: "noreferrer" }, t("listen")) : null],
+      [t("number"), h("code", {}, story.unique_id)],
+    ].filter(([, value]) => value);
+    return h(
+      "section",
+      { class: "card stack" },
+      h("h2", {}, t("facts")),
+      h("dl", { class: "pairs" }, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", { class: "number" }, value)])),
+      story.customer ? h("p", {}, h("a", { href: to("calls", { phone: story.customer }) }, t("others"))) : null,
+    );
+  }
+}

@@ -1,0 +1,229 @@
+// Calls, the latest first, each in a sentence; new ones come by themselves.
+
+import * as api from "../api.js";
+import { badge } from "../components/badge.js";
+import { button, linkButton } from "../components/button.js";
+import { empty } from "../components/empty.js";
+import { selectField, textField } from "../components/field.js";
+import { heading } from "../components/heading.js";
+import { trouble } from "../components/notice.js";
+import { skeleton } from "../components/skeleton.js";
+import { why } from "../components/why.js";
+import { announce, fill, h } from "../dom.js";
+import { day, duration, fromLocal, phone, time, toLocal } from "../format.js";
+import { icon } from "../icons.js";
+import { note, to } from "../router.js";
+import { of } from "../session.js";
+
+const NAMES = ["phone", "kind", "result", "extension", "state", "reason", "since", "until"];
+const FURTHER = ["extension", "state", "reason", "since", "until"];
+const REASONS = ["no_mapping", "no_phone", "expired", "no_owner", "authentication", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
+const REFRESH_SECONDS = 4;
+const TYPING_MS = 350;
+
+export async function show({ t, common, query, signal }) {
+  const chosen = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""]));
+  const [{ internal_phones: phones }, say] = await Promise.all([api.get(of("internal-phones"), {}, { signal }), why()]);
+  const csv = linkButton(t("csv"), "#", { kind: "plain", icon: "download", download: "calls.csv" });
+  const fields = filters();
+  const results = h("div", { class: "stack" });
+  const fresh = h("div");
+  let shown = []; // the first page, as it is on the screen
+  let asking = 0;
+  let isLong = false; // somebody reads further pages: new calls are announced, not put above
+  await load();
+  const timer = setInterval(refresh, REFRESH_SECONDS * 1000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  return [heading(t("title"), t("lead"), [csv]), h("div", { class: "stack wide" }, search(), fresh, results)];
+
+  function filters() {
+    const choices = (name, any = t("any")) => [["", any], ...Object.keys(words(name)).map((key) => [key, t(`${name}s.${key}`)])];
+    const owner = ({ extension, first_name: first, last_name: last }) => [extension, [first, last].filter(Boolean).join(" ")].filter(Boolean).join(" · ");
+    const made = {
+      phone: textField(t("phone"), { type: "search", value: chosen.phone, inputmode: "tel", autocomplete: "off", maxlength: 40 }),
+      kind: selectField(t("kind"), choices("kind"), { value: chosen.kind }),
+      result: selectField(t("result"), choices("result"), { value: chosen.result }),
+      extension: selectField(t("extension"), [["", t("anyone")], ...phones.map((each) => [each.extension, owner(each)])], { value: chosen.extension }),
+      state: selectField(t("state"), choices("state"), { value: chosen.state }),
+      reason: selectField(t("reason"), [["", t("any")], ...REASONS.map((code) => [code, plain(say, code)])], { value: chosen.reason }),
+      since: textField(t("since"), { type: "datetime-local", value: toLocal(chosen.since) }),
+      until: textField(t("until"), { type: "datetime-local", value: toLocal(chosen.until) }),
+    };
+    for (const name of NAMES) {
+      const value = () => (["since", "until"].includes(name) ? fromLocal(made[name].value()) ?? "" : made[name].value().trim());
+      made[name].input.addEventListener("change", () => value() !== chosen[name] && choose({ [name]: value() }));
+    }
+    let typing;
+    made.phone.input.addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => made.phone.value().trim() !== chosen.phone && choose({ phone: made.phone.value().trim() }), TYPING_MS);
+    });
+    return made;
+  }
+
+  function search() {
+    const further = FURTHER.some((name) => chosen[name]);
+    return h(
+      "div",
+      { class: "stack tight", role: "search", "aria-label": t("filters") },
+      h("div", { class: "filters" }, fields.phone.element, fields.kind.element, fields.result.element),
+      h("details", { class: "further", open: further }, h("summary", {}, t("more_filters")), h("div", { class: "filters" }, FURTHER.map((name) => fields[name].element))),
+    );
+  }
+
+  function asked(further = {}) {
+    return { ...chosen, phone: /\d/.test(chosen.phone) ? chosen.phone : "", ...further };
+  }
+
+  async function choose(changed) {
+    Object.assign(chosen, changed);
+    note(chosen);
+    const slow = setTimeout(() => fill(results, skeleton(common("loading"))), 200);
+    try {
+      await load();
+    } catch (problem) {
+      if (problem.name !== "AbortError") fill(results, trouble(problem, common, button(common("again"), () => choose({}), { kind: "plain", small: true })));
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  async function load() {
+    const turn = (asking += 1);
+    csv.href = api.href(of("calls"), asked({ format: "csv" }));
+    const page = await api.get(of("calls"), asked(), { signal });
+    if (turn !== asking) return; // another choice was faster
+    [shown, isLong] = [page.calls, false];
+    fill(fresh);
+    draw(page);
+    announce(t("found", { count: page.calls.length }));
+  }
+
+  async function refresh() {
+    if (document.hidden || chosen.until) return;
+    const turn = asking;
+    let page;
+    try {
+      page = await api.get(of("calls"), asked(), { signal });
+    } catch {
+      return; // the next time, perhaps; what is shown was true a moment ago
+    }
+    if (turn !== asking || JSON.stringify(page.calls) === JSON.stringify(shown)) return;
+    const known = new Set(shown.map((call) => call.unique_id));
+    const news = page.calls.filter((call) => !known.has(call.unique_id)).length;
+    // What somebody reads, or is about to press, must not move away.
+    if (isLong || results.contains(document.activeElement)) {
+      if (news) fill(fresh, button(t("news", { count: news }), load, { kind: "plain", icon: "again" }));
+      return;
+    }
+    shown = page.calls;
+    draw(page);
+    if (news) announce(t("news", { count: news }));
+  }
+
+  function draw(page) {
+    if (!page.calls.length) {
+      const isFiltered = Object.values(chosen).some(Boolean);
+      const nothing = isFiltered
+        ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), reset, { kind: "plain" }))
+        : empty("quiet", t("empty.title"), t("empty.text"), linkButton(t("empty.try"), to("try"), { kind: "plain", icon: "try" }));
+      return fill(results, h("section", { class: "card" }, nothing));
+    }
+    const days = h("div", { class: "stack" });
+    let open = { name: null, list: null };
+    const add = (calls) => {
+      for (const call of calls) {
+        const name = day(call.started_at);
+        if (name !== open.name) {
+          open = { name, list: h("ol", { class: "call-list" }) };
+          days.append(h("section", { class: "stack tight" }, h("h2", { class: "call-day" }, name), open.list));
+        }
+        open.list.append(line(call));
+      }
+    };
+    add(page.calls);
+    const foot = h("div", { class: "row" });
+    let after = page.next;
+    const ended = () => h("p", { class: "muted small" }, t("end"));
+    const more = button(t("more"), async () => {
+      try {
+        const next = await api.get(of("calls"), asked({ after }), { signal });
+        isLong = true;
+        after = next.next;
+        add(next.calls);
+        announce(t("found", { count: next.calls.length }));
+        if (!after) fill(foot, ended());
+      } catch (problem) {
+        if (problem.name !== "AbortError") fill(foot, more, trouble(problem, common));
+      }
+    }, { kind: "plain", busy: common("loading") });
+    fill(foot, after ? more : ended());
+    return fill(results, days, foot);
+  }
+
+  function reset() {
+    for (const field of Object.values(fields)) field.set("");
+    choose(Object.fromEntries(NAMES.map((name) => [name, ""])));
+  }
+
+  function line(call) {
+    const tone = !call.is_over ? "going" : call.result === "answered" ? "good" : call.kind === "in" ? "bad" : "";
+    const mark = { in: "incoming", out: "outgoing" }[call.kind] ?? "internal";
+    const place = call.line_name ?? call.line_id;
+    return h(
+      "li",
+      { class: `call-line ${tone}` },
+      h("span", { class: "call-mark" }, icon(mark, { label: t(`kind_word.${call.kind}`) })),
+      h(
+        "div",
+        { class: "call-words" },
+        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, phone(call.customer) || t("hidden"))),
+        h("p", { class: "muted" }, sentence(call, t)),
+        place && h("p", { class: "small muted" }, place),
+      ),
+      h("div", { class: "call-states" }, state("popup", call), state("upload", call)),
+      h("time", { class: "call-time number", datetime: call.started_at }, time(call.started_at)),
+    );
+  }
+
+  function state(effect, call) {
+    const { state: name, reason } = call[effect];
+    if (name === "none" && call.kind !== "in" && call.kind !== "out") return null;
+    const tone = { delivered: "good", failed: "bad", waiting: call.is_over || effect === "popup" ? "warn" : "" }[name] ?? "";
+    const said = name !== "delivered" && reason ? say.reason(reason) : null;
+    return h("div", { class: "call-state" }, badge(tone, t(`${effect}.${name}`)), said && h("span", { class: "small muted" }, said));
+  }
+}
+
+/** The keys of a group of messages that stand in the address, in their order. */
+const words = (name) =>
+  ({
+    kind: { in: 1, out: 1, internal: 1, unknown: 1 },
+    result: { answered: 1, "no answer": 1, "not allowed": 1, unknown: 1 },
+    state: { failed: 1, expired: 1, in_doubt: 1, retry: 1, delivered: 1 },
+  })[name];
+
+const plain = (say, code) => {
+  const found = say.reason(code);
+  return found === code ? say.decision({ code, params: { numbers: ["…"], extensions: ["…"] } }) : found;
+};
+
+/** What happened, as a person would say it. */
+export function sentence(call, t) {
+  const owner = call.owner_extension && (call.owner_name ? `${call.owner_name} (${call.owner_extension})` : call.owner_extension);
+  const talk = call.talk_seconds === null ? null : duration(call.talk_seconds);
+  const waited = call.waiting_seconds === null ? null : t("says.waited", { waiting: duration(call.waiting_seconds) });
+  const first = () => {
+    if (!call.is_over) return t("says.going");
+    if (call.kind === "internal") return t("says.internal");
+    if (call.result === "answered") {
+      if (talk === null) return t("says.answered");
+      return owner ? t(call.kind === "out" ? "says.answered_out" : "says.answered_in", { owner, talk }) : t("says.answered_nobody", { talk });
+    }
+    if (call.result === "not allowed") return t("says.not_allowed");
+    if (call.kind === "out") return owner ? t("says.unreached", { owner }) : t("says.unreached_nobody");
+    if (call.kind === "in" && call.result === "no answer") return owner ? t("says.missed_owner", { owner }) : t("says.missed");
+    return t("says.unknown");
+  };
+  return [first(), call.is_over && call.kind === "in" ? waited : null, call.has_recording ? t("recording") : null].filter(Boolean).join(" · ");
+}

@@ -1,0 +1,146 @@
+// Lines: name, number, shop and what is done to the number of who calls, with a tester beside.
+
+import * as api from "../api.js";
+import { button } from "../components/button.js";
+import { empty } from "../components/empty.js";
+import { selectField, showProblems, textField } from "../components/field.js";
+import { heading } from "../components/heading.js";
+import { notice } from "../components/notice.js";
+import { toast } from "../components/toast.js";
+import { fill, h, s, uid } from "../dom.js";
+import { guard } from "../router.js";
+import { of } from "../session.js";
+
+const NAMES = ["name", "phone_number", "site_code", "incoming_transform"];
+const EXAMPLES = ["291111111", "80291111111", "+375291111111"];
+const TYPING_MS = 300;
+
+export async function show({ t, signal }) {
+  let { lines } = await api.get(of("lines"), {}, { signal });
+  if (!lines.length) return [heading(t("title"), t("lead")), h("section", { class: "card" }, empty("quiet", t("empty.title"), t("empty.text")))];
+  const cards = lines.map((line) => card(line, t));
+  const said = h("div");
+  const count = h("p", { class: "grow" });
+  const bar = h("div", { class: "save-bar", hidden: true }, count, button(t("discard"), discard, { kind: "plain" }), button(t("save"), store, { busy: t("saving") }));
+  const test = tester();
+  const list = h("div", { class: "stack", on: { input: refresh, change: refresh } }, cards.map((each) => each.element));
+  guard(() => changed().length > 0);
+  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, said, h("div", { class: "two" }, list, test.element), bar)];
+
+  function changed() {
+    return cards
+      .map((each, index) => {
+        const differing = NAMES.filter((name) => each.value(name) !== (lines[index][name] ?? ""));
+        return differing.length ? { line_id: lines[index].line_id, ...Object.fromEntries(differing.map((name) => [name, each.value(name) || (name === "name" ? "" : null)])) } : null;
+      })
+      .filter(Boolean);
+  }
+
+  function refresh() {
+    const number = changed().length;
+    bar.hidden = !number;
+    count.textContent = number ? t("unsaved", { count: number }) : "";
+    test.run();
+  }
+
+  function discard() {
+    cards.forEach((each, index) => each.set(lines[index]));
+    fill(said);
+    refresh();
+  }
+
+  async function store() {
+    const given = changed();
+    const before = given.map(({ line_id: id, ...rest }) => ({ line_id: id, ...Object.fromEntries(Object.keys(rest).map((name) => [name, lines.find((line) => line.line_id === id)[name] ?? (name === "name" ? "" : null)])) }));
+    try {
+      await put(given);
+    } catch (problem) {
+      return complain(problem, given);
+    }
+    fill(said);
+    return toast(t("saved"), { text: t("undo"), act: () => put(before).catch((problem) => complain(problem, before)) });
+  }
+
+  async function put(given) {
+    ({ lines } = await api.put(of("lines"), { lines: given }, { signal }));
+    cards.forEach((each, index) => each.set(lines[index]));
+    refresh();
+  }
+
+  /** The API counts the lines that were sent: lines[0].incoming_transform. */
+  function complain(problem, given) {
+    if (problem.name === "AbortError") return;
+    const others = [];
+    for (const each of cards) {
+      const index = given.findIndex((line) => line.line_id === each.id);
+      const mine = Object.entries(problem.fields ?? {}).filter(([name]) => name.startsWith(`lines[${index}].`));
+      others.push(showProblems(each.fields, Object.fromEntries(mine.map(([name, sentence]) => [name.split(".").at(-1), name.endsWith("incoming_transform") ? t("rule_wrong") : sentence]))));
+    }
+    fill(said, notice("bad", problem.message, { text: others.filter(Boolean).join(" ") || null, alert: true }));
+  }
+
+  function tester() {
+    const line = selectField(t("test.line"), lines.map(({ line_id: id, name }) => [id, name ? `${name} · ${id}` : id]), { value: lines[0].line_id });
+    const raw = textField(t("test.raw"), { hint: t("test.raw_hint"), value: EXAMPLES[0], inputmode: "tel", autocomplete: "off", maxlength: 100 });
+    const result = h("div", { role: "status" });
+    const id = uid("test");
+    const examples = h("div", { class: "row" }, EXAMPLES.map((each) => button(each, () => (raw.set(each), run()), { kind: "quiet", small: true })));
+    let typing;
+    const run = () => {
+      clearTimeout(typing);
+      typing = setTimeout(ask, TYPING_MS);
+    };
+    line.input.addEventListener("change", run);
+    raw.input.addEventListener("input", run);
+    run();
+    const element = h("section", { class: "card stack beside", "aria-labelledby": id }, h("h2", { id }, t("test.title")), line.element, raw.element, examples, result);
+    return { element, run };
+
+    async function ask() {
+      const edited = cards.find((each) => each.id === line.value());
+      if (!raw.value().trim()) return fill(result);
+      try {
+        const { test: found } = await api.get(of("lines"), { raw: raw.value(), line_id: line.value(), ...(edited.value("incoming_transform") ? { incoming_transform: edited.value("incoming_transform") } : {}) }, { signal });
+        return fill(result, drawn(found, edited.value("incoming_transform")));
+      } catch (problem) {
+        if (problem.name === "AbortError") return undefined;
+        return fill(result, h("p", { class: "problem" }, problem.fields?.incoming_transform ? t("rule_wrong") : problem.message));
+      }
+    }
+
+    function drawn({ raw: given, with_rule: made, without_rule: plain }, rule) {
+      const outcome = made ?? t("test.nothing");
+      return h(
+        "div",
+        { class: "stack tight" },
+        h("p", { class: "becomes" }, h("span", { class: "number" }, given), arrow(), h("strong", { class: `number ${made ? "" : "bad"}` }, outcome)),
+        made ? null : h("p", { class: "small muted" }, t("test.nothing_text")),
+        rule && plain !== made ? h("p", { class: "small muted" }, t("test.without", { number: plain ?? t("test.nothing") })) : null,
+      );
+    }
+  }
+}
+
+const arrow = () => s("svg", { viewBox: "0 0 32 12", width: 32, height: 12, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" }, s("path", { d: "M1 6h28m-5-5 5 5-5 5" }));
+
+function card(line, t) {
+  const id = uid("line");
+  const fields = {
+    name: textField(t("name"), { hint: t("name_hint"), maxlength: 100, autocomplete: "off" }),
+    phone_number: textField(t("phone_number"), { hint: t("phone_hint"), inputmode: "tel", maxlength: 100, autocomplete: "off" }),
+    site_code: textField(t("site_code"), { hint: t("site_hint"), maxlength: 100, autocomplete: "off", spellcheck: "false" }),
+    incoming_transform: textField(t("rule"), { hint: t("rule_hint"), maxlength: 30, autocomplete: "off", spellcheck: "false" }),
+  };
+  const set = (saved) => {
+    for (const name of NAMES) {
+      fields[name].set(saved[name]);
+      fields[name].fail(null);
+    }
+  };
+  set(line);
+  return {
+    id: line.line_id, fields, set,
+    value: (name) => fields[name].value().trim(),
+    element: h("section", { class: "card stack", "aria-labelledby": id }, h("h2", { id }, t("line", { line: line.line_id })), h("div", { class: "line-fields" }, Object.values(fields).map((field) => field.element))),
+  };
+}

@@ -1,0 +1,161 @@
+// Every exchange with RetailCRM, and what administrators did.
+
+import * as api from "../api.js";
+import { badge } from "../components/badge.js";
+import { button, linkButton } from "../components/button.js";
+import { empty } from "../components/empty.js";
+import { selectField, textField } from "../components/field.js";
+import { heading } from "../components/heading.js";
+import { trouble } from "../components/notice.js";
+import { skeleton } from "../components/skeleton.js";
+import { table } from "../components/table.js";
+import { toggle } from "../components/tabs.js";
+import { announce, fill, h } from "../dom.js";
+import { day, exactTime, fromLocal, phone, toLocal } from "../format.js";
+import { words } from "../i18n.js";
+import { note, to } from "../router.js";
+import { of } from "../session.js";
+
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "module_command", "config", "mapping", "lines", "replay"];
+const DAY_MS = 24 * 3600 * 1000;
+const RECENT_ERRORS = 5;
+
+export async function show({ t, common, query, signal }) {
+  const chosen = { status: query.get("status") ?? "", type: query.get("type") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
+  const results = h("div", { class: "stack wide" });
+  let asking = 0;
+  const rules = await words("settings");
+  const csv = linkButton(t("csv"), "#", { kind: "plain", icon: "download", download: "log.csv" });
+  const type = selectField(t("type"), [["", t("all_types")], ...TYPES.map((name) => [name, t(`types.${name}`)])], { value: chosen.type });
+  const since = textField(t("since"), { type: "datetime-local", value: toLocal(chosen.since) });
+  const until = textField(t("until"), { type: "datetime-local", value: toLocal(chosen.until) });
+  const which = toggle(t("which"), [["", t("everything")], ["error", t("errors_only")]], chosen.status, (status) => choose({ status }));
+  type.input.addEventListener("change", () => choose({ type: type.value() }));
+  since.input.addEventListener("change", () => choose({ since: fromLocal(since.value()) ?? "" }));
+  until.input.addEventListener("change", () => choose({ until: fromLocal(until.value()) ?? "" }));
+  await load();
+  return [
+    heading(t("title"), t("lead"), [csv]),
+    h("div", { class: "stack wide" }, h("div", { class: "filters", role: "search", "aria-label": t("filters") }, which, type.element, since.element, until.element), results),
+  ];
+
+  function asked(further = {}) {
+    const { status, type: event_type, since: from, until: to_ } = chosen;
+    return { status, event_type, since: from, until: to_, ...further };
+  }
+
+  async function choose(changed) {
+    Object.assign(chosen, changed);
+    note(chosen);
+    const slow = setTimeout(() => fill(results, skeleton(common("loading"))), 150);
+    try {
+      await load();
+    } catch (problem) {
+      if (problem.name !== "AbortError") fill(results, trouble(problem, common, button(common("again"), () => choose({}), { kind: "plain", small: true })));
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  async function load() {
+    const turn = (asking += 1);
+    csv.href = api.href(of("logs"), asked({ format: "csv" }));
+    const isFiltered = Object.values(chosen).some(Boolean);
+    const yesterday = new Date(Date.now() - DAY_MS).toISOString();
+    const [page, errors] = await Promise.all([
+      api.get(of("logs"), asked(), { signal }),
+      isFiltered ? { logs: [] } : api.get(of("logs"), { status: "error", since: yesterday, limit: RECENT_ERRORS }, { signal }),
+    ]);
+    if (turn !== asking) return; // another choice was faster
+    fill(results, errors.logs.length ? recent(errors.logs) : null, list(page, isFiltered));
+    announce(t("found", { count: page.logs.length }));
+  }
+
+  function recent(logs) {
+    const all = button(t("all_errors"), () => {
+      which.querySelectorAll("button")[1].click();
+    }, { kind: "quiet", small: true });
+    return h("section", { class: "stack tight" }, h("div", { class: "row between" }, h("h2", {}, t("recent_errors")), all), rows(t("recent_errors"), logs).element);
+  }
+
+  function list(page, isFiltered) {
+    if (!page.logs.length) {
+      return h("section", { class: "card" }, isFiltered ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), reset, { kind: "plain" })) : empty("quiet", t("empty.title"), t("empty.text")));
+    }
+    const made = rows(t("title"), page.logs);
+    const foot = h("div", { class: "row" });
+    const more = button(t("more"), async () => {
+      try {
+        const next = await api.get(of("logs"), asked({ after: page.next }), { signal });
+        page.next = next.next;
+        made.rows(next.logs);
+        announce(t("found", { count: next.logs.length }));
+        if (!page.next) fill(foot, h("p", { class: "muted small" }, t("end")));
+      } catch (problem) {
+        if (problem.name !== "AbortError") foot.append(trouble(problem, common));
+      }
+    }, { kind: "plain", busy: common("loading") });
+    fill(foot, page.next ? more : h("p", { class: "muted small" }, t("end")));
+    return h("section", { class: "stack" }, made.element, foot);
+  }
+
+  function reset() {
+    type.set("");
+    since.set("");
+    until.set("");
+    choose({ type: "", since: "", until: "" });
+    which.querySelector("button").click();
+  }
+
+  function rows(caption, logs) {
+    return table(caption, [
+      { title: t("when"), number: true, cell: (log) => h("time", { datetime: log.created_at, class: "nowrap" }, exactTime(log.created_at), h("div", { class: "small muted" }, day(log.created_at))) },
+      { title: t("what"), main: true, cell: (log) => [type_(log), details(log)] },
+      { title: t("result"), cell: (log) => badge(log.status === "error" ? "bad" : "good", t(`status.${log.status}`)) },
+    ], logs);
+  }
+
+  function type_(log) {
+    const name = log.event_type;
+    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && h("p", { class: "log-words bad" }, t("crm_says", { words: log.error_message }))];
+  }
+
+  function details(log) {
+    const box = h("details", { class: "log-details" }, h("summary", { class: "small" }, t("details")));
+    box.addEventListener("toggle", () => {
+      if (box.childElementCount > 1) return;
+      const id = callOf(log);
+      box.append(
+        h("div", { class: "stack tight" }, id && h("a", { href: to(["call", id]) }, t("to_call")), part(t("request"), log.request_data), part(t("response"), log.response_data)),
+      );
+    }, { once: true });
+    return box;
+  }
+
+  function part(title, content) {
+    if (!content || !Object.keys(content).length) return null;
+    return h("div", {}, h("p", { class: "small muted" }, title), h("pre", { class: "json", tabindex: 0, role: "region", "aria-label": title }, JSON.stringify(content, null, 2)));
+  }
+}
+
+const callOf = ({ request_data: asked }) =>
+  asked?.event?.callExternalId ?? (asked?.calls?.length === 1 ? asked.calls[0].externalId : null) ?? asked?.unique_id ?? null;
+
+/** What it was about, from what was sent. */
+function sentence({ event_type: type, request_data: asked, response_data: answered }, t, rules) {
+  const given = asked ?? {};
+  const named = (name) => (rules.has(`${name}.label`) ? `«${rules(`${name}.label`)}»` : t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
+  if (given.event) return t(`about.${type === "hangup" ? "hangup" : "popup"}`, { phone: phone(given.event.phone), codes: (given.event.codes ?? []).join(", ") || "—" });
+  if (given.calls?.length === 1) {
+    const [call] = given.calls;
+    return t("about.upload", { phone: phone(call.phone), result: t.has(`results.${call.result}`) ? t(`results.${call.result}`) : call.result ?? "", owner: call.code ?? t("nobody") });
+  }
+  if (given.calls) return t("about.uploads", { count: given.calls.length });
+  if (type === "smart_redirect") return t("about.redirect", { phone: phone(given.phone ?? given.Phone ?? ""), to: answered?.extension ?? t("usual") });
+  if (type === "make_call") return t("about.make_call", { phone: phone(given.phone ?? ""), code: given.extension ?? given.code ?? given.userId ?? "—" });
+  if (given.by) {
+    const what = given.action && t.has(`actions.${given.action}`) ? t(`actions.${given.action}`) : given.changed?.length ? t("about.changed", { fields: given.changed.map(named).join(", ") }) : "";
+    return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), what].filter(Boolean).join(": ");
+  }
+  return "";
+}

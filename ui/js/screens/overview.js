@@ -1,0 +1,164 @@
+// Is it working? In words, in numbers of today, and what needs a hand.
+
+import * as api from "../api.js";
+import { button, linkButton } from "../components/button.js";
+import { delays } from "../components/delays.js";
+import { empty } from "../components/empty.js";
+import { heading } from "../components/heading.js";
+import { notice } from "../components/notice.js";
+import { toast } from "../components/toast.js";
+import { fill, h, s } from "../dom.js";
+import { ago, day, moment, number, time } from "../format.js";
+import { go, to } from "../router.js";
+import { of } from "../session.js";
+
+const REFRESH_SECONDS = 15;
+const SEVERE = new Set(["not_configured", "disabled", "key_refused", "module_inactive", "history_failed"]);
+
+export async function show({ t, signal }) {
+  const parts = { state: h("div"), attention: h("div", { class: "stack tight" }), today: h("div"), delay: h("div") };
+  const load = async () => draw(parts, await api.get(of("stats"), {}, { signal }), t, load);
+  await load();
+  const timer = setInterval(async () => {
+    // What somebody is about to press must not move away.
+    if (document.hidden || parts.attention.contains(document.activeElement)) return;
+    try {
+      await load();
+    } catch {} // the next time, perhaps; what is shown was true a moment ago
+  }, REFRESH_SECONDS * 1000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  return [heading(t("title"), day(Date.now())), h("div", { class: "stack wide" }, Object.values(parts))];
+}
+
+function draw(parts, stats, t, reload) {
+  fill(parts.state, state(stats, t));
+  fill(parts.attention, attention(stats, t, reload));
+  fill(parts.today, today(stats, t));
+  fill(parts.delay, delay(stats, t));
+}
+
+function state({ connection, last_event_at: last, attention: items }, t) {
+  const isGood = connection.state === "connected";
+  const hasWorries = items.length > 0;
+  const tone = isGood ? (hasWorries ? "warn" : "good") : connection.state === "disabled" ? "warn" : "bad";
+  const name = isGood && hasWorries ? "connected_with_worries" : connection.state;
+  return h(
+    "section",
+    { class: `card state ${tone}` },
+    pulse(tone),
+    h(
+      "div",
+      { class: "stack tight grow" },
+      h("h2", {}, t(`state.${name}`)),
+      h("p", { class: "muted" }, t(`state_text.${connection.state}`)),
+      h(
+        "p",
+        { class: "small muted" },
+        [connection.domain?.replace(/^https:\/\//, ""), last ? t("last_event", { ago: ago(last) }) : t("no_event_yet")]
+          .filter(Boolean)
+          .join(" · "),
+      ),
+    ),
+  );
+}
+
+/** A handset between two waves; the waves are broken when something is wrong. */
+const pulse = (tone) =>
+  s(
+    "svg",
+    { viewBox: "0 0 96 96", width: 88, height: 88, fill: "none", stroke: "currentColor", "stroke-width": 4, "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true", class: "pulse" },
+    s("circle", { cx: 48, cy: 48, r: 44, fill: "currentColor", stroke: "none", opacity: 0.12 }),
+    s("circle", { cx: 48, cy: 48, r: 30, opacity: 0.5, "stroke-dasharray": tone === "good" ? null : "14 12" }),
+    s("path", { d: { good: "m35 49 9 9 18-20", warn: "M48 34v18M48 61v1", bad: "m38 38 20 20M58 38 38 58" }[tone] }),
+  );
+
+function attention({ attention: items }, t, reload) {
+  if (!items.length) return [];
+  return [
+    h("h2", {}, t("attention", { count: items.length })),
+    ...items.map((item) => {
+      const facts = { ...item, since: item.since && moment(item.since), lines: item.lines?.join(", "), kind: null };
+      const code = item.code === "unknown_to_crm" ? `unknown_${item.kind}` : item.code === "command_failed" ? `failed_${item.command}` : item.code;
+      const isKnown = t.has(`items.${code}`);
+      return notice(SEVERE.has(item.code) ? "bad" : "warn", isKnown ? t(`items.${code}.title`, facts) : item.message, {
+        text: isKnown ? t(`items.${code}.text`, facts) : null,
+        quote: item.words ? t("words", { words: item.words }) : item.code === "command_failed" ? t("words", { words: item.message }) : null,
+        actions: item.action ? [remedy(item.action, t, reload)] : [],
+      });
+    }),
+  ];
+}
+
+function remedy(action, t, reload) {
+  const options = { kind: "plain", small: true };
+  if (action.kind === "open") return linkButton(t(`open.${action.screen}`), to(action.screen), options);
+  return button(
+    t(`act.${action.kind}`),
+    async () => {
+      try {
+        await ACTS[action.kind](action);
+      } catch (problem) {
+        return toast(problem.message);
+      }
+      if (["register", "deactivate"].includes(action.kind)) return go("connection", { follow: 1 });
+      toast(t(`acted.${action.kind}`));
+      return reload();
+    },
+    options,
+  );
+}
+
+const ACTS = {
+  switch_on: async () => {
+    const { version } = await api.get(of("config"));
+    await api.put(of("config"), { version, enabled: true });
+  },
+  register: () => api.post(of("register")),
+  deactivate: () => api.remove(of("register")),
+  sync: () => api.post(of("sync-extensions")),
+  replay: ({ since }) => api.post(of("replay"), { since }),
+};
+
+function today({ today: { calls, popups, history } }, t) {
+  const total = (calls.in ?? 0) + (calls.out ?? 0) + (calls.internal ?? 0);
+  if (!total && !popups.delivered && !history.delivered) {
+    return h("section", { class: "card" }, empty("quiet", t("quiet.title"), t("quiet.text"), linkButton(t("open.try"), to("try"), { kind: "plain", icon: "try" })));
+  }
+  const results = ({ delivered, waiting, failed }) => [
+    [t("delivered"), delivered, "good"],
+    [t("waiting"), waiting, ""],
+    [t("failed"), failed, failed ? "bad" : ""],
+  ];
+  return h(
+    "section",
+    { "aria-label": t("today") },
+    h(
+      "div",
+      { class: "cards" },
+      tally(t("calls"), total, [[t("in"), calls.in ?? 0, ""], [t("out"), calls.out ?? 0, ""], [t("internal"), calls.internal ?? 0, ""]], to("calls")),
+      tally(t("popups"), popups.delivered, results(popups), popups.failed ? to("calls", { state: "failed" }) : null),
+      tally(t("history"), history.delivered, results(history), history.failed ? to("calls", { state: "failed" }) : null),
+    ),
+  );
+}
+
+const tally = (title, total, rows, link) =>
+  h(
+    "div",
+    { class: "card tally" },
+    h("h2", {}, link ? h("a", { href: link }, title) : title),
+    h("p", { class: "tally-total number" }, number(total)),
+    h("dl", { class: "tally-rows" }, rows.map(([name, count, tone]) => h("div", { class: tone }, h("dt", {}, name), h("dd", { class: "number" }, number(count))))),
+  );
+
+function delay({ delays: steps }, t) {
+  const seen = steps.filter((step) => step.count);
+  const title = h("header", {}, h("h2", {}, t("delay.title")), h("p", { class: "muted small" }, t("delay.text")));
+  if (!seen.length) return h("section", { class: "card" }, title, h("p", { class: "muted" }, t("delay.none")));
+  const worst = Math.max(...seen.map((step) => step.worst_ms));
+  const middle = seen.map((step) => step.p50_ms).sort((a, b) => a - b)[Math.floor(seen.length / 2)];
+  const count = seen.reduce((sum, step) => sum + step.count, 0);
+  const ms = (value) => number(value / 1000, { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: value < 1000 ? 2 : 1 });
+  const summary = t("delay.summary", { middle: ms(middle), worst: ms(worst), popups: t("delay.popups", { count }) });
+  return h("section", { class: "card" }, title, delays(steps, { summary, ms, time, t }));
+}
