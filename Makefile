@@ -40,6 +40,7 @@ fmt: venv ## format, and mend what can be mended
 lock: venv ## compile the .in files to requirements with versions and hashes
 	@$(COMPILE) --output-file requirements.txt requirements.in
 	@$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+	@$(COMPILE) --output-file tests/contract/retailcrm-client-requirements.txt tests/contract/retailcrm-client-requirements.in
 	@$(COMPILE) --output-file infra/local/requirements.txt infra/local/requirements.in
 
 schema: venv ## write infra/schema.sql, the sum of the migrations

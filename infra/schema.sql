@@ -212,6 +212,8 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
 );
 
+CREATE INDEX deliveries_failed_rows_idx ON deliveries USING btree (enterprise_number, call_id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
+
 CREATE INDEX deliveries_given_up_idx ON deliveries USING btree (finished_at, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
 
 CREATE INDEX deliveries_waiting_uploads_idx ON deliveries USING btree (enterprise_number, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text])));
@@ -254,6 +256,8 @@ CREATE TABLE integration_logs (
 CREATE INDEX integration_logs_created_at_idx ON integration_logs USING btree (created_at);
 
 CREATE INDEX integration_logs_enterprise_number_created_at_idx ON integration_logs USING btree (enterprise_number, created_at DESC);
+
+CREATE INDEX integration_logs_unknown_to_crm_idx ON integration_logs USING btree (enterprise_number, created_at) WHERE ((response_data -> 'body'::text) ?| ARRAY['notExistCodes'::text, 'notExistUsers'::text]);
 
 CREATE TABLE rejected_messages (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # it has no types of its own
+import jsonschema_rs
 
 from lib.admin.api import OPERATIONS
 from lib.admin.document import document
-
-_VALIDATOR = jsonschema.Draft202012Validator
 
 
 @cache
@@ -50,6 +48,6 @@ def differences(method: str, path: str, status: int, content_type: str, text: st
         return []
     schema = content[media]["schema"] | {"components": described()["components"]}
     return [
-        f"{known} {status}: {'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
-        for error in _VALIDATOR(schema).iter_errors(json.loads(text))
+        f"{known} {status}: {'.'.join(map(str, error.instance_path))}: {error.message[:300]}"
+        for error in jsonschema_rs.Draft202012Validator(schema).iter_errors(json.loads(text))
     ]

@@ -16,12 +16,11 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -70,8 +69,7 @@ ROUTES: Final = (
     Route(path="/retailcrm-admin/api/", function="admin-api"),
 )
 UI_PREFIX: Final = "/retailcrm-admin/"
-_SESSION: Final = Route(path="/retailcrm-admin/api/session", function="admin-api")
-_LINK_BYTES: Final = 16 * _KB
+_OPENING: Final = Route(path=UI_PREFIX, function="admin-api", body_limit=16 * _KB)
 
 # The hosts give up after 3 s: a function that is back within this time has missed nothing.
 PATIENCE_SECONDS: Final = 2.5
@@ -149,13 +147,15 @@ class Gateway:
             return await self._stats(request, function)
         return error(404, "not_found", "There is nothing at this address")
 
-    async def _forward(self, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    async def _forward(self, request: web.BaseRequest, route: Route, *, path: str | None = None) -> web.StreamResponse:
+        """`path`: in place of the one that was asked for."""
         body = await _read(request, route.body_limit)
         if body is None:
             response = error(413, "too_large", f"The body is over {route.body_limit // _KB} kB")
             response.force_close()
             return response
-        url = URL(self._upstreams[route.function] + request.raw_path, encoded=True)
+        asked = request.raw_path if path is None else f"{path}?{request.rel_url.raw_query_string}"
+        url = URL(self._upstreams[route.function] + asked, encoded=True)
         headers = _forwarded_headers(request)
         clock = asyncio.get_running_loop().time
         patient_until = clock() + self._patience_seconds
@@ -213,47 +213,25 @@ class Gateway:
 
     async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
         """
-        A file of the page. The page itself also answers POST: that is how the CRM opens it.
-
-        A token is exchanged here, so that no address, history or log of a browser ever keeps it.
+        A file of the page, or the page as RetailCRM opens it: by POST, or with a token in the address. Those are for the
+        function, which lets in and sends on to the address without a token.
         """
         name = request.path.removeprefix(UI_PREFIX)
         is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}
-        if request.method == "POST" and is_page:
-            body = await _read(request, _LINK_BYTES)
-            if body is None:
-                return error(413, "too_large", f"The body is over {_LINK_BYTES // _KB} kB")
-            return await self._let_in(request, dict(parse_qsl(body.decode(errors="replace"))) | dict(request.query))
+        if is_page and (request.method == "POST" or (request.method == "GET" and "token" in request.query)):
+            return await self._let_in(request)
         if request.method not in {"GET", "HEAD"}:
             return error(405, "method_not_allowed", "This address can only be read")
-        if request.method == "GET" and is_page and "token" in request.query:
-            return await self._let_in(request, dict(request.query))
         if not request.path.startswith(UI_PREFIX):
             return _sent_on(UI_PREFIX)
         return page.answer(request, name) or error(404, "not_found", "There is nothing at this address")
 
-    async def _let_in(self, request: web.BaseRequest, given: Mapping[str, str]) -> web.Response:
-        """Exchanges the token for a session. Without one the page asks for a password, if it has to."""
-        wanted = {field: given[field] for field in ("enterprise_number", "token") if given.get(field)}
-        if "token" not in wanted or "admin-api" not in self._upstreams:
+    async def _let_in(self, request: web.BaseRequest) -> web.StreamResponse:
+        if _OPENING.function not in self._upstreams:
             return _sent_on(UI_PREFIX)
-        headers = _forwarded_headers(request)
-        headers.popall("Origin", None)
-        # We are the page's own origin, and the token says whom to let in: nothing else of the form is passed on.
-        headers.update({hdrs.CONTENT_TYPE: "application/json", "Sec-Fetch-Site": "same-origin"})
-        url = self._upstreams[_SESSION.function] + _SESSION.path
-        try:
-            async with self._session.post(
-                url, headers=headers, data=json.dumps(wanted).encode(), timeout=_OPERATIONS_TIMEOUT
-            ) as answer:
-                if answer.status == 200:
-                    return _sent_on(f"{UI_PREFIX}#/?entered=1", cookies=answer.headers.getall(hdrs.SET_COOKIE, []))
-                code = str(json.loads(await answer.read())["error"]["code"])
-        except (aiohttp.ClientError, TimeoutError):
-            code = "upstream_unavailable"
-        except (ValueError, LookupError, TypeError):
-            code = "not_json"
-        return _sent_on(f"{UI_PREFIX}#/?refused={quote(code)}")
+        answer = await self._forward(request, _OPENING, path=UI_PREFIX)
+        # A person looks at this, not a program: the page says it in words.
+        return _sent_on(f"{UI_PREFIX}#/?refused=upstream_unavailable") if answer.status >= 500 else answer
 
     def _addresses(self) -> web.Response:
         links = self._links | {"Health of every function": "/health"}
@@ -366,12 +344,9 @@ def _missing(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in SECURITY_HEADERS.items() if name not in headers}
 
 
-def _sent_on(address: str, *, cookies: Sequence[str] = ()) -> web.Response:
+def _sent_on(address: str) -> web.Response:
     """303: whatever was posted is not posted again, and the address before it is in no history."""
-    headers = CIMultiDict({"Location": address, "Cache-Control": "no-store"})
-    for cookie in cookies:
-        headers.add(hdrs.SET_COOKIE, cookie)
-    return web.Response(status=303, headers=headers)
+    return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
 
 
 def _forwarded_headers(request: web.BaseRequest) -> CIMultiDict[str]:

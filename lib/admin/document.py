@@ -96,9 +96,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _refusals(operation: Operation) -> dict[int, str]:
     """What the door says, whatever is behind it."""
-    found: dict[int, str] = {}
-    if operation.body["properties"] or operation.query["properties"]:
-        found[400] = "Something that was sent cannot be meant; `fields` says what"
+    found = {400: "Something that was sent cannot be meant, or is not known here; `fields` says what"}
     if operation.access == "session":
         found[401] = "Nobody is signed in, or not any more"
     if operation.access == "operator" or operation.method != "GET":
@@ -106,5 +104,5 @@ def _refusals(operation: Operation) -> dict[int, str]:
     if "{" in operation.path:
         found[404] = "Another enterprise, or not there"
     if operation.method in {"POST", "PUT"}:
-        found |= {400: found.get(400, "The body is not a JSON object"), 413: "The body is too large"}
+        found[413] = "The body is too large"
     return found

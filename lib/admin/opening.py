@@ -40,7 +40,8 @@ def open_page(request: Request) -> Answer:
         _, _, *headers = sign_in(call)  # type: ignore[misc]  # with a cookie
     except AppError as error:
         return _sent_on(f"{PAGE}#/?refused={quote(error.code)}")
-    return _sent_on(PAGE, **headers[0])
+    # The page cannot see the cookie: it is told that asking who is signed in is worth while.
+    return _sent_on(f"{PAGE}#/?entered=1", **headers[0])
 
 
 def _sent_on(address: str, **headers: str) -> Answer:

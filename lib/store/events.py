@@ -196,7 +196,7 @@ def claim_unassembled(conn: Connection, *, limit: int) -> list[StoredEvent]:
                 wake_at = clock_timestamp() + least(interval '3 seconds' * 2 ^ least(wakes + 1, 12), interval '1 hour')
             WHERE id IN (
                 SELECT e.id FROM call_events e
-                WHERE e.call_id IS NULL AND e.wake_at <= clock_timestamp()
+                WHERE e.call_id IS NULL AND e.wake_at <= statement_timestamp()
                   AND EXISTS (SELECT 1 FROM enterprises WHERE number = e.enterprise_number)
                 ORDER BY e.wake_at LIMIT %s FOR UPDATE OF e SKIP LOCKED)
             RETURNING event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url,

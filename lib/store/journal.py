@@ -294,16 +294,16 @@ def list_failed_rows(
     conn: Connection, enterprise_number: str, *, since: datetime, limit: int
 ) -> list[tuple[int, datetime]]:
     """Calls since then, the oldest first, whose history row RetailCRM does not have and nobody is sending."""
-    return conn.execute(
+    rows = conn.execute(
         """
-        SELECT c.id, c.started_at FROM calls c
-        WHERE c.enterprise_number = %s AND c.started_at >= %s AND EXISTS (
-            SELECT 1 FROM deliveries d
-            WHERE d.call_id = c.id AND d.effect = 'upload' AND d.state IN ('failed', 'expired', 'in_doubt')
-              AND NOT EXISTS (SELECT 1 FROM deliveries later
-                              WHERE later.call_id = d.call_id AND later.effect = d.effect
-                                AND later.external_id = d.external_id AND later.generation > d.generation))
+        SELECT DISTINCT c.started_at, c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
+        WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('failed', 'expired', 'in_doubt')
+          AND c.started_at >= %s
+          AND NOT EXISTS (SELECT 1 FROM deliveries later
+                          WHERE later.call_id = d.call_id AND later.effect = d.effect
+                            AND later.external_id = d.external_id AND later.generation > d.generation)
         ORDER BY c.started_at, c.id LIMIT %s
         """,
         [enterprise_number, since, limit],
-    ).fetchall()
+    )
+    return [(call_id, started_at) for started_at, call_id in rows.fetchall()]

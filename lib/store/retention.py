@@ -95,10 +95,23 @@ def put_to_rest(conn: Connection, *, days: int, limit: int) -> int:
     with conn.transaction():
         rows = conn.execute(
             """
-            SELECT c.id FROM calls c
-            WHERE c.next_wake_at < statement_timestamp() - make_interval(days => %(days)s)
-              AND NOT EXISTS (SELECT 1 FROM enterprises e WHERE e.number = c.enterprise_number)
-            ORDER BY c.next_wake_at LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED
+            WITH RECURSIVE numbers (number) AS (
+                -- One look-up for each enterprise that has calls with a time.
+                (SELECT enterprise_number FROM calls WHERE next_wake_at IS NOT NULL ORDER BY enterprise_number LIMIT 1)
+                UNION ALL
+                SELECT (SELECT c.enterprise_number FROM calls c
+                        WHERE c.next_wake_at IS NOT NULL AND c.enterprise_number > n.number
+                        ORDER BY c.enterprise_number LIMIT 1)
+                FROM numbers n WHERE n.number IS NOT NULL
+            )
+            SELECT id FROM calls WHERE next_wake_at IS NOT NULL AND id = ANY(ARRAY(
+                SELECT head.id FROM numbers n CROSS JOIN LATERAL (
+                    SELECT c.id, c.next_wake_at FROM calls c
+                    WHERE c.enterprise_number = n.number AND c.next_wake_at IS NOT NULL
+                    ORDER BY c.next_wake_at LIMIT %(limit)s) head
+                WHERE NOT EXISTS (SELECT 1 FROM enterprises e WHERE e.number = n.number)
+                  AND head.next_wake_at < statement_timestamp() - make_interval(days => %(days)s)))
+            FOR UPDATE SKIP LOCKED
             """,
             {"days": days, "limit": limit},
         ).fetchall()

@@ -26,7 +26,7 @@ FUNCTIONS: Final = ("dispatch-call-event", "retailcrm-deliver", "sweep-calls")
 # Longer than a lease, so that somebody else takes over what a stopped process was at.
 STOP_SECONDS: Final = LEASE_SECONDS + 3
 CRM_SECONDS: Final = 8.0
-# All processes are up for so long before one is brought down as a whole.
+# So long after all processes were up again, one of them may be brought down as a whole.
 PEACE_SECONDS: Final = 3.0
 CRM_MODES: Final[tuple[dict[str, Any], ...]] = (
     {"mode": "ok_then_rst"},
@@ -49,9 +49,9 @@ CRM_MODES: Final[tuple[dict[str, Any], ...]] = (
 )
 # Kills per hit; a connection is made anew, and a call woken by the sweep, less often than the rest happens.
 KILLS: Final = {
-    **{f"K{n}": 0.012 for n in range(1, 7)},
-    **{f"K{n}": 0.025 for n in range(7, 14)},
-    "K14": 0.1,
+    **{f"K{n}": 0.015 for n in range(1, 7)},
+    **{f"K{n}": 0.035 for n in range(7, 14)},
+    "K14": 0.15,
 }
 STOPS: Final = {**{f"K{n}": 0.0001 for n in (1, 2, 4, 5, 6)}, **{f"K{n}": 0.0005 for n in range(7, 14)}}
 
@@ -152,11 +152,11 @@ class Trouble:
 
     def _is_settled(self) -> bool:
         """On a slow machine processes come back slowly; without some peace between, nothing would ever be taken in."""
-        parts = (self._stack._parts[name] for name in (*FUNCTIONS, "postgres", "emulator"))
-        if not all(part.is_ready is None or part.is_ready() for part in parts):
-            self._up_since = math.inf
-            return False
-        self._up_since = min(self._up_since, time.monotonic())
+        if self._up_since == math.inf:
+            parts = (self._stack._parts[name] for name in (*FUNCTIONS, "postgres", "emulator"))
+            if not all(part.is_ready is None or part.is_ready() for part in parts):
+                return False
+            self._up_since = time.monotonic()
         return time.monotonic() - self._up_since >= PEACE_SECONDS
 
     def _crm_fault(self) -> None:
@@ -242,7 +242,7 @@ class Trouble:
                 with contextlib.suppress(KeyError):
                     self._stack.kill(name)
                     break
-                time.sleep(0.1)
+                self._stack.pause(0.1)
         for name in (*FUNCTIONS, "postgres", "emulator"):
             self._stack.pause(0.3)
             self._stack.wait_until_ready(name)

@@ -147,6 +147,9 @@ def composition(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         running.compose("up", "--detach")
         yield running
     finally:
+        log = ROOT / ".cache" / "containers.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text(running.compose("logs", "--no-color", "--timestamps"))
         running.compose("down", "--volumes", "--timeout", "2")
 
 

@@ -31,7 +31,7 @@ def test_a_valid_link_signs_in_and_leaves_an_address_without_the_token(admin, to
     else:
         answer = admin.open("/retailcrm-admin/", method=way[:4].strip(), query_string=given)
 
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/retailcrm-admin/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/retailcrm-admin/#/?entered=1")
     assert answer.headers["Cache-Control"] == "no-store"
     assert admin.get("/retailcrm-admin/api/session").json["enterprise_number"] == "0367"
 

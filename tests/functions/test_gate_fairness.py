@@ -60,7 +60,7 @@ def waits_of_the_quiet(stack, crm):
     for round_ in range(ROUNDS):
         for n, number in enumerate(QUIET):
             began = time.monotonic()
-            prefix = f"17700{round_}{n:02}."
+            prefix = f"{int(time.time())}{round_}{n:02}."
             fill(stack.database_url, number, 1, prefix=prefix, with_events=True)
             due[f"{HOSTS[number]} {prefix}1"] = began
             time.sleep(max(0.0, 1 / PER_SECOND - (time.monotonic() - began)))

@@ -64,7 +64,12 @@ def test_a_number_is_taken_over_and_given_back(number, staff, visit, crm, look):
 def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit, crm):
     staff(number)
     crm.forget(number)
-    crm.account(number, users=PEOPLE, additional_codes=[{"user_id": 18, "code": "152"}, {"user_id": 22, "code": "117"}])
+    crm.account(
+        number,
+        users=PEOPLE,
+        module={"code": "vochi-telephony"},
+        additional_codes=[{"user_id": 18, "code": "152"}, {"user_id": 22, "code": "117"}],
+    )
     somebody = visit().sign_in(number)
     somebody.go("managers")
     somebody.reads("Anna: здесь 150, в RetailCRM 152")

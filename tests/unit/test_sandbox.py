@@ -80,7 +80,7 @@ def test_it_happens_now_and_on_the_clock_of_the_enterprise():
 
     assert story["date"] == "2026-01-05T14:00:00"
     assert story["warnings"] == []
-    assert [(row["effect"], row["at"]) for row in story["told"]][0] == ("popup", 2.0)
+    assert (story["told"][0]["effect"], story["told"][0]["at"]) == ("popup", 2.0)
 
 
 def test_it_is_played_by_the_enterprises_own_people_and_lines():

@@ -230,6 +230,17 @@ def test_1_5_a_follow_me_leg_is_told_from_a_call_by_its_channel(shown, together)
     assert (len(parts(stream, main)) == 1) == together
 
 
+def test_1_4_a_leg_that_names_a_living_calls_customer_though_its_mobile_was_not_seen_to_ring():
+    stream = Stream()
+    main, leg, stranger = stream.id(0), stream.id(1, 3), stream.id(2, 4)
+    stream.start(0, main).dial(1, main, ["150"])
+    stream.dial_out(3, leg, [CUSTOMER], MOBILE).dial_out(4, stranger, ["375299999999"], MOBILE)
+    stream.hangup(20, main, 0, "0", [""])
+
+    assert {main, leg} in parts(stream, main)
+    assert {stranger} in parts(stream, main)
+
+
 @pytest.mark.parametrize(("over_at", "together"), [(None, True), (15, False)])
 def test_1_5_only_while_the_other_call_is_not_over(over_at, together):
     stream = Stream()

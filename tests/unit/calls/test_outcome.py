@@ -610,3 +610,21 @@ def test_a_short_number_that_nobody_entered_is_internal_where_no_line_took_part(
     stream.hangup(30, stream.id(0), call_type, "2", ["151"], "177", started=None, Trunk=trunk)
 
     assert call_of(stream).kind == kind
+
+
+def test_a_line_that_nobody_listed_is_named_in_a_warning():
+    stream = Stream(trunk="0009999")
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150"]).hangup(20, stream.id(0), 0, "0", [""])
+
+    [warning] = call_of(stream).warnings
+
+    assert (warning.code, warning.params) == ("unknown_line", {"line": "0009999"})
+
+
+def test_a_warning_of_the_zone_names_the_zone():
+    stream = Stream(zone="Asia/Vladivostok")
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150"]).hangup(20, stream.id(0), 0, "0", [""])
+
+    [warning] = [each for each in call_of(stream).warnings if each.code == "host_zone_looks_wrong"]
+
+    assert warning.params == {"seconds": 7 * 3600, "timezone": "Europe/Minsk"}

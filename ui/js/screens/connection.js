@@ -42,7 +42,7 @@ export async function show({ t, query, signal }) {
     if (query.has("follow")) note({});
     follow().catch((problem) => problem.name === "AbortError" || complain(problem));
   }
-  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, status, h("div", { class: "two" }, form, h("div", { class: "stack" }, said, help(t))), danger)];
+  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, status, h("div", { class: "two" }, form, h("div", { class: "stack" }, said, help(t, !config.api_key.is_set))), danger)];
 
   /** Shows what is saved; what is typed is replaced. */
   function take(saved) {
@@ -262,10 +262,10 @@ function keyWords({ is_set: isSet, is_readable: isReadable, last_four: end }, t)
   return isReadable ? t("key_set", { end: end ?? "" }) : t("key_unreadable");
 }
 
-const help = (t) =>
+const help = (t, open) =>
   h(
     "details",
-    { class: "card help" },
+    { class: "card help", open },
     h("summary", {}, h("strong", {}, t("help.title"))),
     h("ol", { class: "numbered" }, ["one", "two", "three", "four"].map((name) => h("li", {}, t(`help.${name}`)))),
     h("ul", { class: "scopes" }, ["telephony_read", "telephony_write", "integration_read", "integration_write", "user_read"].map((name) => h("li", {}, h("code", {}, name), " — ", t(`scopes_give.${name}`)))),

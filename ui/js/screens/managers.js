@@ -59,7 +59,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     return;
   }
   if (!numbers.length) box.append(notice("warn", t("no_numbers"), { text: t("no_numbers_text") }));
-  box.append(h("div", { class: "filters", role: "search", "aria-label": t("search") }, search.element, only), list);
+  box.append(h("div", { class: "filters", role: "search", "aria-label": t("filters") }, search.element, only), list);
   draw();
   differences();
   told(mapping.command);

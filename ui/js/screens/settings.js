@@ -100,14 +100,15 @@ export async function show({ t, signal }) {
       take(await put(given));
       refresh();
       fill(said);
-      toast(t("saved"), { text: t("undo"), act: () => put(before).then((saved) => (take(saved), refresh()), complain) });
+      toast(t("saved"), { text: t("undo"), act: () => put(before).then((saved) => (take(saved), refresh(), toast(t("undone"))), complain) });
     } catch (problem) {
       complain(problem);
     }
   }
 
+  // Not given up when the screen is left: what was pressed shall happen.
   function put(settings) {
-    return api.put(of("config"), { version: config.version, settings }, { signal });
+    return api.put(of("config"), { version: config.version, settings });
   }
 
   function complain(problem) {

@@ -3,6 +3,7 @@ export default {
   lead: "Who has which extension. By it the customer's card finds its manager, and the call its owner.",
   asking: "Asking RetailCRM for its users…",
   progress: { one: "{count} user loaded…", other: "{count} users loaded…" },
+  filters: "Filter managers",
   search: "Name, e-mail or number",
   which: "Whom to show",
   everybody: "Everybody",

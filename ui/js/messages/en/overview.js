@@ -25,7 +25,7 @@ export default {
     key_refused: { title: "RetailCRM has refused the key since {since}", text: "It may have been deleted, or lost its rights. Enter one that works." },
     crm_away: { title: "RetailCRM has not answered since {since}", text: "We keep trying. If it lasts more than an hour, check the address." },
     module_inactive: { title: "The telephony module is switched off in RetailCRM", text: "Registering it switches it on again." },
-    not_registered: { title: "The module is not registered in RetailCRM yet", text: "Without it there is no click-to-call in RetailCRM, and no cards." },
+    not_registered: { title: "The module is not registered in RetailCRM yet", text: "Registering it brings click-to-call, and opens this page from RetailCRM." },
     failed_register: { title: "The module could not be registered", text: "Try again; if that does not help, check the connection." },
     failed_deactivate: { title: "The module could not be switched off", text: "In RetailCRM it is still on. Try again." },
     failed_push_mapping: { title: "Managers' numbers did not reach RetailCRM", text: "Cards may appear to the wrong people. Send the numbers again." },

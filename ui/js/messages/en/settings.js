@@ -5,6 +5,7 @@ export default {
   save: "Save",
   saving: "Saving…",
   saved: "The rules are saved",
+  undone: "The rules are as before",
   undo: "Undo",
   discard: "Discard",
   unsaved: { one: "{count} change is not saved", other: "{count} changes are not saved" },
