@@ -3,8 +3,7 @@ One port in front of every function, as a load balancer is in the cloud:
 `python -m infra.local.gateway --port P --upstream dispatch-call-event=http://127.0.0.1:P2 …`.
 
 It routes by path, refuses what is too large, waits out the restart of a function, and answers for one that is
-away. Who comes to the page by the link of an account is signed in, and sent on to an address without the token. It
-decides nothing else.
+away. It decides nothing else.
 """
 
 from __future__ import annotations
@@ -213,8 +212,8 @@ class Gateway:
 
     async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
         """
-        A file of the page, or the page as RetailCRM opens it: by POST, or with a token in the address. Those are for the
-        function, which lets in and sends on to the address without a token.
+        A file of the page, or the page as RetailCRM opens it: by POST, or with a token in the address. Those are for
+        the function, which lets in and sends on to an address without a token.
         """
         name = request.path.removeprefix(UI_PREFIX)
         is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}
