@@ -189,9 +189,13 @@ def test_a_body_that_cannot_be_understood_does_not_stop_a_call(redirect, body):
 def test_an_enterprise_chooses_for_each_line(
     *, provisioned, crm, account, function, sql, chosen, routed, name, process
 ):
-    provisioned(
-        domain=crm.url,
-        **{"smart_redirect_names": ["customer"], **{f"smart_redirect_{k}": v for k, v in chosen.items()}},
+    provisioned(domain=crm.url)
+    chosen = {f"smart_redirect_{name}": value for name, value in {"names": ["customer"], **chosen}.items()}
+    # Whatever stands there: provisioning would refuse some of it.
+    sql(
+        "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm}', "
+        "integrations_config -> 'retailcrm' || %s::jsonb) RETURNING 1",
+        json.dumps(chosen),
     )
     sql("UPDATE lines SET site_code = 'main' WHERE line_id = '0001301' RETURNING 1")
     client = function("smart-redirect")
