@@ -20,14 +20,18 @@ from psycopg.types.json import Jsonb
 
 from lib import config, db
 from lib.calls.settings import Settings
+from lib.clients import NUMBER_ACCEPTED
 from lib.errors import AppError, ConfigError, InvalidPayload
 from lib.passwords import hash_password, is_password
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
+from lib.store import sessions
 from lib.vault import vault
 
 _EXTENSION = re.compile(r"[0-9]{1,10}")
 _TRANSFORM = re.compile(r"[+0-9]*\{[0-9]{1,2}\}")
+_USER_ID = re.compile(r"[1-9][0-9]{0,17}")
+_API_KEY = re.compile(r"[!-~]{1,255}")
 
 
 def check(data: object) -> list[str]:
@@ -70,6 +74,8 @@ def check(data: object) -> list[str]:
     if not isinstance(integrations, dict) or not isinstance(integrations.get("retailcrm", {}), dict):
         problems.append("integrations_config: must be an object with an object retailcrm")
     else:
+        others = [name for name, section in integrations.items() if not isinstance(section, dict)]
+        problems.extend(f"integrations_config.{name}: must be an object" for name in others)
         _check_retailcrm(integrations.get("retailcrm", {}), problems)
     return problems
 
@@ -127,15 +133,26 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
             address.base_url(str(section["domain"]), config.load(config.RetailCRM).retailcrm_extra_hosts)
         except ConfigError as error:
             problems.append(f"{where}.{error}")
-    if section.get("api_key") is not None and not _is_text(section["api_key"]):
-        problems.append(f"{where}.api_key: must be text")
-    mapping = section.get("user_extensions", {})
+    key = section.get("api_key")
+    if key is not None and not (isinstance(key, str) and _API_KEY.fullmatch(key)):
+        problems.append(f"{where}.api_key: must be characters without spaces")
+    if not isinstance(section.get(NUMBER_ACCEPTED, False), bool | None):
+        problems.append(f"{where}.{NUMBER_ACCEPTED}: must be true or false")
+    _check_mapping(section.get("user_extensions", {}), where, problems)
+    problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
+    lines = section.get(redirect.PREFIX + "lines")
+    for line in ("", *(lines if isinstance(lines, dict) else ())):
+        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
+        problems.extend(problem for problem in found if problem not in problems)
+
+
+def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:
     if not isinstance(mapping, dict):
         problems.append(f"{where}.user_extensions: must be an object, user id to extension")
         return
     owners: dict[str, str] = {}
     for user, extension in mapping.items():
-        if not (user.isascii() and user.isdigit()):
+        if not _USER_ID.fullmatch(user):
             problems.append(f"{where}.user_extensions: {user!r} is not a user id of RetailCRM")
         if extension is None:
             continue
@@ -143,11 +160,6 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
             problems.append(f"{where}.user_extensions.{user}: must be an extension of digits, or null")
         elif owners.setdefault(extension, user) != user:
             problems.append(f"{where}.user_extensions.{user}: {extension} already belongs to user {owners[extension]}")
-    problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
-    lines = section.get(redirect.PREFIX + "lines")
-    for line in ("", *(lines if isinstance(lines, dict) else ())):
-        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
-        problems.extend(problem for problem in found if problem not in problems)
 
 
 def provision(conn: db.Connection, data: dict[str, Any]) -> None:
@@ -196,7 +208,8 @@ def provision(conn: db.Connection, data: dict[str, Any]) -> None:
 
 def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     row = conn.execute(
-        "SELECT id, password_hash FROM users WHERE enterprise_number = %s AND login = %s", [number, user["login"]]
+        "SELECT id, password_hash, is_admin FROM users WHERE enterprise_number = %s AND login = %s",
+        [number, user["login"]],
     ).fetchone()
     kept = row[1] if row else None
     password = user.get("password")
@@ -226,6 +239,8 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
         values,
     ).fetchone()
     user_id: int = (written or row or (0,))[0]
+    if row and ((row[2] and not values["is_admin"]) or values["password_hash"] != kept):
+        sessions.revoke_of_user(conn, user_id)  # who was let in would not be now
     return user_id
 
 
@@ -291,6 +306,11 @@ def load(text: str) -> dict[str, Any]:
     """The enterprise of a file. Raises InvalidPayload with every problem, a line each."""
     try:
         data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidPayload("the file holds half of a character (\\ud800 to \\udfff alone)") from error
+    except RecursionError as error:
+        raise InvalidPayload("the file is nested too deep") from error
     except ValueError as error:
         raise InvalidPayload(f"the file is not JSON: {error}") from error
     problems = check(data)
@@ -305,13 +325,16 @@ def main() -> int:
         print("usage: python -m infra.provision FILE", file=sys.stderr)
         return 2
     try:
-        text = sys.stdin.read() if sys.argv[1] == "-" else Path(sys.argv[1]).read_text()
+        text = (sys.stdin.buffer.read() if sys.argv[1] == "-" else Path(sys.argv[1]).read_bytes()).decode("utf-8-sig")
         data = load(text)
         config.load(config.Vault)
         with db.transaction() as conn:
             provision(conn, data)
     except OSError as error:
         print(f"provision: {sys.argv[1]} cannot be read: {error.strerror}", file=sys.stderr)
+        return 1
+    except UnicodeDecodeError:
+        print(f"provision: nothing was changed; {sys.argv[1]} is not in UTF-8: save it so", file=sys.stderr)
         return 1
     except InvalidPayload as error:
         print(f"provision: nothing was changed; mend {sys.argv[1]}:\n{error}", file=sys.stderr)

@@ -100,7 +100,7 @@ def judge(reply: Reply, *, attempts_made: int) -> Verdict:
         case "authentication":
             message = f"RetailCRM refuses the API key: {words} Check the key and what it may do, then try again."
             return Verdict(state="failed", code="key_refused", message=message)
-        case "permanent":
+        case "permanent" if not _is_half(reply):
             message = f"RetailCRM does not accept the module: {words}"
             return Verdict(state="failed", code="module_refused", message=message)
     waiting = "is busy" if reply.outcome == "busy" else "does not answer as it should"
@@ -113,6 +113,11 @@ def judge(reply: Reply, *, attempts_made: int) -> Verdict:
     pause = max(pause, min(reply.retry_after_seconds or 0, most))
     message = f"RetailCRM {waiting} ({words}). It is tried again by itself."
     return Verdict(state="retry", code=code, message=message, retry_in_seconds=pause)
+
+
+def _is_half(reply: Reply) -> bool:
+    """Half of a "not found", or of a refusal, is no word on the module; asked again, it comes whole."""
+    return not reply.details and reply.text.lstrip().startswith("{")
 
 
 def _run(command: Command, enterprise: Enterprise, progress: _Progress) -> Verdict:

@@ -82,7 +82,7 @@ def switch(request: Request) -> Answer:
     enterprise = clients().enterprise_of(given.get("clientId", ""))
     shown = {name: given[name][:200] for name in ("activity", "systemUrl") if given.get(name)}
     try:
-        changes = _activity(given.get("activity", "")) | _moved(given.get("systemUrl", ""), enterprise)
+        changes = _activity(given.get("activity", "")) | _moved(given, enterprise)
         with db.connection() as conn:
             is_changed = integration.merge_retailcrm(conn, enterprise.number, changes)
     except AppError as error:
@@ -108,8 +108,12 @@ def _activity(text: str) -> dict[str, Any]:
     return {"enabled": activity["active"] and not activity.get("freeze", False)}
 
 
-def _moved(system_url: str, enterprise: Enterprise) -> dict[str, Any]:
-    """A new address of the account: our API key is sent there, so it must be RetailCRM's own."""
+def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
+    """
+    A new address of the account: our API key is sent there, so it must be RetailCRM's own, and the enterprise's number,
+    which anybody may know, is not enough.
+    """
+    system_url = given.get("systemUrl", "")
     if not system_url.strip():
         return {}
     extra_hosts = config.current(config.RetailCRM).retailcrm_extra_hosts
@@ -122,6 +126,8 @@ def _moved(system_url: str, enterprise: Enterprise) -> dict[str, Any]:
             return {}
     except ConfigError:
         log.warning("the stored address is not RetailCRM's", extra={"enterprise": enterprise.number})
+    if given.get("clientId") != enterprise.client_id:
+        raise InvalidPayload("systemUrl: only the clientId that registration issued may move the account")
     return {"domain": moved}
 
 

@@ -11,7 +11,7 @@ import http.client
 import os
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from infra import provision
@@ -44,10 +44,7 @@ def main() -> int:
     data = demo_enterprise.enterprise(crm_url=CRM_SIMULATOR, asterisk_url=ASTERISK_SIMULATOR, **secrets)
     try:
         _wait()
-        if not _is_there(data["number"]):
-            demo_enterprise.put_account(data)
-            with db.transaction() as conn:
-                provision.provision(conn, data)
+        provide(data)
         played = play_and_show(
             player.load()[demo_enterprise.SCENARIO],
             gateway=GATEWAY,
@@ -63,6 +60,16 @@ def main() -> int:
     who = f"enterprise {data['number']}, login {demo_enterprise.ADMIN_LOGIN}, password DEMO_PASSWORD of .env"
     print(f"Sign in at {os.environ['PUBLIC_URL']}/retailcrm-admin/ with {who}")
     return 1 if played.refused else 0
+
+
+def provide(data: dict[str, Any]) -> None:
+    """Raises NotTaken. What is there stays, but for the Asterisk simulator, which keeps nothing."""
+    demo_enterprise.put_host(data)
+    if _is_there(data["number"]):
+        return
+    demo_enterprise.put_account(data, gateway=GATEWAY)
+    with db.transaction() as conn:
+        provision.provision(conn, data)
 
 
 def _is_there(number: str) -> bool:

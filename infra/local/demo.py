@@ -26,14 +26,16 @@ def enterprise(stack: Stack) -> dict[str, Any]:
 
 
 def provide(stack: Stack) -> None:
-    """Makes both, unless they are there as they should be: what was changed since in the page stays."""
+    """Makes all of it, unless it is there as it should be: what was changed since in the page stays."""
     wanted = enterprise(stack)
     stored = stack.layout.run_dir / "demo.json"
     text = json.dumps(wanted, ensure_ascii=False, indent=2)
-    if stored.exists() and stored.read_text() == text:
-        return
+    is_there = stored.exists() and stored.read_text() == text
     try:
-        demo_enterprise.put_account(wanted)
+        demo_enterprise.put_host(wanted)
+        if is_there:
+            return
+        demo_enterprise.put_account(wanted, gateway=stack.url("gateway"))
     except NotTaken as refused:
         raise Crashed(str(refused)) from refused
     pending = stored.with_name("demo.pending.json")

@@ -1,4 +1,4 @@
-"""The demo enterprise and the account at the CRM simulator that it uses."""
+"""The demo enterprise, its account at the CRM simulator, and its place at the Asterisk simulator."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from lib import config
+
 SCENARIO: Final = "2-1-doc"
 ADMIN_LOGIN: Final = "admin"
 _TEMPLATE: Final = Path(__file__).with_name("demo.json")
 
 
 class NotTaken(Exception):
-    """The CRM simulator refused the account, with its words."""
+    """A simulator refused what the demo needs, with its words."""
 
 
 def enterprise(*, crm_url: str, asterisk_url: str, secret: str, password: str, api_key: str) -> dict[str, Any]:
@@ -28,8 +30,11 @@ def enterprise(*, crm_url: str, asterisk_url: str, secret: str, password: str, a
     return data
 
 
-def account(enterprise: dict[str, Any]) -> dict[str, Any]:
-    """The CRM's side of the enterprise: its managers by their ids, and a customer who calls."""
+def account(enterprise: dict[str, Any], *, gateway: str) -> dict[str, Any]:
+    """
+    The CRM's side of the enterprise: its managers by their ids, a customer who calls, and our module, so that a click
+    dials before anybody registered it. Until then the enterprise's number is the clientId, as its settings let it.
+    """
     retailcrm = enterprise["integrations_config"]["retailcrm"]
     codes = retailcrm["user_extensions"]
     owners = {phone: user for user in enterprise["users"] for phone in user["internal_phones"]}
@@ -44,20 +49,48 @@ def account(enterprise: dict[str, Any]) -> dict[str, Any]:
         "customers": [{"phones": ["+375291111111"], "first_name": "Иван", "manager_id": 19}],
         "additional_codes": [{"user_id": int(user_id), "code": code} for user_id, code in codes.items()],
         "module_active": True,
+        "module": {
+            "code": config.Module().module_code,
+            "name": config.Module().module_name,
+            "clientId": enterprise["number"],
+            "baseUrl": gateway,
+            "actions": {"activity": "/retailcrm/activity"},
+            "integrations": {
+                "telephony": {
+                    "makeCallUrl": f"{gateway}/retailcrm/make-call",
+                    "changeUserStatusUrl": f"{gateway}/retailcrm/status",
+                }
+            },
+        },
     }
 
 
-def put_account(enterprise: dict[str, Any]) -> None:
-    """Makes the account at the enterprise's CRM simulator. Raises NotTaken."""
+def put_account(enterprise: dict[str, Any], *, gateway: str) -> None:
+    """Makes the account at the CRM simulator, which calls the module back at `gateway`. Raises NotTaken."""
     url = enterprise["integrations_config"]["retailcrm"]["domain"]
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    _put(
+        f"{url}/_sim/accounts", account(enterprise, gateway=gateway), "The CRM simulator did not take the demo account"
+    )
+
+
+def put_host(enterprise: dict[str, Any]) -> None:
+    """
+    Makes the enterprise known to its Asterisk simulator, which forgets it when it ends. Raises NotTaken.
+    """
+    known = {"number": enterprise["number"], "secret": enterprise["secret"]}
+    refusal = "The Asterisk simulator did not take the demo enterprise"
+    _put(f"{enterprise['asterisk_url']}/_sim/enterprises", known, refusal)
+
+
+def _put(url: str, value: object, refusal: str) -> None:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=5)
     try:
-        body = json.dumps(account(enterprise))
-        connection.request("POST", "/_sim/accounts", body, {"Content-Type": "application/json"})
+        connection.request("POST", address.path, json.dumps(value), {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = response.read()
     finally:
         connection.close()
     if response.status not in {200, 201}:
         words = answer.decode(errors="replace")[:500]
-        raise NotTaken(f"The CRM simulator did not take the demo account: {words}")
+        raise NotTaken(f"{refusal}: {words}")

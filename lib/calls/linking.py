@@ -97,7 +97,9 @@ def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
     owners = index.owners_for(leg)
     for record in leg.outgoing:
         at_home = follows(record, leg.events, own_call=False, directory=leg.directory)
-        if at_home or any(is_clicked(record, other.events, leg.directory) for other in (leg, *owners)):
+        # In a call with a dial of its own the telephone talked to that number before, which says nothing of the leg.
+        without_dial = (leg, *(owner for owner in owners if not owner.is_call and not owner.outgoing))
+        if at_home or any(is_clicked(record, other.events, leg.directory) for other in without_dial):
             return None
         for owner in owners:
             rank = _mobile_leg(record, owner) if record.like_mobile_leg else _follow_me_leg(leg, record, owner)
@@ -115,7 +117,8 @@ def _mobile_leg(record: Outgoing, owner: Tree) -> tuple[int, float] | None:
     rung = record.number in owner.mobiles
     if not rung and not record.customers:
         return None
-    return (0 if rung else 1), abs((record.moment - owner.began).total_seconds())
+    # The customer who calls again at once rings the same mobile; a leg is never older than its call.
+    return 2 * (record.moment < owner.began) + (not rung), abs((record.moment - owner.began).total_seconds())
 
 
 def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float] | None:
@@ -136,15 +139,17 @@ def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
 def _owner_of_loose(loose: Tree, index: _Index, callable_trees: set[int]) -> Tree | None:
     """
     Rules 6 to 8, and records of a consultation whose channels were never shown. Among several calls of a customer: one
-    that was not over yet before one that was, then the stricter rule, then the nearest in time.
+    that was not over yet before one that was, one that had begun before one that had not (a click-to-call begins after
+    the manager's own leg), then the stricter rule, then the nearest in time.
     """
-    found: list[tuple[tuple[bool, int, float, int], Tree]] = []
+    found: list[tuple[tuple[bool, bool, int, float, int], Tree]] = []
     for event in loose.events:
         for owner in index.found_by(event):
             rank = _loose_rank(event, owner) if owner.index in callable_trees else None
             if rank is not None:
                 apart = abs((event.moment - owner.began).total_seconds())
-                found.append(((event.moment > owner.ended, rank, apart, owner.index), owner))
+                to_come = rank > 0 and event.moment < owner.began
+                found.append(((event.moment > owner.ended, to_come, rank, apart, owner.index), owner))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 

@@ -14,7 +14,15 @@ from lib.calls import clock
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.keys import LOCAL_NAMES_LAST, LONGEST_CALL, LinkKeys
-from lib.calls.legs import NEAR, Outgoing, is_main_hangup, named_customers, named_extensions, outgoing_records
+from lib.calls.legs import (
+    NEAR,
+    Outgoing,
+    is_main_hangup,
+    is_outgoing_record,
+    named_customers,
+    named_extensions,
+    outgoing_records,
+)
 
 _FORGOTTEN_AFTER: Final = timedelta(seconds=90)
 
@@ -81,12 +89,15 @@ class Tree:
 
     @cached_property
     def customers(self) -> frozenset[str]:
-        """The external numbers of the events that open or close a call; never those of a leg to a mobile."""
+        """
+        The external numbers of the events that open or close a call; never those of a leg to a mobile, nor of whom a
+        call that came in was passed on to.
+        """
         legs = {record.unique_id for record in self.outgoing if self.incoming_ids or record.certainly_a_leg}
         tails = (
             self.directory.outside(event.phone)
             for event in self.events
-            if event.unique_id not in legs
+            if not (event.unique_id in legs and is_outgoing_record(event))
             and (event.event_type in ("start", "dial") or is_main_hangup(event) or event.call_type == 1)
         )
         return frozenset(tail for tail in tails if tail)

@@ -23,7 +23,8 @@ from tests.page import API, PASSWORD
 from tests.servers import CRM, Broker, Function
 
 SEED = int(os.environ.get("CONTRACT_SEED", "367"))
-CANARY = "canary-of-0368"
+OF_BOTH = ("0367", "0368")
+CUSTOMERS = {"0367": "+375291111111", "0368": "+375291111112"}
 PUBLIC_URL = "http://127.0.0.1:8080"
 
 
@@ -31,26 +32,40 @@ def pytest_report_header() -> str:
     return f"contract: CONTRACT_SEED={SEED}"
 
 
+def canary(number: str) -> str:
+    """A word in everything that has a name at this enterprise."""
+    return f"canary-of-{number}"
+
+
+def unique_id(number: str) -> str:
+    return f"1758798777.{number}"
+
+
+def is_of(number: str, text: str) -> bool:
+    """Whether an answer has anything of this enterprise."""
+    return any(word in text for word in (canary(number), CUSTOMERS[number], unique_id(number)))
+
+
 @dataclass(kw_only=True)
 class Door:
-    """The API, and the administrator of enterprise 0367 in front of it."""
+    """The API, and the administrators of two enterprises in front of it: `cookies` by their enterprise."""
 
     url: str
     crm: CRM
-    unique_id: str = "1758798777.0367"
-    cookies: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=lambda: {"Sec-Fetch-Site": "same-origin"})
 
     @property
     def base(self) -> str:
         return self.url + API
 
-    def sign_in(self) -> dict[str, str]:
-        """The cookie of a new session."""
-        body = {"enterprise_number": "0367", "login": "admin", "password": PASSWORD}
-        answer = requests.post(f"{self.base}/session", json=body, headers=self.headers, timeout=30)
+    def sign_in(self, number: str) -> None:
+        """A new session, from an address of its own: attempts of others do not count against it."""
+        body = {"enterprise_number": number, "login": "admin", "password": PASSWORD}
+        headers = {**self.headers, "X-Forwarded-For": "192.0.2.1"}
+        answer = requests.post(f"{self.base}/session", json=body, headers=headers, timeout=30)
         assert answer.status_code == 200, answer.text
-        return dict(answer.cookies)
+        self.cookies[number] = dict(answer.cookies)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +102,14 @@ def _opened(postgres_server: str, template: str, log: Path) -> Iterator[Door]:
             patch.setenv("PUBSUB_EMULATOR_HOST", broker.host)
             for topic in ("module-commands", "call-events"):
                 broker.topic(topic)
-        for number in ("0367", "0368"):
+        for number in OF_BOTH:
             crm.account(number, behaviour={"other_per_second": 0})
-        provision(enterprise("0367", domain=crm.url), environment)
-        provision(_other(crm.url), environment)
+            provision(_recognised(number, crm.url), environment)
         _insert_calls(database_url)
         with Function.started("admin-api", environment, log=log) as function:
             opened = Door(url=function.url, crm=crm)
-            opened.cookies = opened.sign_in()
+            for number in OF_BOTH:
+                opened.sign_in(number)
             yield opened
             assert [line for line in log.read_text().splitlines() if '"message": "bug"' in line] == []
 
@@ -110,21 +125,21 @@ def provision(data: dict[str, Any], environment: dict[str, str]) -> None:
     )
 
 
-def _other(domain: str) -> dict[str, Any]:
+def _recognised(number: str, domain: str) -> dict[str, Any]:
     """An enterprise whose every word is recognised, should it ever be answered to somebody else."""
-    data = enterprise("0368", token="375290000002", domain=domain)
-    data["name"] = CANARY
+    data = enterprise(number, token=f"token-of-{number}", domain=domain)
+    data["name"] = canary(number)
     for user in data["users"]:
-        user |= {"first_name": CANARY, "last_name": CANARY}
+        user |= {"first_name": canary(number), "last_name": canary(number)}
     for line in data["lines"]:
-        line["name"] = CANARY
+        line["name"] = canary(number)
     return data
 
 
 def _insert_calls(database_url: str) -> None:
     """Of either enterprise two, with a history row that failed."""
     with psycopg.connect(database_url) as conn:
-        for number, customer in (("0367", "+375291111111"), ("0368", CANARY)):
+        for number, customer in CUSTOMERS.items():
             for second in (7, 8):
                 _insert_call(conn, number, customer, f"175879877{second}.{number}")
 
@@ -151,5 +166,5 @@ def _insert_call(conn: psycopg.Connection[Any], number: str, customer: str, uniq
     conn.execute(
         "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data, status) "
         "VALUES (%s, 'retailcrm', 'upload', %s, '{}', 'success')",
-        [number, json.dumps({"of": customer})],
+        [number, json.dumps({"of": canary(number), "phone": customer})],
     )

@@ -6,6 +6,7 @@ of another enterprise.
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import requests
@@ -24,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from lib.admin.api import OPERATIONS
 from lib.admin.document import document
 from tests.conftest import OPERATOR_TOKEN
-from tests.contract.conftest import CANARY, SEED, Door
+from tests.contract.conftest import OF_BOTH, SEED, Door, is_of, unique_id
 from tests.described import differences, operation_of
 from tests.page import API, PASSWORD
 
@@ -54,23 +55,23 @@ BOUNDED = settings(
 )
 
 
-def ask(door: Door, case: Case, number: str) -> Response:
-    """With the session of 0367; what would reach a real CRM, or wait for nothing, is put right."""
+def ask(door: Door, case: Case, number: str, *, of: str) -> Response:
+    """With the session of `of`; what would reach a real CRM, or wait for nothing, is put right."""
     parameters: dict[str, Any] = case.path_parameters or {}
     body: Any = case.body
     if "number" in parameters:
         parameters["number"] = number
     if len(str(parameters.get("unique_id", ""))) % 2:
-        parameters["unique_id"] = door.unique_id
+        parameters["unique_id"] = unique_id(number)
     if isinstance(body, dict):
         if isinstance(body.get("domain"), str) and 0 < len(body["domain"]) <= 255:
             body["domain"] = door.crm.url
         if isinstance(body.get("seconds"), int) and 0 <= body["seconds"] <= 10:
             body["seconds"] = 0
-    cookies = {} if case.path == "/session" and case.method == "DELETE" else door.cookies
+    cookies = {} if case.path == "/session" and case.method == "DELETE" else door.cookies[of]
     answer = case.call(base_url=door.base, cookies=cookies, headers=door.headers, timeout=60)
     if answer.status_code == 401:
-        door.cookies = door.sign_in()
+        door.sign_in(of)
     return answer
 
 
@@ -81,23 +82,25 @@ def test_what_is_served_is_what_is_asked_here(door):
 @seed(SEED)
 @SCHEMA.parametrize()
 @BOUNDED
-def test_every_answer_is_as_described(door, case):
-    answer = ask(door, case, "0367")
+def test_every_answer_is_as_described_to_either_enterprise(door, case):
+    for mine, other in permutations(OF_BOTH):
+        answer = ask(door, case, mine, of=mine)
 
-    case.validate_response(answer, checks=CHECKS)
-    assert CANARY not in answer.text
+        case.validate_response(answer, checks=CHECKS)
+        assert not is_of(other, answer.text)
 
 
 @seed(SEED)
 @SCHEMA.include(path_regex="number").parametrize()
 @settings(BOUNDED, max_examples=4)
-def test_another_enterprise_is_out_of_reach(door, case):
-    for number in ("0368", "9999"):
-        answer = ask(door, case, number)
+def test_another_enterprise_is_out_of_reach_whatever_is_sent(door, case):
+    for mine, other in permutations(OF_BOTH):
+        for number in (other, "9999"):
+            answer = ask(door, case, number, of=mine)
 
-        is_there = case.method.lower() in DESCRIBED["paths"][case.path]
-        assert answer.status_code in ({403, 404} if is_there else {405}), answer.text
-        assert CANARY not in answer.text
+            is_there = case.method.lower() in DESCRIBED["paths"][case.path]
+            assert answer.status_code in ({403, 404} if is_there else {405}), answer.text
+            assert not any(is_of(each, answer.text) for each in OF_BOTH)
 
 
 WALK: list[tuple[str, str, Any]] = [
@@ -135,23 +138,46 @@ WALK: list[tuple[str, str, Any]] = [
 ]
 
 
+def test_every_route_of_either_enterprise_is_closed_to_the_other(door):
+    asked = set()
+    for mine, other in permutations(OF_BOTH):
+        for method, path, body in WALK:
+            if "{number}" not in path:
+                continue
+            where = path.format(number=other, unique_id=unique_id(other))
+            answer = requests.request(
+                method, f"{door.base}/{where}", json=body, cookies=door.cookies[mine], headers=door.headers, timeout=60
+            )
+
+            asked.add(operation_of(method, where))
+            assert answer.status_code in {403, 404}, (mine, method, where, answer.text)
+            assert not is_of(other, answer.text)
+        for path in (
+            "session",
+            f"config/{mine}",
+            f"calls/{mine}/{unique_id(mine)}",
+        ):  # it is the session that is theirs
+            answer = requests.get(f"{door.base}/{path}", cookies=door.cookies[mine], headers=door.headers, timeout=60)
+
+            assert (answer.status_code, is_of(mine, answer.text), is_of(other, answer.text)) == (200, True, False)
+    assert asked == {f"{operation.method} {operation.path}" for operation in OPERATIONS if "{number}" in operation.path}
+
+
 def test_every_operation_succeeds_once_and_is_as_described(untouched_door):
     door = untouched_door
-    known = {"number": "0367", "unique_id": door.unique_id}
+    cookies, known = door.cookies["0367"], {"number": "0367", "unique_id": unique_id("0367")}
     succeeded = set()
     for method, path, body in WALK:
         where = path.format(**known)
         if body is not None and "version" in body:
-            body["version"] = requests.get(f"{door.base}/config/0367", cookies=door.cookies, timeout=30).json()[
-                "version"
-            ]
+            body["version"] = requests.get(f"{door.base}/config/0367", cookies=cookies, timeout=30).json()["version"]
         headers = {**door.headers, "Authorization": f"Bearer {OPERATOR_TOKEN}"}
         answer = requests.request(
-            method, f"{door.base}/{where}", json=body, cookies=door.cookies, headers=headers, timeout=60
+            method, f"{door.base}/{where}", json=body, cookies=cookies, headers=headers, timeout=60
         )
 
         assert 200 <= answer.status_code < 300, (method, path, answer.text)
-        door.cookies |= dict(answer.cookies)
+        cookies |= dict(answer.cookies)
         found = differences(method, where, answer.status_code, answer.headers["Content-Type"], answer.text)
         assert found == []
         succeeded.add(operation_of(method, where))

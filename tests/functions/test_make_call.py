@@ -476,6 +476,25 @@ def test_the_account_moves_only_to_an_address_of_retailcrm(module, client_id, sq
     assert [row[0] for row in logged(sql, "activity")] == ["error", "error", "error", "success"]
 
 
+def test_the_number_alone_does_not_move_the_account(module, known, sql):
+    sql(
+        "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, "
+        "'{retailcrm,accept_number_as_client_id}', 'true') WHERE number = '0367' RETURNING 1"
+    )
+    form = {"clientId": "0367", "activity": '{"active": true, "freeze": false}'}
+    domain = stored(sql)["domain"]
+    let_in = until(
+        lambda: module.post("/retailcrm/activity", data={**form, "systemUrl": domain}),
+        lambda answer: answer.status_code == 200,
+    )
+
+    moved = module.post("/retailcrm/activity", data={**form, "systemUrl": "https://demo.retailcrm.ru/"})
+
+    assert (let_in.status_code, moved.status_code) == (200, 400)
+    assert "only the clientId that registration issued" in moved.json["error"]["message"]
+    assert stored(sql)["domain"] == domain
+
+
 @pytest.mark.parametrize("activity", ["", "null", "{}", '{"active": "yes"}', '{"active": 1}', "{", "[]"])
 def test_an_activity_that_cannot_be_understood_changes_nothing(module, client_id, sql, activity):
     before = stored(sql)

@@ -243,12 +243,24 @@ def test_what_is_read_before_may_fail_too(connected, worker, crm, endpoint, mode
 
     steps = {item["name"]: item["state"] for item in command["steps"]}
     if endpoint == "module":
-        # Half of a "not found" is no word on the module: a person looks at the address first.
-        state = "failed" if mode == "truncated_json" else "retry"
-        assert (command["state"], steps) == (state, {"read": "failed"})
+        assert (command["state"], steps) == ("retry", {"read": "failed"})
         assert crm.entries("0367", "module_edit") == []
     else:
         assert (command["state"], steps["timezone"]) == ("done", "warning")
+
+
+def test_half_of_a_not_found_is_asked_for_again(connected, worker, crm, sql):
+    crm.fault("truncated_json", account="0367", endpoint="module", requests=1)
+    connected.post("register/0367")
+    worker()
+    waiting = latest(connected)
+    sql("UPDATE module_commands SET run_at = clock_timestamp() RETURNING 1")
+
+    worker()
+
+    assert (waiting["state"], waiting["code"]) == ("retry", "crm_away")
+    assert "It is tried again by itself" in waiting["message"]
+    assert (latest(connected)["state"], latest(connected)["code"]) == ("done", "done")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -155,9 +156,11 @@ def typed_at_a_terminal(answers, *arguments):
         shown += part
         if not part:
             break
-        if answers and shown.rstrip().endswith(b":"):
+        # Not before the question: what is typed earlier is thrown away.
+        if answers and part.rstrip(b" ").endswith(b":"):
             os.write(screen, answers.pop(0).encode() + b"\n")
-            shown += b"\n"
+    else:
+        os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 

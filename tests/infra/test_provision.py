@@ -19,7 +19,10 @@ def run(process, database_url, tmp_path):
 
     def provisioned(content):
         file = tmp_path / "enterprise.json"
-        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        else:
+            file.write_text(content if isinstance(content, str) else json.dumps(content))
         return subprocess.run(
             [sys.executable, "-m", "infra.provision", str(file)],
             capture_output=True,
@@ -64,6 +67,32 @@ def test_again_changes_nothing(run, everything):
     run(enterprise())
 
     assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "is_signed_in"),
+    [
+        ({}, True),
+        ({"first_name": "Anna"}, True),
+        ({"password": "another-password"}, False),
+        ({"is_admin": False}, False),
+    ],
+)
+def test_who_would_not_be_let_in_any_more_is_signed_out(run, database_url, change, is_signed_in):
+    run(enterprise())
+    with psycopg.connect(database_url) as conn:
+        conn.execute(
+            "INSERT INTO sessions (enterprise_number, user_id, token_sha256) "
+            "SELECT enterprise_number, id, sha256('a') FROM users WHERE login = 'admin'"
+        )
+    changed = enterprise()
+    changed["users"][0] |= change
+
+    done = run(changed)
+
+    with psycopg.connect(database_url) as conn:
+        [(revoked_at,)] = conn.execute("SELECT revoked_at FROM sessions").fetchall()
+    assert (done.returncode, revoked_at is None) == (0, is_signed_in)
 
 
 def test_what_the_file_does_not_mention_stays(run, everything):
@@ -130,7 +159,12 @@ def test_another_enterprises_token_or_secret_is_refused(run, theirs):
         '{"number": 367}',
         '{"users": {}}',
         '{"integrations_config": []}',
+        json.dumps({**enterprise(), "integrations_config": {"other": "text"}}),
+        json.dumps({**enterprise(), "name": "\ud800"}),
+        "[" * 100_000,
+        json.dumps({**enterprise(), "name": "Магазин"}, ensure_ascii=False).encode("cp1251"),
     ],
+    ids=range(12),
 )
 def test_what_is_no_enterprise_is_one_clear_message(run, content):
     done = run(content)
@@ -138,6 +172,25 @@ def test_what_is_no_enterprise_is_one_clear_message(run, content):
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("retailcrm", "word"),
+    [
+        ({"api_key": "a-key-with-its-line-end\n"}, "api_key: must be characters without spaces"),
+        ({"accept_number_as_client_id": "yes"}, "accept_number_as_client_id: must be true or false"),
+        ({"user_extensions": {"1" * 25: "150"}}, "is not a user id of RetailCRM"),
+    ],
+)
+def test_what_would_never_work_is_said_before_it_is_saved(run, retailcrm, word):
+    done = run(enterprise(**retailcrm))
+
+    assert (done.returncode, word in done.stderr) == (1, True)
+    assert "a-key-with" not in done.stderr
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(run):
+    assert run(json.dumps(enterprise()).encode("utf-8-sig")).returncode == 0
 
 
 def test_a_file_that_is_not_there_is_said(process):

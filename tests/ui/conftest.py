@@ -37,11 +37,14 @@ SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 _REFUSAL = re.compile(
     r"^Failed to load resource: (the server responded with a status of [45]\d\d|net::ERR_NETWORK_CHANGED)"
 )
+# Other tests run at the same time.
+expect.set_options(timeout=20_000)
 _NUMBERS = itertools.count(501)
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
-@pytest.fixture(scope="session")
+# Not for longer than a module: while it runs, no other test in this process can have an event loop of its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if os.environ.get("TEST_BROWSER") == "none":
         pytest.skip("TEST_BROWSER=none")
@@ -53,7 +56,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if os.environ.get("TEST_BROWSER") == "none":
+        pytest.skip("TEST_BROWSER=none")
     with Stack(tmp_path_factory.mktemp("stack"), free_base_port(), restart=True) as running:
         yield running
 

@@ -375,3 +375,49 @@ def test_a_secondary_hangup_joins_its_customers_call_while_that_lives():
         stream.hangup(95, unique_id, 2, "2", ["152"], started=None)
 
     assert parts(stream, main) == [{main, inside, after}, {later}]
+
+
+def test_1_4_a_leg_is_no_younger_calls_though_that_is_nearer_and_rings_the_same_mobile():
+    """Its customer was answered at the mobile by a cascade, with no hangup of the main id, and calls again at once."""
+    stream = Stream()
+    first, leg, again = stream.id(0), stream.id(3, 40), stream.id(5, 70)
+    stream.start(0, first).dial(1, first, ["150"]).dial(39, first, ["150", MOBILE])
+    stream.dial_out(41, leg, [CUSTOMER], MOBILE).hangup(62, leg, 1, "2", [""], MOBILE, started=40, ended=60)
+    stream.start(70, again).dial(71, again, ["150", MOBILE]).hangup(90, again, 0, "0", [""], started=70)
+
+    assert parts(stream, first) == [{first, leg}, {again}]
+
+
+def test_a_secondary_hangup_is_no_younger_calls_though_that_is_nearer():
+    stream = Stream()
+    first, part, again = stream.id(0), stream.id(3, 45), stream.id(5, 70)
+    stream.start(0, first).dial(1, first, ["150"]).hangup(50, part, 2, "2", ["152"], started=None)
+    stream.hangup(62, first, 0, "2", ["150"], ended=60).start(70, again).dial(71, again, ["150"])
+
+    assert parts(stream, first) == [{first, part}, {again}]
+
+
+@pytest.mark.parametrize("dialled_at", [-20, 25], ids=["before", "after"])
+def test_1_5_a_call_that_the_telephone_dialled_to_that_mobile_leaves_the_follow_me_leg_with_its_call(dialled_at):
+    """It was put through to the same number within the minute, but by a call with a dial of its own."""
+    stream = Stream()
+    main, desk, leg, own = stream.id(0), stream.id(1), stream.id(2, 20), stream.id(3, dialled_at)
+    stream.start(0, main).joins(5, main, "SIP/0001301-0001", "B", CUSTOMER, "151")
+    stream.joins(6, desk, "SIP/151-0002", "B", "151", CUSTOMER).dial_out(20, leg, ["151"], MOBILE)
+    stream.callerid(20, leg, "Local/375292222222@ctx-0001;2", "151", "300").hangup(
+        24, leg, 1, "0", ["151"], MOBILE, started=20
+    )
+    stream.dial_out(dialled_at, own, ["151"], MOBILE)
+    stream.joins(dialled_at + 3, own, "SIP/151-0003", "C", "151", "<unknown>", MOBILE)
+
+    assert sorted(map(sorted, parts(stream, main))) == sorted(map(sorted, [{main, desk, leg}, {own}]))
+
+
+def test_a_call_that_was_passed_on_to_another_number_keeps_its_customer():
+    """The blind transfer dials out on the main id; a part that names the customer still belongs to the call."""
+    stream = Stream()
+    main, part = stream.id(0), stream.id(3, 30)
+    stream.start(0, main).dial(1, main, ["151"]).dial_out(40, main, ["151"], "375293333333")
+    stream.hangup(45, part, 2, "2", ["152"], started=None).hangup(60, main, 1, "0", ["151"], "375293333333")
+
+    assert parts(stream, main) == [{main, part}]
