@@ -192,6 +192,10 @@ def _finish(batch: Batch, reply: Reply) -> Step:
         gates.leave(conn, batch.place, turn.delivery_limits(), key=batch.key, answer=answer)
         failpoints.hit("K12")
     failpoints.hit("K13")
+    is_back = batch.place.is_probe and answer.shows_life
+    if is_back:
+        with db.transaction() as conn:
+            deliveries.bring_forward(conn, delivery.enterprise_number)
     if len(finished) < size:
         log.warning("overtaken", extra={"delivery_id": delivery.id, "lost": size - len(finished)})
     if result.state == "retry" and not batch.is_upload and (result.retry_in_seconds or 0) <= WAKE_SECONDS:
@@ -211,7 +215,7 @@ def _finish(batch: Batch, reply: Reply) -> Step:
     was_split = result.batch_limit is not None
     is_full = size > 1 and size >= batch.claims[0].batch_limit and reply.outcome == "done"
     was_part = batch.is_upload and batch.claims[0].batch_limit < deliveries.BATCH
-    return Step.SENT_AND_MORE if was_split or is_full or was_part else Step.SENT
+    return Step.SENT_AND_MORE if is_back or was_split or is_full or was_part else Step.SENT
 
 
 def _refuse(enterprise: Enterprise, call_id: int, words: str) -> Step:

@@ -16,6 +16,8 @@ from lib.errors import Unavailable
 
 # RetailCRM takes so many rows of history at once.
 BATCH: Final = 50
+# In one statement, when a CRM is back; the others keep their own time.
+BROUGHT_FORWARD: Final = 2000
 # Why a row of history is not sent any more, that may be wanted again when the call turns out otherwise.
 WITHDRAWN: Final = "withdrawn"
 
@@ -282,6 +284,32 @@ def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | No
         [enterprise_number],
     ).fetchone()
     return row[0] if row else None
+
+
+def bring_forward(conn: Connection, enterprise_number: str) -> int:
+    """
+    Rows of history that failed while their CRM was away are due now, the oldest first: their own pauses, which have
+    grown to minutes, say nothing of a CRM that is back. How many.
+
+    Calls that somebody is at are passed over, so nobody is waited for.
+    """
+    return conn.execute(
+        """
+        WITH waiting AS (
+            SELECT d.id, d.call_id FROM deliveries d JOIN calls c ON c.id = d.call_id
+            WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state = 'retry'
+              AND d.reason IN ('unavailable', 'busy', 'in_doubt') AND d.run_at > now()
+            ORDER BY d.id LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED
+        ), due AS (
+            UPDATE deliveries d SET run_at = clock_timestamp() FROM waiting
+            WHERE d.id = waiting.id AND d.call_id = waiting.call_id AND d.state = 'retry'
+            RETURNING d.call_id
+        )
+        UPDATE calls SET next_wake_at = least(next_wake_at, clock_timestamp())
+        WHERE id IN (SELECT call_id FROM due)
+        """,
+        [enterprise_number, BROUGHT_FORWARD],
+    ).rowcount
 
 
 def put_off(conn: Connection, claim: Claim, *, seconds: float, reason: str) -> None:

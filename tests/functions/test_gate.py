@@ -118,6 +118,52 @@ def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batche
     assert sql("SELECT away_since FROM crm_gates") == [(None,)]
 
 
+@pytest.mark.parametrize("first", ["upload", "popup"])
+def test_when_the_crm_is_back_rows_go_at_once_whatever_pauses_they_had_grown(account, crm, sql, database_url, first):
+    calls = fill(database_url, "0367", 130)
+    sql(
+        "UPDATE deliveries SET state = 'retry', reason = (ARRAY['unavailable', 'busy', 'in_doubt'])[mod(id, 3) + 1], "
+        "attempts_made = 12, run_at = now() + interval '9 minutes' RETURNING id"
+    )
+    refused, paused = calls[5], calls[6]
+    sql("UPDATE deliveries SET state = 'failed', finished_at = now() WHERE call_id = %s RETURNING id", refused)
+    sql("UPDATE deliveries SET reason = 'authentication' WHERE call_id = %s RETURNING id", paused)
+    [probe] = fill(database_url, "0367", 1, effect="popup") if first == "popup" else [calls[0]]
+    sql("UPDATE deliveries SET run_at = now() WHERE call_id = %s RETURNING id", probe)
+    sql(
+        "INSERT INTO crm_gates (account, failures, away_since, ask_at) "
+        "VALUES (%s, 9, now() - interval '30 minutes', now()) RETURNING account",
+        account,
+    )
+
+    deliver_due("0367", probe)
+
+    sizes = [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")]
+    assert sizes == ([50, 50, 28] if first == "popup" else [1, 50, 50, 27])
+    assert len(crm.rows("0367")) == 128
+    assert sql("SELECT state FROM deliveries WHERE call_id = %s", refused) == [("failed",)]
+    assert sql("SELECT run_at > now() FROM deliveries WHERE call_id = %s", paused) == [(True,)]
+
+
+def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql, database_url):
+    calls = fill(database_url, "0367", 10)
+    sql(
+        "UPDATE deliveries SET state = 'retry', reason = 'in_doubt', run_at = now() + interval '9 minutes' RETURNING id"
+    )
+    sql("UPDATE deliveries SET run_at = now() WHERE call_id = %s RETURNING id", calls[0])
+    sql(
+        "INSERT INTO crm_gates (account, failures, away_since, ask_at) "
+        "VALUES (%s, 9, now() - interval '30 minutes', now()) RETURNING account",
+        account,
+    )
+    crm.fault("error_500", endpoint="upload")
+
+    deliver_due("0367", calls[0])
+
+    assert len(crm.entries("0367", "upload")) == 1
+    assert sql("SELECT count(*) FROM deliveries WHERE run_at > now() + interval '8 minutes'") == [(9,)]
+
+
 def test_a_pop_up_that_waits_for_a_crm_that_is_away_expires_by_its_age(account, crm, sql, database_url):
     [call] = fill(database_url, "0367", 1, effect="popup", expires="1 second")
     sql(

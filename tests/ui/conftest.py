@@ -52,7 +52,7 @@ def browser() -> Iterator[Browser]:
         with chromium.browser() as running:
             yield running
     except chromium.NoBrowser as error:
-        pytest.fail(f"{error} TEST_BROWSER=none leaves these tests out.")
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

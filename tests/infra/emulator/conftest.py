@@ -26,7 +26,7 @@ from google.cloud.pubsub_v1.types import PublisherOptions
 ROOT = Path(__file__).parents[3]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 40) -> None:
     give_up_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come true in time"
@@ -80,7 +80,7 @@ class Emulator:
     def figures(self, subscription: str) -> dict[str, Any]:
         return next(each for each in self.ask("GET", "/state")["subscriptions"] if each["name"] == subscription)
 
-    def wait_for(self, subscription: str, *, seconds: float = 10, **figures: int) -> None:
+    def wait_for(self, subscription: str, *, seconds: float = 40, **figures: int) -> None:
         """Until these figures of the subscription are reached."""
         eventually(lambda: figures.items() <= self.figures(subscription).items(), seconds)
 
@@ -135,7 +135,7 @@ class Endpoint:
             with self._changed:
                 self.busy -= 1
 
-    def wait_for(self, count: int, seconds: float = 10) -> list[Received]:
+    def wait_for(self, count: int, seconds: float = 40) -> list[Received]:
         with self._changed:
             enough = self._changed.wait_for(lambda: len(self.received) >= count, seconds)
             assert enough, f"{len(self.received)} of {count} arrived"

@@ -107,6 +107,19 @@ def test_calls_of_one_enterprise_with_different_customers_do_not_touch_each_othe
     assert told(playback.play(events, DIRECTORY)) == apart
 
 
+@settings(some, max_examples=40)
+@given(scenarios, scenarios, st.integers(8, 60))
+def test_a_customer_who_calls_again_at_once_makes_two_calls(first, second, gap):
+    before = playback.parsed(Renaming(tag=1).scenario(SCENARIOS[first]))
+    again = playback.parsed(SCENARIOS[second])
+    shift = (max(event.received_at for event in before) - min(event.received_at for event in again)).total_seconds()
+    after = playback.parsed(Renaming(shift=int(shift) + gap, tag=2).scenario(SCENARIOS[second]), tag="2-")
+
+    apart = told(playback.play(before, DIRECTORY)) + told(playback.play(after, DIRECTORY))
+
+    assert told(playback.play([*before, *after], DIRECTORY)) == apart
+
+
 @pytest.mark.parametrize("index", range(len(SCENARIOS)), ids=[scenario["id"] for scenario in SCENARIOS])
 def test_a_lost_event_that_is_not_essential_changes_nothing(index):
     scenario = SCENARIOS[index]
