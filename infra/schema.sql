@@ -203,6 +203,7 @@ CREATE TABLE deliveries (
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamp with time zone,
     batch_limit smallint NOT NULL DEFAULT 50,
+    is_stale boolean NOT NULL DEFAULT false,
     CONSTRAINT deliveries_batch_limit_check CHECK (((batch_limit >= 1) AND (batch_limit <= 50))),
     CONSTRAINT deliveries_check CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT deliveries_effect_check CHECK ((effect = ANY (ARRAY['popup'::text, 'hangup'::text, 'upload'::text]))),

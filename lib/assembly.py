@@ -295,10 +295,11 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
     if planned.withdraw_rows:
         deliveries.withdraw_rows(conn, call_id, planned.withdraw_rows)
     wanted = [notices.new_delivery(notice, now) for notice in planned.wanted]
-    if ledger:
+    if any(delivery.effect == "upload" for delivery in ledger):
         for new in wanted:
             if new.effect == "upload":
                 deliveries.renew_row(conn, call_id, new)
+        deliveries.mark_stale_rows(conn, call_id)
     deliveries.insert_deliveries(conn, enterprise.number, call_id, wanted)
     deliveries.settle_timer(conn, call_id)
     return call_id

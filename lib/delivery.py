@@ -142,7 +142,8 @@ def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Cl
         deliveries.put_off(conn, claim, seconds=seconds, reason=place.reason)
         return put_off
     claims = [claim]
-    if is_upload and claim.batch_limit > 1:
+    # Who finds out whether the CRM is back risks one row, not fifty.
+    if is_upload and claim.batch_limit > 1 and not place.is_probe:
         claims += deliveries.claim_more_rows(conn, claim, lease_seconds=LEASE_SECONDS)
     if len(claims) > 1:
         form = _upload_form(claims)
@@ -311,6 +312,9 @@ def settle(delivery: Delivery, reply: Reply, *, batch_size: int = 1) -> Result:
         case "in_doubt" if not is_upload:
             state = "in_doubt"
         case _:
+            if batch_size > 1 and reply.http_status == 500:
+                # One row may be what the CRM stumbles over; the others must not wait for it for ever.
+                batch_limit = (batch_size + 1) // 2
             state, retry_in = "retry", _backoff(delivery.attempts_made, *backoff)
             retry_in = max(retry_in, min(reply.retry_after_seconds or 0, 3600))
     return Result(

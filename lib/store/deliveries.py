@@ -173,6 +173,20 @@ def renew_row(conn: Connection, call_id: int, wanted: NewDelivery) -> None:
     )
 
 
+def mark_stale_rows(conn: Connection, call_id: int) -> None:
+    """
+    The call was looked at: a row that is being sent at this moment was not derived again, and if it does not arrive it
+    only goes with its own call's wake-up, which does that first.
+    """
+    conn.execute(
+        """
+        UPDATE deliveries SET is_stale = (state = 'leased')
+        WHERE call_id = %s AND effect = 'upload' AND is_stale <> (state = 'leased')
+        """,
+        [call_id],
+    )
+
+
 def withdraw_rows(conn: Connection, call_id: int, external_ids: Sequence[str]) -> None:
     """Rows of history that wait under these ids are not sent."""
     conn.execute(
@@ -218,6 +232,7 @@ def claim_more_rows(conn: Connection, first: Claim, *, lease_seconds: float) -> 
         SELECT d.id, d.call_id, d.batch_limit FROM deliveries d JOIN calls c ON c.id = d.call_id
         WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
           AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND d.call_id <> %s
+          AND NOT d.is_stale
         ORDER BY d.id LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED
         """,
         [first.delivery.enterprise_number, first.delivery.call_id, first.batch_limit - 1],
@@ -279,6 +294,7 @@ def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | No
         """
         SELECT call_id FROM deliveries
         WHERE enterprise_number = %s AND effect = 'upload' AND state IN ('ready', 'retry') AND run_at <= now()
+          AND NOT is_stale
         ORDER BY id LIMIT 1
         """,
         [enterprise_number],

@@ -310,6 +310,36 @@ def test_a_row_that_may_have_arrived_is_said_again_as_it_was(desk, crm_server, s
     assert "corrected_after_upload" in one.decisions()
 
 
+def test_a_row_whose_call_changed_while_it_was_sent_waits_for_its_own_call(desk, crm_server, sql):
+    one, stream = desk("0367"), begun(100)
+    main, leg = stream.id(0), stream.id(2, 6)
+    follow(one, talking(stream))
+    follow(one, stream.dial_out(7, leg, ["151"], OTHER_MOBILE))
+    crm_server.fault("error_503", endpoint="upload", requests=1)
+    follow(one, stream.hangup(9, leg, 1, "0", ["151"], OTHER_MOBILE, started=7))
+    one.wake()
+    sql(
+        "UPDATE deliveries SET state = 'leased', lease_until = now() + interval '1 min' WHERE effect = 'upload' RETURNING 1"
+    )
+    follow(one, stream.callerid(9.5, leg, "Local/375293333333@ctx-0001;2", "151", "300"))
+    sql("UPDATE deliveries SET state = 'retry', lease_until = NULL, run_at = now() WHERE state = 'leased' RETURNING 1")
+    sql("UPDATE crm_gates SET pause_until = NULL, away_since = NULL, ask_at = NULL RETURNING 1")
+
+    other = Stream(epoch=stream.epoch - 7200)
+    other.start(0, other.id(0), MOBILE).hangup(20, other.id(0), 0, "0", [""], MOBILE)
+    follow(one, other)
+    beside = [row["externalId"] for row in crm_server.rows("0367")]
+    follow(one, over(stream, 50))
+    one.wake()
+
+    assert beside == [other.id(0)]
+    assert [row["externalId"] for row in crm_server.rows("0367")] == [other.id(0), main]
+    assert sql("SELECT state, reason FROM deliveries WHERE external_id = %s AND effect = 'upload'", leg) == [
+        ("superseded", "withdrawn")
+    ]
+    assert one.disorder() == []
+
+
 def test_the_waiting_row_of_a_leg_goes_when_the_leg_joins_its_call(desk, crm_server, sql):
     one, stream = desk("0367"), begun(100)
     main, leg = stream.id(0), stream.id(2, 6)

@@ -90,7 +90,7 @@ def test_of_eight_processes_exactly_one_finds_out_whether_the_crm_is_back(accoun
 
 def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batches(account, crm, sql, database_url):
     calls = fill(database_url, "0367", 130)
-    crm.fault("error_500", endpoint="upload")
+    crm.fault("error_503", endpoint="upload")
     for _ in range(gate.FAILURES):
         sql("UPDATE deliveries SET run_at = now() WHERE state = 'retry' RETURNING id")
         deliver_due("0367", calls[0])
@@ -111,7 +111,7 @@ def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batche
 
     sizes = [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")]
     sent = [row["externalId"] for entry in crm.entries("0367", "upload") for row in entry["fields"]["calls"]]
-    assert sizes == [50, 50, 30]
+    assert sizes == [1, 50, 50, 29]
     assert sent == [f"1760000000.{n}" for n in range(1, 131)]
     assert states(sql) == [("delivered", None, 130)]
     assert sql("SELECT count(*) FROM attempts WHERE outcome = 'done'") == [(130,)]
@@ -229,6 +229,18 @@ def test_a_batch_in_doubt_is_sent_again_whole_and_every_row_is_held_once(account
     assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [20, 20]
     assert len(crm.rows("0367")) == 20
     assert sorted(sql("SELECT outcome, count(*) FROM attempts GROUP BY 1")) == [("done", 20), ("in_doubt", 20)]
+
+
+def test_a_batch_that_breaks_the_crm_is_sent_again_in_parts(account, crm, sql, database_url):
+    calls = fill(database_url, "0367", 20)
+    crm.fault("error_500", endpoint="upload", requests=1)
+
+    deliver_due("0367", calls[0])
+    sql("UPDATE deliveries SET run_at = now() RETURNING id")
+    deliver_due("0367", calls[0])
+
+    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [20, 10, 10]
+    assert states(sql) == [("delivered", None, 20)]
 
 
 def test_two_that_draw_from_one_backlog_send_every_row_once(account, crm, sql, database_url):
