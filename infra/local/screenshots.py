@@ -280,7 +280,7 @@ def _session_over(page: Page) -> None:
     page.wait_for_selector("dialog[open]")
 
 
-_NOTHING: Final = {"calls": [], "next": None}
+_NOTHING: Final[dict[str, Any]] = {"calls": [], "next": None}
 _AWAY: Final = {"error": {"code": "unavailable", "message": "The database is away"}}
 _ENDING: Final = {"settings-session-over"}
 SCENES: Final[Mapping[str, Scene]] = {
