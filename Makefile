@@ -7,7 +7,7 @@ RUN_DIR ?= .local
 ENTERPRISE ?= 0367
 SPEED ?= 1
 # Most tests wait more than they compute, so more of them at once than there are cores.
-WORKERS ?= 4
+WORKERS ?= 3
 # `pip-compile` must not write this machine's package sources into the result.
 COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -23,7 +23,7 @@ run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_
 env: ## write .env, the secrets of docker-compose.yml; what stands in it stays
 	@python3 -m infra.env
 
-test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=4; 0: one after another)
+test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
 check: venv ## formatting, lint, types, direction of imports

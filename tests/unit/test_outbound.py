@@ -208,7 +208,7 @@ def test_names_that_hang_cannot_pile_up_threads(monkeypatch):
     threads = threading.active_count() - before
     release.set()
 
-    assert threads == 3
+    assert threads <= 3
     assert errors[3:] == ["Too many names are being resolved at this moment"] * 3
 
 

@@ -230,6 +230,15 @@ def test_1_5_a_follow_me_leg_is_told_from_a_call_by_its_channel(shown, together)
     assert (len(parts(stream, main)) == 1) == together
 
 
+def test_1_4_a_leg_to_the_mobile_that_rings_but_for_another_customer_is_no_leg_of_this_call():
+    stream = Stream()
+    main, leg = stream.id(0), stream.id(1, 3)
+    stream.start(0, main).dial(1, main, ["150", "375293333333"])
+    stream.dial_out(3, leg, ["375294444444"], "375293333333")
+
+    assert parts(stream, main) == [{main}, {leg}]
+
+
 def test_1_4_a_leg_that_names_a_living_calls_customer_though_its_mobile_was_not_seen_to_ring():
     stream = Stream()
     main, leg, stranger = stream.id(0), stream.id(1, 3), stream.id(2, 4)

@@ -23,10 +23,12 @@ export async function show({ t, path, signal }) {
   await draw();
   const timer = setInterval(follow, REFRESH_SECONDS * 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
-  const title = phone(story.customer) || t("hidden");
+  const kind = t(`kind.${story.kind}`);
+  const at = `${day(story.started_at)}, ${exactTime(story.started_at)}`;
+  const isInside = story.kind === "internal" && !story.customer;
   return [
     h("p", {}, h("a", { class: "back", href: to("calls") }, icon("back", { size: 16 }), t("back"))),
-    heading(title, `${t(`kind.${story.kind}`)} · ${day(story.started_at)}, ${exactTime(story.started_at)}`),
+    isInside ? heading(kind, at) : heading(phone(story.customer) || t("hidden"), `${kind} · ${at}`),
     box,
   ];
 

@@ -177,7 +177,7 @@ export async function show({ t, common, query, signal }) {
       h(
         "div",
         { class: "call-words" },
-        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, phone(call.customer) || t("hidden"))),
+        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, phone(call.customer) || t(call.kind === "internal" ? "inside" : "hidden"))),
         h("p", { class: "muted" }, sentence(call, t)),
         place && h("p", { class: "small muted" }, place),
       ),

@@ -78,7 +78,7 @@ function form(t, { enterprise = "", login = "", fixed = false }, done) {
     { class: "stack", novalidate: true, on: { submit } },
     fields.enterprise_number.element,
     fields.login.element,
-    h("div", { class: "stack tight" }, password.element, h("div", {}, peek)),
+    h("div", { class: "stack tight" }, password.element, h("div", { class: "peek" }, peek)),
     wrong,
     send,
   );
