@@ -87,18 +87,29 @@ def fill(
 
 
 _WORKER = """
-import sys
+import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from lib import db
 from lib.cache import enterprise_cache
 from lib.delivery import deliver_due
+from lib.errors import Unavailable
 number, rounds, threads, *calls = sys.argv[1:]
-enterprise_cache().by_number(number)
+
+def patiently(act):
+    # As the push does: what is given back on a busy machine comes again.
+    for _ in range(60):
+        try:
+            return act()
+        except Unavailable:
+            time.sleep(0.5)
+    return act()
+
+patiently(lambda: enterprise_cache().by_number(number))
 print("ready", flush=True)
 sys.stdin.readline()
 with ThreadPoolExecutor(int(threads)) as pool:
     for _ in range(int(rounds)):
-        list(pool.map(lambda call: deliver_due(number, int(call)), calls))
+        list(pool.map(lambda call: patiently(lambda: deliver_due(number, int(call))), calls))
 print("done", flush=True)
 """
 

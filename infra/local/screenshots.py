@@ -90,7 +90,7 @@ def _play(stack: Stack) -> dict[str, str]:
     def play(name: str, scenario: str) -> None:
         token = demo.enterprise(stack)["token"]
         played = player.play(scenarios[scenario], stack.url("gateway"), token, speed=_SPEED, pause=stack.pause)
-        ids[name] = played.scenario.main_unique_id or ""
+        ids[name] = played.scenario.main_unique_id or str(played.scenario.events[0].body["UniqueId"])
 
     _assign(stack, {"18": None, "19": None, "20": None, "21": None})
     play("unmapped", "2-2")

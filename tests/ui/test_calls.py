@@ -112,6 +112,19 @@ def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, v
     expect(lines).to_have_count(2)
 
 
+def test_what_was_being_typed_does_not_follow_to_the_next_screen(number, enrol, visit, play):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+
+    somebody.page.get_by_label("Номер или его часть").fill("555")
+    somebody.page.evaluate("location.hash = '#/lines'")
+    expect(somebody.page.locator(".screen[data-screen='lines']")).to_be_visible()
+    somebody.page.wait_for_timeout(600)  # longer than the page waits for further digits
+
+    assert somebody.page.url.endswith("#/lines")
+
+
 def test_ten_thousand_calls_are_read_page_by_page(number, enrol, visit, stack):
     enrol(number)
     with psycopg.connect(stack.database_url) as conn:

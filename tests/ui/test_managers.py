@@ -61,6 +61,22 @@ def test_a_number_is_taken_over_and_given_back(number, staff, visit, crm, look):
     expect(row(somebody, "Daria").locator(".badge")).to_have_text({"ru": "не назначен", "en": "not assigned"}[language])
 
 
+def test_a_number_is_given_back_from_another_screen(number, staff, visit):
+    administrator = staff(number)
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+
+    give(somebody, "Daria", "151")
+    somebody.reads("Daria: номер 151")
+    somebody.page.get_by_role("link", name="Журнал").click()
+    expect(somebody.page.locator("main h1")).to_have_text("Журнал")
+    somebody.press("Вернуть")
+
+    expect(somebody.page.locator(".toast")).to_have_count(0)
+    extensions = administrator.ask("GET", f"user-extensions/{number}")["user_extensions"]
+    assert (extensions.get("19"), extensions.get("22")) == ("151", None)
+
+
 def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit, crm):
     staff(number)
     crm.forget(number)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 from playwright.sync_api import expect
+
+from lib.admin import calls as desk
+from lib.calls.roles import LegRole
+from tests.unit import test_reason_codes as reason_codes
 
 UI = Path(__file__).resolve().parents[2] / "ui"
 FIRST_PAINT_MS = 1000
@@ -177,6 +182,8 @@ def test_an_address_that_names_nothing_says_where_to_go(number, enrol, visit):
     somebody.open("#/nothing")
 
     somebody.reads("Такой страницы нет")
+    somebody.open("#/%E0%A4%A")
+    somebody.reads("Такой страницы нет")
     somebody.is_accessible()
 
 
@@ -221,7 +228,7 @@ def test_no_screen_has_to_be_moved_sideways_on_the_smallest_phone(number, enrol,
     somebody.page.set_viewport_size({"width": 320, "height": 640})
 
     widths = {}
-    for screen in ("overview", "connection", "settings", "log"):
+    for screen in ("overview", "calls", "managers", "lines", "connection", "settings", "log", "try"):
         somebody.go(screen)
         somebody.page.wait_for_load_state("networkidle")
         widths[screen] = somebody.page.evaluate("document.documentElement.scrollWidth")
@@ -255,6 +262,26 @@ def test_every_message_is_there_in_both_languages(enrol, visit):
     for name, (russian, english) in keys.items():
         assert [key for key, _ in russian] == [key for key, _ in english], name
         assert russian == english, f"{name}: the same {{values}} in both languages"
+
+
+def test_every_code_that_says_why_has_words(visit):
+    somebody = visit()
+    somebody.open()
+
+    known = somebody.page.evaluate(
+        """async () => {
+            const of = async (language) => (await import(`/retailcrm-admin/js/messages/${language}/reasons.js`)).default;
+            const keys = ({ why, reasons, because }) =>
+                ({ why: Object.keys(why), reasons: Object.keys(reasons), because: Object.keys(because) });
+            return [keys(await of("ru")), keys(await of("en"))];
+        }"""
+    )
+
+    for words in known:
+        assert reason_codes.decisions() == set(words["why"])
+        assert reason_codes.reasons() <= set(words["reasons"])
+        assert set(get_args(LegRole)) <= set(words["because"])
+        assert set(desk._NO_POPUP) | set(desk._NO_ROW) <= set(words["why"])
 
 
 def _transferred(url):

@@ -142,12 +142,17 @@ async function changeLanguage(chosen) {
 }
 
 async function signOut() {
-  if (!(await router.mayLeave())) return;
+  if (!(await router.mayLeave())) return undefined;
+  try {
+    await session.signOut();
+  } catch (problem) {
+    if (problem.code !== "session_required") return toast(problem.message);
+    session.note.remove();
+  }
   router.unguard();
   leave.abort();
-  await session.signOut();
   history.replaceState(null, "", location.pathname);
-  location.reload();
+  return location.reload();
 }
 
 begin();

@@ -54,7 +54,8 @@ export function ago(at) {
 }
 /** 1:05, or 1:02:03 */
 export function duration(total) {
-  const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60), Math.round(total % 60)];
+  const whole = Math.round(total); // first: 119.6 is 2:00, not 1:60
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
   const two = (n) => String(n).padStart(2, "0");
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }

@@ -66,6 +66,7 @@ export async function show({ t, path, signal }) {
     }
     toast(told("again_done"));
     await draw();
+    document.querySelector("main h1")?.focus({ preventScroll: true }); // the button that was pressed is gone
   }
 
   function facts() {

@@ -54,6 +54,7 @@ export async function show({ t, common, query, signal }) {
       made[name].input.addEventListener("change", () => value() !== chosen[name] && choose({ [name]: value() }));
     }
     let typing;
+    signal.addEventListener("abort", () => clearTimeout(typing)); // or it would write into the next screen's address
     made.phone.input.addEventListener("input", () => {
       clearTimeout(typing);
       typing = setTimeout(() => made.phone.value().trim() !== chosen.phone && choose({ phone: made.phone.value().trim() }), TYPING_MS);
@@ -113,7 +114,7 @@ export async function show({ t, common, query, signal }) {
     const news = page.calls.filter((call) => !known.has(call.unique_id)).length;
     // What somebody reads, or is about to press, must not move away.
     if (isLong || results.contains(document.activeElement)) {
-      if (news) fill(fresh, button(t("news", { count: news }), load, { kind: "plain", icon: "again" }));
+      if (news) fill(fresh, button(t("news", { count: news }), () => choose({}), { kind: "plain", icon: "again" }));
       return;
     }
     shown = page.calls;

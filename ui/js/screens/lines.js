@@ -61,8 +61,9 @@ export async function show({ t, signal }) {
     return toast(t("saved"), { text: t("undo"), act: () => put(before).catch((problem) => complain(problem, before)) });
   }
 
+  // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
   async function put(given) {
-    ({ lines } = await api.put(of("lines"), { lines: given }, { signal }));
+    ({ lines } = await api.put(of("lines"), { lines: given }));
     cards.forEach((each, index) => each.set(lines[index]));
     refresh();
   }
@@ -70,6 +71,7 @@ export async function show({ t, signal }) {
   /** The API counts the lines that were sent: lines[0].incoming_transform. */
   function complain(problem, given) {
     if (problem.name === "AbortError") return;
+    if (signal.aborted) toast(problem.message);
     const others = [];
     for (const each of cards) {
       const index = given.findIndex((line) => line.line_id === each.id);

@@ -148,8 +148,9 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     toast(said, { text: t("undo"), act: () => store(back).catch((problem) => toast(problem.message)) });
   }
 
+  // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
   async function store(changes) {
-    const answer = await api.post(of("save-extensions"), { user_extensions: changes }, { signal });
+    const answer = await api.post(of("save-extensions"), { user_extensions: changes });
     for (const id of held.keys()) held.set(id, answer.user_extensions[id] ?? null);
     for (const each of rows.values()) each.show();
     told(answer.command);
@@ -157,7 +158,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
 
   /** How the last push to RetailCRM goes. */
   async function told(command) {
-    if (!command || command.action !== "push_mapping") return;
+    if (signal.aborted || !command || command.action !== "push_mapping") return;
     if (MOVING.has(command.state)) {
       fill(push, notice("", t(command.state === "retry" ? "push.retry" : "push.going"), { quote: command.message || null }));
       await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS));
@@ -199,4 +200,4 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
   }
 }
 
-const name = ({ first_name: first, last_name: last, user_id: id }, t) => [last, first].filter(Boolean).join(" ") || t("unnamed", { id: String(id) });
+const name = ({ first_name: first, last_name: last, user_id: id }, t) => [first, last].filter(Boolean).join(" ") || t("unnamed", { id: String(id) });

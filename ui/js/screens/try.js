@@ -58,6 +58,7 @@ export async function show({ t, common, query, signal }) {
       );
       announce(t("played"));
     } catch (problem) {
+      if (buttons.get(name).getAttribute("aria-pressed") !== "true") return;
       if (problem.name !== "AbortError") fill(result, trouble(problem, common, button(common("again"), () => play(name), { kind: "plain", small: true })));
     }
   }
@@ -82,8 +83,8 @@ function popup({ t, signal }) {
   }
 
   function form(mapped) {
-    const name = ({ first_name: first, last_name: last, extension }) => [[last, first].filter(Boolean).join(" "), extension].filter(Boolean).join(" · ");
-    const manager = selectField(t("popup.manager"), mapped.map((each) => [String(each.user_id), name(each)]), { value: String(mapped[0].user_id) });
+    const name = ({ first_name: first, last_name: last, extension }) => [[first, last].filter(Boolean).join(" "), extension].filter(Boolean).join(" · ");
+    const manager = selectField(t("popup.manager"), mapped.map((each) => [String(each.user_id), name(each)]), { hint: t("popup.manager_hint"), value: String(mapped[0].user_id) });
     const customer = textField(t("popup.phone"), { hint: t("popup.phone_hint"), optional: t("popup.optional"), inputmode: "tel", autocomplete: "off", maxlength: 40 });
     const said = h("div", { role: "status" });
     const send = button(t("popup.send"), async () => {
@@ -98,7 +99,7 @@ function popup({ t, signal }) {
         else fill(said, notice("bad", problem.message));
       }
     }, { busy: t("popup.sending") });
-    fill(box, h("div", { class: "filters" }, manager.element, customer.element), h("div", {}, send), said);
+    fill(box, h("div", { class: "line-fields" }, manager.element, customer.element), h("div", {}, send), said);
   }
 
   function verdict({ code, message, extension, phone: shown }) {

@@ -18,7 +18,7 @@ export default {
     conflict: "Somebody else saved settings while you were editing.",
     not_configured: "Save the address and the API key of RetailCRM first.",
     unknown_enterprise: "This enterprise is not here. Sign out and in again.",
-    unknown_call: "There is no such call.",
+    unknown_call: "There is no such call. Look for it by its number under “Calls”.",
     not_replayable: "There is nothing to send again: everything is delivered or waits for its turn.",
     unknown_delivery: "The call does not have this delivery any more. Reload the page.",
     too_large: "Too much data at once. Save it in parts.",

@@ -13,6 +13,7 @@ export default {
     text: "The manager whom you choose sees a call's card in RetailCRM for some seconds, just as with a real call. Tell them before.",
     loading: "Asking RetailCRM for its managers…",
     manager: "Manager",
+    manager_hint: "Those who have a number",
     phone: "Customer's number",
     phone_hint: "Whose card appears; else the number of the first line",
     optional: "optional",

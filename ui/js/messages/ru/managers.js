@@ -6,7 +6,7 @@ export default {
   filters: "Отбор менеджеров",
   search: "Имя, почта или номер",
   which: "Кого показать",
-  everybody: "Всех",
+  everybody: "Все",
   without: "Без номера",
   manager: "Менеджер",
   now: "Номер",
