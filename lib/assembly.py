@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from psycopg import errors
+
 from lib import db, failpoints, notices
 from lib.cache import enterprise_cache
 from lib.calls import call as folding
@@ -83,7 +85,10 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
     """The event as stored; stored now if intake could not."""
     found = events.find_event(conn, message.event_id)
     if found is None:
-        stored = events.insert_event(conn, message)
+        try:
+            stored = events.insert_event(conn, message)
+        except errors.UniqueViolation as error:
+            raise Unavailable("The same message is being stored at this moment") from error
         failpoints.hit("K3")
         found = events.find_event(conn, stored.event_id)
     if found is None:

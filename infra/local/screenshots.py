@@ -90,7 +90,7 @@ def _play(stack: Stack) -> dict[str, str]:
     def play(name: str, scenario: str) -> None:
         token = demo.enterprise(stack)["token"]
         played = player.play(scenarios[scenario], stack.url("gateway"), token, speed=_SPEED, pause=stack.pause)
-        ids[name] = played.scenario.main_unique_id or str(played.scenario.events[0].body["UniqueId"])
+        ids[name] = played.scenario.main_unique_id or ""
 
     _assign(stack, {"18": None, "19": None, "20": None, "21": None})
     play("unmapped", "2-2")
@@ -299,7 +299,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "call-unmapped": Scene(address="#/call/{unmapped}"),
     "call-refused": Scene(address="#/call/{refused}"),
     "call-outgoing": Scene(address="#/call/{outgoing}"),
-    "call-internal": Scene(address="#/call/{internal}"),
+    "call-internal": Scene(address="#/calls?kind=internal", act=lambda page: page.click(".call-line a")),
     "call-unknown": Scene(address="#/call/1700000000.1"),
     "managers": Scene(address="#/managers"),
     "managers-taken": Scene(address="#/managers", act=_take, is_whole=False),

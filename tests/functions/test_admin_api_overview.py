@@ -203,7 +203,8 @@ def test_a_row_has_all_that_a_sentence_needs(connected, gateway):  # noqa: F811
     assert (row["owner_name"], row["owner_user_id"], row["is_over"]) == ("Anna", 18, True)
     assert row["popup"] == {"state": "delivered", "reason": None, "extensions": ["150"]}
     assert row["upload"] == {"state": "delivered", "reason": None}
-    assert (row["talk_seconds"], row["waiting_seconds"], row["has_recording"]) == (0, 0, False)
+    assert (row["talk_seconds"], row["has_recording"]) == (0, False)
+    assert 0 <= row["waiting_seconds"] < 60
 
 
 def test_a_call_without_a_popup_says_why(connected, gateway):  # noqa: F811

@@ -54,7 +54,6 @@ export async function show({ t, common, query, signal }) {
       made[name].input.addEventListener("change", () => value() !== chosen[name] && choose({ [name]: value() }));
     }
     let typing;
-    signal.addEventListener("abort", () => clearTimeout(typing)); // or it would write into the next screen's address
     made.phone.input.addEventListener("input", () => {
       clearTimeout(typing);
       typing = setTimeout(() => made.phone.value().trim() !== chosen.phone && choose({ phone: made.phone.value().trim() }), TYPING_MS);
@@ -77,6 +76,7 @@ export async function show({ t, common, query, signal }) {
   }
 
   async function choose(changed) {
+    if (signal.aborted) return; // a field that is taken away with its screen says "change" once more
     Object.assign(chosen, changed);
     note(chosen);
     const slow = setTimeout(() => fill(results, skeleton(common("loading"))), 200);

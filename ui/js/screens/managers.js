@@ -136,16 +136,16 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     try {
       await store({ [id]: number });
     } catch (problem) {
-      if (problem.name === "AbortError") return;
       rows.get(id).show();
       toast([problem.message, ...Object.values(problem.fields ?? {})].join(" "));
-      return;
+      return false;
     }
     const said = number
       ? from && from !== id ? t("saved_taken", { name: names.get(id), number, from: names.get(from) ?? from }) : t("saved", { name: names.get(id), number })
       : t("removed", { name: names.get(id) });
     const back = Object.fromEntries([id, from].filter(Boolean).map((user) => [user, before.get(user) ?? null]));
     toast(said, { text: t("undo"), act: () => store(back).catch((problem) => toast(problem.message)) });
+    return true;
   }
 
   // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
@@ -188,15 +188,23 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
   }
 
   function differences() {
-    if (!found.differences.length) return;
+    if (!found.differences.length) return fill(above);
     const sentence = ({ kind, user_id: id, ours, crm: theirs }) => t(`difference.${kind}`, { name: names.get(id) ?? id, ours, theirs });
-    const take = ({ kind, user_id: id, crm: theirs }) =>
-      ["not_ours", "other"].includes(kind) && numbers.includes(theirs)
-        ? button(t("take_theirs", { number: theirs }), async () => (await save(id, theirs), read()), { kind: "quiet", small: true })
+    const take = (each) =>
+      ["not_ours", "other"].includes(each.kind) && numbers.includes(each.crm)
+        ? button(t("take_theirs", { number: each.crm }), () => accept(each), { kind: "quiet", small: true })
         : null;
     const message = notice("warn", t("differences", { count: found.differences.length }), { text: t("differences_text"), actions: [button(t("take_ours"), sync, { small: true })] });
     message.querySelector(".notice-words").append(h("ul", { class: "bullets" }, found.differences.map((each) => h("li", {}, sentence(each), " ", take(each)))));
-    fill(above, message);
+    return fill(above, message);
+  }
+
+  /** The others stay: what the CRM had is offered until all is sent. */
+  async function accept(difference) {
+    if (!(await save(difference.user_id, difference.crm))) return;
+    found.differences = found.differences.filter((each) => each !== difference);
+    differences();
+    (above.querySelector("button") ?? search.input).focus();
   }
 }
 
