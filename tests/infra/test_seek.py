@@ -45,6 +45,8 @@ def acknowledged(subscriber):
             answer = subscriber.pull(subscription=SUBSCRIPTION, max_messages=10, timeout=1, retry=None)
         except DeadlineExceeded:
             return found
+        if not answer.received_messages:
+            return found
         found += [json.loads(received.message.data)["event"] for received in answer.received_messages]
         ack_ids = [received.ack_id for received in answer.received_messages]
         subscriber.acknowledge(subscription=SUBSCRIPTION, ack_ids=ack_ids)
