@@ -120,7 +120,7 @@ def _update(
     groups = _place(linking.group(members, known), home, rows)
     ledger = _share(_ledger(conn, row_ids), groups, home)
     touched = [
-        _write(conn, enterprise, known, group, ledger[index], home, now, thorough=thorough)
+        _write(conn, enterprise, known, group, ledger[index], rows, home, now, thorough=thorough)
         for index, group in enumerate(groups)
         if group.regrouped or group.gained or group.call_id == awake
     ]
@@ -261,6 +261,7 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
     known: Directory,
     group: Group,
     ledger: Sequence[Delivery],
+    rows: Sequence[calls.StoredCall],
     home: Mapping[str, int | None],
     now: datetime,
     *,
@@ -269,7 +270,9 @@ def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
     """Folds and plans one group and stores what came out; the id of its row if the CRM has something to hear."""
     policy = settings(enterprise)
     folded = folding.assemble(group.events, known, policy, now)
-    planned = plan(folded, [notices.told(delivery) for delivery in ledger], now, policy)
+    came_from = {home[event.event_id] for event in group.events}
+    decided = [notices.decision_from_json(one) for row in rows if row.id in came_from for one in row.decisions]
+    planned = plan(folded, [notices.told(delivery) for delivery in ledger], now, policy, decided)
     if planned.wanted and not thorough:
         raise _MoreIsWaiting
     state = _state(folded, planned, group.events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -72,6 +73,11 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "params": {name: _plain(value) for name, value in decision.params.items()},
         "at": _plain(decision.at),
     }
+
+
+def decision_from_json(stored: Mapping[str, Any]) -> Decision:
+    at = stored.get("at")
+    return Decision(code=stored["code"], params=stored["params"], at=datetime.fromisoformat(at) if at else None)
 
 
 def _content(notice: RingNotice | EndNotice) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +10,8 @@ from lib import db, notices
 from lib.assembly import parsed
 from lib.cache import enterprise_cache
 from lib.calls.call import Call, assemble
+from lib.calls.decision import Decision
 from lib.calls.explain import explain
-from lib.calls.plan import plan
 from lib.enterprise import directory, settings
 from lib.errors import NotFound
 from lib.store import calls, clicks, deliveries, events, host_clocks
@@ -29,7 +29,8 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
         call_id = calls.find_by_unique_id(conn, enterprise_number, unique_id)
         if call_id is None:
             raise NotFound(f"Enterprise {enterprise_number} has no call with {unique_id}", code="unknown_call")
-        if calls.are_events_forgotten(conn, call_id):
+        decided = calls.find_decisions(conn, call_id)
+        if decided is None:
             raise NotFound(
                 f"What the host said of call {unique_id} is not kept any more (RETENTION_EVENTS_DAYS)",
                 code="events_forgotten",
@@ -39,12 +40,10 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
         ledger = deliveries.list_deliveries(conn, [call_id])
         attempts = deliveries.list_attempts(conn, call_id)
         clock = host_clocks.find(conn, enterprise_number)
-    policy = settings(enterprise)
     members = [parsed(event) for event in stored]
-    call = assemble(members, directory(enterprise), policy, now)
-    planned = plan(call, [notices.told(delivery) for delivery in ledger], now, policy)
+    call = assemble(members, directory(enterprise), settings(enterprise), now)
     told = [_delivery(delivery, attempts, call.started_at) for delivery in ledger]
-    story = explain(call, members, told, planned.decisions)
+    story = explain(call, members, told, _decisions(decided, call))
     story["host_clock"] = (
         {
             "lag_seconds": clock.lag_seconds,
@@ -56,6 +55,12 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
     )
     story["click"] = _click(enterprise_number, call)
     return story
+
+
+def _decisions(decided: Sequence[Mapping[str, Any]], call: Call) -> list[Decision]:
+    """As decided then: derived now, they would come from today's mapping and settings. Warnings are told apart."""
+    warnings = {warning.code for warning in call.warnings}
+    return [notices.decision_from_json(one) for one in decided if one["code"] not in warnings]
 
 
 def _click(enterprise_number: str, call: Call) -> dict[str, Any] | None:

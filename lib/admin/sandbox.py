@@ -16,13 +16,13 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from lib.calls import event as parsing
-from lib.calls.call import assemble
+from lib.calls.call import Call, assemble
 from lib.calls.decision import Decision
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.explain import explain
 from lib.calls.linking import group
-from lib.calls.plan import CallRow, EndNotice, RingNotice, Told, plan, row_content
+from lib.calls.plan import CallRow, EndNotice, Plan, RingNotice, Told, plan, row_content
 from lib.calls.settings import Settings
 from lib.retailcrm import telephony
 from lib.retailcrm.client import Form
@@ -33,8 +33,6 @@ _FILE: Final = Path(__file__).with_name("situations.json")
 _WORD: Final = re.compile(r"[0-9A-Za-z]+")
 _EPOCH: Final = re.compile(r"(?<!\d)1\d{9}(?!\d)")
 _WALL_FIELDS: Final = ("StartTime", "EndTime", "DateReceived")
-# What was decided on the way and does not show at the end, because by then something was told.
-_PASSING: Final = ("synthetic_dial", "synthetic_dial_off", "expired", "waiting_for_recording")
 _MOST_LOOKS: Final = 1000
 
 
@@ -90,7 +88,7 @@ class _Play:
     stored: list[CallEvent] = field(default_factory=list)
     groups: Sequence[Sequence[CallEvent]] = ()
     sent: list[_Sent] = field(default_factory=list)
-    passing: list[tuple[str, Decision]] = field(default_factory=list)
+    decided: dict[str, tuple[Decision, ...]] = field(default_factory=dict)
 
     def run(self, events: Sequence[CallEvent]) -> None:
         """Every event at its time, every wake-up at its own, until nothing is due any more."""
@@ -110,24 +108,24 @@ class _Play:
         for members in self.groups:
             call = assemble(members, self.known, self.policy, self.now)
             mine = self._about(members)
-            decided = plan(call, [item.told for item in mine], self.now, self.policy).decisions
-            unique = {(one.code, repr(one.params)): one for one in decided}
-            for unique_id, one in self.passing:
-                if unique_id == call.main_unique_id and one.code not in {item.code for item in decided}:
-                    unique.setdefault((one.code, repr(one.params)), one)
+            decided = self._plan(call, mine).decisions
             rows = [_row(item, call.started_at) for item in mine]
-            found.append((call, explain(call, members, rows, unique.values())))
+            found.append((call, explain(call, members, rows, decided)))
         found.sort(key=lambda pair: (not pair[0].goes_to_crm, pair[0].kind == "unknown", pair[0].started_at))
         # A channel that belongs to no call is a remark in a log, no story.
         return [story for index, (call, story) in enumerate(found) if index == 0 or call.kind != "unknown"]
 
     def _look(self, members: Sequence[CallEvent]) -> datetime | None:
         call = assemble(members, self.known, self.policy, self.now)
-        planned = plan(call, [item.told for item in self._about(members)], self.now, self.policy)
-        self.passing += [(call.main_unique_id, one) for one in planned.decisions if one.code in _PASSING]
+        planned = self._plan(call, self._about(members))
+        self.decided[call.main_unique_id] = planned.decisions
         anchor = frozenset(event.event_id for event in members if event.unique_id == call.main_unique_id)
         self.sent += [_Sent(notice=notice, at=self.now, anchor=anchor) for notice in planned.wanted]
         return planned.wake_at
+
+    def _plan(self, call: Call, sent: Sequence[_Sent]) -> Plan:
+        before = self.decided.get(call.main_unique_id, ())
+        return plan(call, [item.told for item in sent], self.now, self.policy, before)
 
     def _about(self, members: Sequence[CallEvent]) -> list[_Sent]:
         ids = {event.event_id for event in members}

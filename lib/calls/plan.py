@@ -1,7 +1,8 @@
 """
 What a CRM must hear about a call at this moment: a ring, an end, a row. Any CRM: words of one of them stand elsewhere.
 
-`plan` is asked again and again; what the ledger holds already (`Told`) is all that it remembers.
+`plan` is asked again and again; what the ledger holds already (`Told`) is all that it remembers, and, for whoever
+asks why, what was `decided` when it was asked last.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from lib.calls import standing
 from lib.calls.call import Call, Ring
 from lib.calls.decision import Decision
 from lib.calls.outcome import Result
@@ -97,7 +99,7 @@ class Plan:
     decisions: tuple[Decision, ...] = field(default=())
 
 
-def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings) -> Plan:
+def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings, decided: Sequence[Decision] = ()) -> Plan:
     decisions = list(call.decisions)
     if not settings.enabled:
         return Plan(decisions=(*decisions, Decision(code="integration_disabled", at=now)))
@@ -108,12 +110,14 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings) ->
     ends = _end(call, told, rings)
     row, wake_at, why = _row(call, told, now, settings)
     decisions += why
+    moments = {ring.at for ring in call.rings}
+    seen = _notified(told) | {extension for ring in rings for extension in ring.extensions}
     return Plan(
         wanted=(*rings, *ends, *row),
         withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),
         withdraw_rows=_needless_rows(told, row),
         wake_at=wake_at,
-        decisions=tuple(decisions),
+        decisions=standing.settle(decided, decisions, rings=moments, told=seen),
     )
 
 
@@ -127,7 +131,7 @@ def _rings(
     call: Call, told: Sequence[Told], now: datetime, settings: Settings
 ) -> tuple[list[RingNotice], list[Decision]]:
     """Pop-ups: every telephone that begins to ring, once, while it is news."""
-    notified = {extension for row in told if row.effect == "popup" for extension in row.extensions}
+    notified = _notified(told)
     something_told = bool(notified)
     notices: list[RingNotice] = []
     decisions: list[Decision] = []
@@ -157,6 +161,10 @@ def _rings(
             )
         )
     return notices, decisions
+
+
+def _notified(told: Iterable[Told]) -> set[str]:
+    return {extension for row in told if row.effect == "popup" for extension in row.extensions}
 
 
 def _why_not(call: Call, ring: Ring, now: datetime, settings: Settings) -> tuple[str, str] | None:

@@ -20,8 +20,11 @@ from lib.db import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCall:
+    """`decisions`: what was decided about it so far, as JSON."""
+
     id: int
     main_unique_id: str
+    decisions: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def lock_calls(conn: Connection, enterprise_number: str, call_ids: Collection[in
     with conn.cursor(row_factory=class_row(StoredCall)) as cursor:
         return cursor.execute(
             """
-            SELECT id, main_unique_id FROM calls
+            SELECT id, main_unique_id, decisions FROM calls
             WHERE enterprise_number = %s AND id = ANY(%s) AND NOT events_forgotten ORDER BY id FOR UPDATE
             """,
             [enterprise_number, sorted(call_ids)],
@@ -118,9 +121,10 @@ def find_by_unique_id(conn: Connection, enterprise_number: str, unique_id: str) 
     return row[0] if row else None
 
 
-def are_events_forgotten(conn: Connection, call_id: int) -> bool:
-    row = conn.execute("SELECT events_forgotten FROM calls WHERE id = %s", [call_id]).fetchone()
-    return row is not None and row[0]
+def find_decisions(conn: Connection, call_id: int) -> list[dict[str, Any]] | None:
+    """What was decided about the call; None when its events are not kept any more."""
+    row = conn.execute("SELECT decisions FROM calls WHERE id = %s AND NOT events_forgotten", [call_id]).fetchone()
+    return row[0] if row else None
 
 
 def insert_call(conn: Connection, enterprise_number: str, state: CallState) -> int:

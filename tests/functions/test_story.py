@@ -43,6 +43,27 @@ def test_it_tells_what_came_what_was_decided_and_what_was_sent(gateway, process)
     assert "key-of" not in str(told)
 
 
+def test_the_reason_is_the_one_of_then_when_the_mapping_was_mended_since(
+    gateway, process, function, provisioned, crm_server
+):
+    from lib import story
+    from lib.cache import enterprise_cache
+
+    gateway.ring(["109"])
+    provisioned(domain=crm_server.url, user_extensions={"22": "109"})
+    enterprise_cache().invalidate("0367")
+    while_it_rings = story.tell("0367", gateway.unique_id)
+    informed = function("retailcrm-deliver")
+    assert gateway.push(gateway.take("hangup", **gateway.missed_body()), informed) == 204
+    afterwards = story.tell("0367", gateway.unique_id)
+
+    for told in (while_it_rings, afterwards):
+        assert told["rang"][0]["people"] == ["109"]  # with today's mapping
+        assert [
+            (one["code"], one["params"]) for one in told["decisions"] if one["code"] in {"no_mapping", "expired"}
+        ] == [("no_mapping", {"numbers": ["109"]})]
+
+
 def test_any_channel_of_the_call_finds_it(gateway, process):
     from lib import story
 
