@@ -83,7 +83,8 @@ def armed(rules: Mapping[str, list[Rule]]) -> Callable[[str], None]:
         for rule in rules.get(name, ()):
             if rule.is_due():
                 _tell(name, rule.signal)
-                os.kill(os.getpid(), rule.signal)
+                # To this thread: another one might take it, and let this one go on for a moment.
+                signal.pthread_kill(threading.get_ident(), rule.signal)
 
     return strike
 
