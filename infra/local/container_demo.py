@@ -63,11 +63,11 @@ def main() -> int:
 
 
 def provide(data: dict[str, Any]) -> None:
-    """Raises NotTaken. What is there stays, but for the Asterisk simulator, which keeps nothing."""
+    """Raises NotTaken. What is there stays."""
     demo_enterprise.put_host(data)
     if _is_there(data["number"]):
         return
-    demo_enterprise.put_account(data, gateway=GATEWAY)
+    demo_enterprise.put_account(data, gateway=os.environ["PUBLIC_URL"])
     with db.transaction() as conn:
         provision.provision(conn, data)
 

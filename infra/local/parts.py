@@ -125,7 +125,7 @@ class Layout:
             self._service(
                 "retailcrm-simulator", "/_sim/health", "--state", str(self.run_dir / "retailcrm-simulator.json")
             ),
-            self._service("asterisk-simulator", "/health"),
+            self._service("asterisk-simulator", "/health", "--state", str(self.run_dir / "asterisk-simulator.json")),
             self._gateway(),
             self._ticker(),
         ]

@@ -580,10 +580,10 @@ def test_an_address_of_the_database_that_is_written_wrongly_is_not_quoted(url):
 
 def kept_files(run_dir: Path) -> list[Path]:
     """
-    Logs and the broker's messages. Not what others keep: the CRM's own memory, the data files of PostgreSQL (its
-    tables are searched), and the two files that hold the secrets of the stack for its owner.
+    Logs and the broker's messages. Not what others keep: the memory of the CRM and of the Asterisk service, the data
+    files of PostgreSQL (its tables are searched), and the two files that hold the secrets of the stack for its owner.
     """
-    others = {"postgres", "secrets.json", "postgres.password", "retailcrm-simulator.json"}
+    others = {"postgres", "secrets.json", "postgres.password", "retailcrm-simulator.json", "asterisk-simulator.json"}
     return [path for path in run_dir.rglob("*") if path.is_file() and path.relative_to(run_dir).parts[0] not in others]
 
 

@@ -1,5 +1,5 @@
 """
-The Asterisk service for development: `python -m infra.local.asterisk_simulator --port 8082 [--enterprises FILE]`.
+The Asterisk service for development: `python -m infra.local.asterisk_simulator --port 8082 [--state FILE]`.
 
 Orders under /api/, control under /_sim/.
 """
@@ -20,9 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local.asterisk_simulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8082, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--enterprises", type=Path, help="JSON: a list, as POST /_sim/enterprises takes it")
+    parser.add_argument("--state", type=Path, help="JSON: keep the enterprises here over restarts (default: in memory)")
     given = parser.parse_args(arguments)
-    application = partial(build, enterprises=given.enterprises)
+    application = partial(build, state=given.state)
     return process.run("Asterisk service simulator", application, host=given.host, port=given.port)
 
 

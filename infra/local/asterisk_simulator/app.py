@@ -46,8 +46,17 @@ class Order:
 
 
 class Service:
-    def __init__(self) -> None:
+    """`state`: the file that keeps the enterprises. Raises CannotStart."""
+
+    def __init__(self, state: Path | None) -> None:
         self.enterprises = Enterprises()
+        self._state = state
+        for enterprise in _read(state) if state and state.exists() else ():
+            self.enterprises.put(enterprise)
+        try:
+            self._keep()
+        except OSError as exc:
+            raise CannotStart(f"{state} cannot be written: {exc.strerror or exc}.") from exc
         self._faults = FaultBook(modes=_MODES, endpoints=_ENDPOINTS, owner="enterprise")
         self._orders: list[Order] = []
         self._last = 0
@@ -126,11 +135,23 @@ class Service:
             raise InvalidInput("enterprises: a list is expected")
         enterprises = [enterprise_from(each) for each in given]
         created = [self.enterprises.put(each) for each in enterprises]
+        self._keep()
         shown = [_as_json(each) for each in enterprises]
         return web.json_response({"enterprises": shown}, status=201 if any(created) else 200)
 
     async def _remove(self, request: web.Request) -> web.Response:
-        return web.json_response({"removed": self.enterprises.remove(request.query.get("number"))})
+        removed = self.enterprises.remove(request.query.get("number"))
+        self._keep()
+        return web.json_response({"removed": removed})
+
+    def _keep(self) -> None:
+        if self._state is None:
+            return
+        listed = [_as_json(each) | {"secret": each.secret} for each in self.enterprises]
+        beside = self._state.with_suffix(".new")
+        beside.touch(mode=0o600)
+        beside.write_text(json.dumps(listed))
+        beside.replace(self._state)
 
     async def _list_faults(self, _: web.Request) -> web.Response:
         return web.json_response({"faults": [self._faults.as_json(fault) for fault in self._faults.listed()]})
@@ -158,11 +179,9 @@ class Service:
         return web.json_response({"cleared": True})
 
 
-def build(*, enterprises: Path | None = None) -> web.Application:
+def build(*, state: Path | None = None) -> web.Application:
     """Raises CannotStart."""
-    service = Service()
-    for enterprise in _read(enterprises) if enterprises else ():
-        service.enterprises.put(enterprise)
+    service = Service(state)
     app = web.Application(middlewares=[control_errors])
     app.add_routes(service.routes())
     return app

@@ -33,8 +33,10 @@ _POLICY: Final = {
 }
 
 
-def build(*, accounts: Path | None = None, state: Path | None = None) -> web.Application:
-    """Raises CannotStart."""
+def build(
+    *, accounts: Path | None = None, state: Path | None = None, reach: tuple[str, str] | None = None
+) -> web.Application:
+    """`reach`: a module's public address, and the one at which it is reached from here. Raises CannotStart."""
     crm = CRM(StateFile(state), KINDS)
     try:
         crm.open()
@@ -42,7 +44,7 @@ def build(*, accounts: Path | None = None, state: Path | None = None) -> web.App
         raise CannotStart(f"its state in {state} cannot be used: {exc}.") from exc
     for account in _read(accounts) if accounts else ():
         crm.put_account(account)
-    control, api = Control(crm), API(crm)
+    control, api = Control(crm, reach), API(crm)
     app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[control_errors])
     app.add_routes(control.routes())
     app.router.add_route("*", "/api/{tail:.*}", api.handle)

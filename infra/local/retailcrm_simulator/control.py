@@ -26,8 +26,9 @@ _KEEP_ALIVE_SECONDS: Final = 15.0
 
 
 class Control:
-    def __init__(self, crm: CRM) -> None:
+    def __init__(self, crm: CRM, reach: tuple[str, str] | None = None) -> None:
         self._crm = crm
+        self._reach = reach
         self._stopping = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
 
@@ -250,6 +251,8 @@ class Control:
     async def _perform(self, outgoing: Outgoing) -> dict[str, object]:
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        if self._reach and outgoing.url.startswith(self._reach[0]):
+            outgoing = replace(outgoing, url=self._reach[1] + outgoing.url.removeprefix(self._reach[0]))
         return await callbacks.perform(self._session, outgoing)
 
     def _names(self, account_name: str, call: Mapping[str, Any]) -> dict[str, str | None]:

@@ -13,6 +13,8 @@ import time
 import pytest
 import requests
 
+from tests.infra.retailcrm_simulator.client import USERS, Account, a_telephony
+
 RETAILCRM = "infra.local.retailcrm_simulator"
 ASTERISK = "infra.local.asterisk_simulator"
 
@@ -85,7 +87,7 @@ def test_accounts_and_enterprises_come_from_files(tmp_path):
     accounts.write_text(json.dumps([{"name": "demo", "api_key": "a-long-enough-key"}]))
     enterprises.write_text(json.dumps([{"number": "0367", "secret": "a-long-secret"}]))
     crm, crm_line = started(RETAILCRM, "--port", "0", "--accounts", str(accounts))
-    service, service_line = started(ASTERISK, "--port", "0", "--enterprises", str(enterprises))
+    service, service_line = started(ASTERISK, "--port", "0", "--state", str(enterprises))
     try:
         found = requests.get(f"{crm_line.split()[-1]}_sim/accounts", timeout=5).json()
         known = requests.get(f"{service_line.split()[-1]}_sim/enterprises", timeout=5).json()
@@ -127,3 +129,44 @@ def test_a_state_that_cannot_be_written_is_one_clear_sentence(tmp_path):
     assert code == 1
     assert error.startswith("The RetailCRM simulator cannot start: its state in ")
     assert "\n" not in error
+
+
+def test_the_asterisk_service_knows_its_enterprises_after_a_restart(tmp_path):
+    state = tmp_path / "enterprises.json"
+    enterprise = {"number": "0367", "secret": "a-long-secret"}
+    for known_before in ([], ["0367"]):
+        service, line = started(ASTERISK, "--port", "0", "--state", str(state))
+        try:
+            url = f"{line.split()[-1]}_sim/enterprises"
+            found = requests.get(url, timeout=5).json()["enterprises"]
+            assert [one["number"] for one in found] == known_before
+            assert requests.post(url, json=enterprise, timeout=5).ok
+        finally:
+            service.kill()
+            service.communicate(timeout=5)
+
+    assert state.stat().st_mode & 0o077 == 0
+
+
+def test_a_module_is_asked_where_it_is_reached_from_here():
+    module, module_line = started(ASTERISK, "--port", "0")
+    inside = module_line.split()[-1].rstrip("/")
+    crm, line = started(RETAILCRM, "--port", "0", "--reach", f"http://gateway.example.com={inside}")
+    try:
+        url = line.split()[-1].rstrip("/")
+        telephony = a_telephony(makeCallUrl="http://gateway.example.com/health", additionalCodes=None)
+        account = {
+            "name": "demo",
+            "api_key": "a-long-enough-key",
+            "users": USERS,
+            "module": {"clientId": "the-client-id", "integrations": {"telephony": telephony}},
+        }
+        assert requests.post(f"{url}/_sim/accounts", json=account, timeout=5).status_code == 201
+        clicked = Account(url=url, name="demo", key="a-long-enough-key").act("click", user_id=18, phone="+375291111111")
+    finally:
+        for process in (module, crm):
+            process.terminate()
+            process.communicate(timeout=5)
+
+    assert (clicked.json()["status"], clicked.json()["body"]) == (200, '{"status": "healthy"}')
+    assert clicked.json()["url"].startswith(f"{inside}/health?")
