@@ -103,6 +103,11 @@ class Composition:
         found: list[dict[str, Any]] = json.loads(_docker("inspect", *listed)) if listed else []
         return sorted(found, key=lambda container: str(container["Name"]))
 
+    def ask(self, service: str, path: str) -> str:
+        """What a service answers inside."""
+        ask = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080{path}', timeout=5).read().decode())"
+        return self.compose("exec", "-T", service, "python", "-c", ask)
+
     def kill(self, container_id: str) -> None:
         """As a crash does: `docker kill` would tell Docker not to start it again."""
         [found] = json.loads(_docker("inspect", container_id))

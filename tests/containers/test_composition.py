@@ -60,6 +60,26 @@ def test_the_demo_call_reaches_the_crm(composition, crm):
     assert (row["result"], row["code"]) == ("answered", "151")
 
 
+def test_a_click_reaches_the_telephone_by_the_public_address_also_after_the_asterisk_service_restarted(
+    composition, crm
+):
+    [asterisk] = composition.containers("asterisk-simulator")
+    composition.kill(asterisk["Id"])
+    composition.wait(
+        lambda: composition.is_back(asterisk["Id"], asterisk["State"]["StartedAt"]),
+        within_seconds=BACK_SECONDS,
+        what="the Asterisk service is back",
+    )
+    click = {"account": "0367", "user_id": 19, "phone": "+375291111111"}
+
+    outcome = requests.post(f"{crm.url}/_sim/click", json=click, timeout=20).json()
+
+    assert outcome["status"] == 200, outcome
+    [order] = json.loads(composition.ask("asterisk-simulator", "/_sim/ledger"))["orders"]
+    assert (order["enterprise"], order["query"]["code"]) == ("0367", "151")
+    assert outcome["url"].startswith("http://gateway:8080/retailcrm/make-call?")
+
+
 def test_everything_becomes_healthy_and_stays_within_its_limits(composition):
     def are_well():
         found = composition.containers()
