@@ -6,18 +6,18 @@ import { button, linkButton } from "../components/button.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { trouble } from "../components/notice.js";
-import { skeleton } from "../components/skeleton.js";
+import { more, results as found } from "../components/results.js";
 import { why } from "../components/why.js";
 import { announce, fill, h } from "../dom.js";
 import { day, duration, fromLocal, phone, time, toLocal } from "../format.js";
 import { icon } from "../icons.js";
-import { note, to } from "../router.js";
+import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
 const NAMES = ["phone", "kind", "result", "extension", "state", "reason", "since", "until"];
 const FURTHER = ["extension", "state", "reason", "since", "until"];
 const REASONS = ["no_mapping", "no_phone", "expired", "no_owner", "authentication", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
+const FURTHER_ROWS = 100;
 const REFRESH_SECONDS = 4;
 const TYPING_MS = 350;
 
@@ -26,15 +26,14 @@ export async function show({ t, common, query, signal }) {
   const [{ internal_phones: phones }, say] = await Promise.all([api.get(of("internal-phones"), {}, { signal }), why()]);
   const csv = linkButton(t("csv"), "#", { kind: "plain", icon: "download", download: "calls.csv" });
   const fields = filters();
-  const results = h("div", { class: "stack" });
+  const results = found({ find, draw: take, common });
   const fresh = h("div");
   let shown = []; // the first page, as it is on the screen
-  let asking = 0;
   let isLong = false; // somebody reads further pages: new calls are announced, not put above
-  await load();
+  await results.load();
   const timer = setInterval(refresh, REFRESH_SECONDS * 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
-  return [heading(t("title"), t("lead"), [csv]), h("div", { class: "stack wide" }, search(), fresh, results)];
+  return [heading(t("title"), t("lead"), [csv]), h("div", { class: "stack wide" }, search(), fresh, results.element)];
 
   function filters() {
     const choices = (name, any = t("any")) => [["", any], ...Object.keys(words(name)).map((key) => [key, t(`${name}s.${key}`)])];
@@ -75,25 +74,19 @@ export async function show({ t, common, query, signal }) {
     return { ...chosen, phone: /\d/.test(chosen.phone) ? chosen.phone : "", ...further };
   }
 
-  async function choose(changed) {
-    if (signal.aborted) return; // a field that is taken away with its screen says "change" once more
+  function choose(changed) {
+    if (signal.aborted) return undefined; // a field that is taken away with its screen says "change" once more
     Object.assign(chosen, changed);
     note(chosen);
-    const slow = setTimeout(() => fill(results, skeleton(common("loading"))), 200);
-    try {
-      await load();
-    } catch (problem) {
-      if (problem.name !== "AbortError") fill(results, trouble(problem, common, button(common("again"), () => choose({}), { kind: "plain", small: true })));
-    } finally {
-      clearTimeout(slow);
-    }
+    return results.renew();
   }
 
-  async function load() {
-    const turn = (asking += 1);
+  function find() {
     csv.href = api.href(of("calls"), asked({ format: "csv" }));
-    const page = await api.get(of("calls"), asked(), { signal });
-    if (turn !== asking) return; // another choice was faster
+    return api.get(of("calls"), asked(), { signal });
+  }
+
+  function take(page) {
     [shown, isLong] = [page.calls, false];
     fill(fresh);
     draw(page);
@@ -102,18 +95,18 @@ export async function show({ t, common, query, signal }) {
 
   async function refresh() {
     if (document.hidden || chosen.until) return;
-    const turn = asking;
+    const turn = results.turn();
     let page;
     try {
       page = await api.get(of("calls"), asked(), { signal });
     } catch {
       return; // the next time, perhaps; what is shown was true a moment ago
     }
-    if (turn !== asking || JSON.stringify(page.calls) === JSON.stringify(shown)) return;
+    if (turn !== results.turn() || JSON.stringify(page.calls) === JSON.stringify(shown)) return;
     const known = new Set(shown.map((call) => call.unique_id));
     const news = page.calls.filter((call) => !known.has(call.unique_id)).length;
     // What somebody reads, or is about to press, must not move away.
-    if (isLong || results.contains(document.activeElement)) {
+    if (isLong || results.element.contains(document.activeElement)) {
       if (news) fill(fresh, button(t("news", { count: news }), () => choose({}), { kind: "plain", icon: "again" }));
       return;
     }
@@ -126,9 +119,9 @@ export async function show({ t, common, query, signal }) {
     if (!page.calls.length) {
       const isFiltered = Object.values(chosen).some(Boolean);
       const nothing = isFiltered
-        ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), reset, { kind: "plain" }))
+        ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), () => go("calls"), { kind: "plain" }))
         : empty("quiet", t("empty.title"), t("empty.text"), linkButton(t("empty.try"), to("try"), { kind: "plain", icon: "try" }));
-      return fill(results, h("section", { class: "card" }, nothing));
+      return fill(results.element, h("section", { class: "card" }, nothing));
     }
     const days = h("div", { class: "stack" });
     let open = { name: null, list: null };
@@ -143,28 +136,13 @@ export async function show({ t, common, query, signal }) {
       }
     };
     add(page.calls);
-    const foot = h("div", { class: "row" });
-    let after = page.next;
-    const ended = () => h("p", { class: "muted small" }, t("end"));
-    const more = button(t("more"), async () => {
-      try {
-        const next = await api.get(of("calls"), asked({ after }), { signal });
-        isLong = true;
-        after = next.next;
-        add(next.calls);
-        announce(t("found", { count: next.calls.length }));
-        if (!after) fill(foot, ended());
-      } catch (problem) {
-        if (problem.name !== "AbortError") fill(foot, more, trouble(problem, common));
-      }
-    }, { kind: "plain", busy: common("loading") });
-    fill(foot, after ? more : ended());
-    return fill(results, days, foot);
-  }
-
-  function reset() {
-    for (const field of Object.values(fields)) field.set("");
-    choose(Object.fromEntries(NAMES.map((name) => [name, ""])));
+    const foot = more({ count: page.calls.length, next: page.next }, async (after) => {
+      const { calls, next } = await api.get(of("calls"), asked({ after, limit: FURTHER_ROWS }), { signal });
+      isLong = true;
+      add(calls);
+      return { count: calls.length, next };
+    }, { t, common });
+    return fill(results.element, days, foot);
   }
 
   function line(call) {

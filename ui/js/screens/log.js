@@ -6,24 +6,23 @@ import { button, linkButton } from "../components/button.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { trouble } from "../components/notice.js";
-import { skeleton } from "../components/skeleton.js";
+import { more, results as found } from "../components/results.js";
 import { table } from "../components/table.js";
 import { toggle } from "../components/tabs.js";
 import { announce, fill, h } from "../dom.js";
 import { day, exactTime, fromLocal, phone, toLocal } from "../format.js";
 import { words } from "../i18n.js";
-import { note, to } from "../router.js";
+import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
 const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "module_command", "config", "mapping", "lines", "replay"];
 const DAY_MS = 24 * 3600 * 1000;
+const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
 
 export async function show({ t, common, query, signal }) {
   const chosen = { status: query.get("status") ?? "", type: query.get("type") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
-  const results = h("div", { class: "stack wide" });
-  let asking = 0;
+  const results = found({ find, draw, common, wide: true });
   const rules = await words("settings");
   const csv = linkButton(t("csv"), "#", { kind: "plain", icon: "download", download: "log.csv" });
   const type = selectField(t("type"), [["", t("all_types")], ...TYPES.map((name) => [name, t(`types.${name}`)])], { value: chosen.type });
@@ -33,10 +32,10 @@ export async function show({ t, common, query, signal }) {
   type.input.addEventListener("change", () => choose({ type: type.value() }));
   since.input.addEventListener("change", () => choose({ since: fromLocal(since.value()) ?? "" }));
   until.input.addEventListener("change", () => choose({ until: fromLocal(until.value()) ?? "" }));
-  await load();
+  await results.load();
   return [
     heading(t("title"), t("lead"), [csv]),
-    h("div", { class: "stack wide" }, h("div", { class: "filters", role: "search", "aria-label": t("filters") }, which, type.element, since.element, until.element), results),
+    h("div", { class: "stack wide" }, h("div", { class: "filters", role: "search", "aria-label": t("filters") }, which, type.element, since.element, until.element), results.element),
   ];
 
   function asked(further = {}) {
@@ -44,21 +43,14 @@ export async function show({ t, common, query, signal }) {
     return { status, event_type, since: from, until: to_, ...further };
   }
 
-  async function choose(changed) {
+  function choose(changed) {
+    if (signal.aborted) return undefined; // a field that is taken away with its screen says "change" once more
     Object.assign(chosen, changed);
     note(chosen);
-    const slow = setTimeout(() => fill(results, skeleton(common("loading"))), 150);
-    try {
-      await load();
-    } catch (problem) {
-      if (problem.name !== "AbortError") fill(results, trouble(problem, common, button(common("again"), () => choose({}), { kind: "plain", small: true })));
-    } finally {
-      clearTimeout(slow);
-    }
+    return results.renew();
   }
 
-  async function load() {
-    const turn = (asking += 1);
+  async function find() {
     csv.href = api.href(of("logs"), asked({ format: "csv" }));
     const isFiltered = Object.values(chosen).some(Boolean);
     const yesterday = new Date(Date.now() - DAY_MS).toISOString();
@@ -66,45 +58,30 @@ export async function show({ t, common, query, signal }) {
       api.get(of("logs"), asked(), { signal }),
       isFiltered ? { logs: [] } : api.get(of("logs"), { status: "error", since: yesterday, limit: RECENT_ERRORS }, { signal }),
     ]);
-    if (turn !== asking) return; // another choice was faster
-    fill(results, errors.logs.length ? recent(errors.logs) : null, list(page, isFiltered));
+    return { page, errors, isFiltered };
+  }
+
+  function draw({ page, errors, isFiltered }) {
+    fill(results.element, errors.logs.length ? recent(errors.logs) : null, list(page, isFiltered));
     announce(t("found", { count: page.logs.length }));
   }
 
   function recent(logs) {
-    const all = button(t("all_errors"), () => {
-      which.querySelectorAll("button")[1].click();
-    }, { kind: "quiet", small: true });
+    const all = linkButton(t("all_errors"), to("log", { status: "error" }), { kind: "quiet", small: true });
     return h("section", { class: "stack tight" }, h("div", { class: "row between" }, h("h2", {}, t("recent_errors")), all), rows(t("recent_errors"), logs).element);
   }
 
   function list(page, isFiltered) {
     if (!page.logs.length) {
-      return h("section", { class: "card" }, isFiltered ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), reset, { kind: "plain" })) : empty("quiet", t("empty.title"), t("empty.text")));
+      return h("section", { class: "card" }, isFiltered ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), () => go("log"), { kind: "plain" })) : empty("quiet", t("empty.title"), t("empty.text")));
     }
     const made = rows(t("title"), page.logs);
-    const foot = h("div", { class: "row" });
-    const more = button(t("more"), async () => {
-      try {
-        const next = await api.get(of("logs"), asked({ after: page.next }), { signal });
-        page.next = next.next;
-        made.rows(next.logs);
-        announce(t("found", { count: next.logs.length }));
-        if (!page.next) fill(foot, h("p", { class: "muted small" }, t("end")));
-      } catch (problem) {
-        if (problem.name !== "AbortError") foot.append(trouble(problem, common));
-      }
-    }, { kind: "plain", busy: common("loading") });
-    fill(foot, page.next ? more : h("p", { class: "muted small" }, t("end")));
+    const foot = more({ count: page.logs.length, next: page.next }, async (after) => {
+      const { logs, next } = await api.get(of("logs"), asked({ after, limit: FURTHER_ROWS }), { signal });
+      made.rows(logs);
+      return { count: logs.length, next };
+    }, { t, common });
     return h("section", { class: "stack" }, made.element, foot);
-  }
-
-  function reset() {
-    type.set("");
-    since.set("");
-    until.set("");
-    choose({ type: "", since: "", until: "" });
-    which.querySelector("button").click();
   }
 
   function rows(caption, logs) {

@@ -19,7 +19,7 @@ export default {
   states: { failed: "Did not get through", expired: "Too late", in_doubt: "May not have arrived", retry: "Waits to be repeated", delivered: "Got through" },
   reset: "Clear the filter",
   more: "Show more",
-  end: "These are all calls.",
+  end: "That is all",
   found: { one: "{count} call shown", other: "{count} calls shown" },
   news: { one: "{count} new call: show it", other: "{count} new calls: show them" },
   nothing: { title: "Nothing found", text: "No calls match this filter. Try a part of the number, or clear the filter." },

@@ -19,7 +19,7 @@ export default {
   response: "What came back",
   to_call: "Open the call",
   more: "Show more",
-  end: "These are all entries.",
+  end: "That is all",
   reset: "Clear the filters",
   found: { one: "{count} entry is shown", other: "{count} entries are shown" },
   recent_errors: "Errors of the last day",

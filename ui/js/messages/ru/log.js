@@ -19,7 +19,7 @@ export default {
   response: "Что получено",
   to_call: "Открыть звонок",
   more: "Показать ещё",
-  end: "Это все записи.",
+  end: "Это все",
   reset: "Сбросить отбор",
   found: { one: "Показана {count} запись", few: "Показаны {count} записи", many: "Показано {count} записей", other: "Показано {count}" },
   recent_errors: "Ошибки за последние сутки",
