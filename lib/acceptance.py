@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
+import psycopg
+
 from lib import db, failpoints, pubsub
 from lib.errors import Unavailable
 from lib.store import events
@@ -44,6 +46,8 @@ def accept(event: NewEvent) -> Accepted:
         failpoints.hit("K4")
     except Unavailable as error:
         log.warning("not stored", extra={"event_id": event.event_id, "reason": str(error)})
+    except psycopg.Error:  # a schema that does not fit, a right that is missing: no reason to refuse a host
+        log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
         return Accepted(event_id=stored.event_id, is_copy=True)
     try:

@@ -93,6 +93,11 @@ class EnterpriseCache:
                 return again.enterprise
             return self._load(number)
 
+    def known(self) -> list[Enterprise]:
+        """All that are in memory: every one that there is, a moment after the first look-up."""
+        with self._lock:
+            return [entry.enterprise for entry in (self._stale | self._entries).values()]
+
     def invalidate(self, number: str) -> None:
         """The next look-up asks the database; while that is away the old entry serves."""
         with self._lock:

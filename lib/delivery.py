@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
@@ -49,6 +51,12 @@ LOOK_AGAIN_SECONDS: Final = 60.0
 WAKE_SECONDS: Final = 5.0
 # Statuses of which one row out of many may be the cause.
 _SPLITTABLE: Final = frozenset({200, 201, 400, 413, 422})
+# Then what is left is looked at by a message of its own: with the longest request this is within the ack deadline.
+LOOK_SECONDS: Final = 20.0
+# Of the threads of this process (THREADS) so many may send rows of history: a CRM that hangs keeps each for 15 s.
+ROWS_AT_ONCE: Final = 4
+ROW_WAY_SECONDS: Final = 1.0
+_row_ways = threading.BoundedSemaphore(ROWS_AT_ONCE)
 
 
 class Step(Enum):
@@ -74,14 +82,23 @@ class Batch:
         return self.claims[0].delivery.effect == "upload"
 
 
-def deliver_due(enterprise_number: str, call_id: int) -> None:
+def deliver_due(enterprise_number: str, *call_ids: int) -> None:
     """
-    Attempts everything that the call has due, one after another, and takes other rows of history along that wait.
+    Attempts everything that the calls have due, one after another, and takes other rows of history along that wait.
 
     Raises Unavailable.
     """
+    until = time.monotonic() + LOOK_SECONDS
+    for call_id in call_ids:
+        _deliver_due(enterprise_number, call_id, until)
+
+
+def _deliver_due(enterprise_number: str, call_id: int, until: float) -> None:
     batches, has_more = 0, False
     while True:
+        if time.monotonic() > until:
+            _wake(enterprise_number, call_id, seconds=0.0)
+            return
         step = _deliver_next(enterprise_number, call_id)
         has_more = has_more or step is Step.SENT_AND_MORE
         if step is not Step.NOTHING:
@@ -105,19 +122,30 @@ def _deliver_next(enterprise_number: str, call_id: int) -> Step:
         account = account_of(enterprise)
     except ConfigError as error:
         return _refuse(enterprise, call_id, str(error))
-    with db.transaction() as conn:
-        claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
-        if claim is None:
+    with ExitStack() as held:
+        with db.transaction() as conn:
+            claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
+            if claim is None:
+                return Step.NOTHING
+            if claim.delivery.effect == "upload" and not _take_way(held):
+                deliveries.put_off(conn, claim, seconds=ROW_WAY_SECONDS, reason="crm_busy")
+                return Step.NOTHING
+            batch = _admit(conn, enterprise, account, claim)
+        if isinstance(batch, PutOff):
+            if claim.delivery.effect != "upload" and batch.seconds <= WAKE_SECONDS:
+                _wake(enterprise_number, call_id, seconds=batch.seconds)
             return Step.NOTHING
-        batch = _admit(conn, enterprise, account, claim)
-    if isinstance(batch, PutOff):
-        if claim.delivery.effect != "upload" and batch.seconds <= WAKE_SECONDS:
-            _wake(enterprise_number, call_id, seconds=batch.seconds)
-        return Step.NOTHING
-    if batch is None:
-        return Step.SENT
-    failpoints.hit("K7")
-    return _attempt(batch)
+        if batch is None:
+            return Step.SENT
+        failpoints.hit("K7")
+        return _attempt(batch)
+
+
+def _take_way(held: ExitStack) -> bool:
+    if not _row_ways.acquire(blocking=False):
+        return False
+    held.callback(_row_ways.release)
+    return True
 
 
 def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Claim) -> Batch | PutOff | None:
@@ -160,7 +188,7 @@ def _attempt(batch: Batch) -> Step:
         late = [claim for claim in batch.claims if claim.delivery.id not in begun]
         batch = replace(batch, claims=[claim for claim in batch.claims if claim.delivery.id in begun])
         with db.transaction() as conn:
-            deliveries.finish_all(conn, late, [_ended("expired", "expired")] * len(late))
+            deliveries.finish_all(conn, late, [_not_begun(claim) for claim in late])
             if not begun:
                 gates.leave(conn, batch.place, turn.delivery_limits(), key=batch.key, answer=None)
                 return Step.SENT
@@ -196,7 +224,8 @@ def _finish(batch: Batch, reply: Reply) -> Step:
     is_back = batch.place.is_probe and answer.shows_life
     if is_back:
         with db.transaction() as conn:
-            deliveries.bring_forward(conn, delivery.enterprise_number)
+            for number in _on_account(batch.account.base_url) | {delivery.enterprise_number}:
+                deliveries.bring_forward(conn, number)
     if len(finished) < size:
         log.warning("overtaken", extra={"delivery_id": delivery.id, "lost": size - len(finished)})
     if result.state == "retry" and not batch.is_upload and (result.retry_in_seconds or 0) <= WAKE_SECONDS:
@@ -245,6 +274,13 @@ def _ended(state: str, reason: str | None) -> Result:
     return Result(outcome="done", state=state, reason=reason)
 
 
+def _not_begun(claim: Claim) -> Result:
+    """It was not sent: what pops up is no news any more, a row of history is wanted still."""
+    if claim.delivery.effect == "upload":
+        return Result(outcome="unavailable", state="retry", reason="worker_lost", retry_in_seconds=0.0)
+    return _ended("expired", "expired")
+
+
 def _wake(enterprise_number: str, call_id: int, *, seconds: float) -> None:
     wake = WakeCall(enterprise_number=enterprise_number, call_id=call_id)
     later().publish(pubsub.CALL_EVENTS, call_message(wake), seconds=seconds)
@@ -259,6 +295,16 @@ def account_of(enterprise: Enterprise) -> Account:
         base_url=address.base_url(str(domain), config.current(config.RetailCRM).retailcrm_extra_hosts),
         api_key=vault().decrypt(str(sealed), owner=enterprise.number),
     )
+
+
+def _on_account(base_url: str) -> set[str]:
+    """The enterprises that this process knows behind one account."""
+    extra, found = config.current(config.RetailCRM).retailcrm_extra_hosts, set[str]()
+    for enterprise in enterprise_cache().known():
+        with suppress(ConfigError):
+            if address.base_url(str(enterprise.retailcrm.get("domain") or ""), extra) == base_url:
+                found.add(enterprise.number)
+    return found
 
 
 def _credentials(account: Account) -> bytes:

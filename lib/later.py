@@ -52,6 +52,8 @@ class Later:
                 pubsub.publish(topic, body)
             except AppError as error:
                 log.warning("not published", extra={"reason": str(error)})
+            except Exception:
+                log.exception("bug")  # the thread is the process's only one
 
     def _next(self) -> tuple[str, Mapping[str, object]] | None:
         with self._changed:

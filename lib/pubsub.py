@@ -13,6 +13,7 @@ from typing import Final
 
 import grpc
 from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
@@ -31,8 +32,12 @@ REQUEST_BYTES: Final = 5_000_000
 _availability = Availability("Pub/Sub")
 
 
+class NotTaken(Unavailable):
+    """Pub/Sub answers, and will not have this message."""
+
+
 def publish(topic: str, body: Mapping[str, object], *, within_seconds: float | None = None, **attributes: str) -> None:
-    """Publishes one JSON message. Raises Unavailable when that is not confirmed in time."""
+    """Publishes one JSON message. Raises Unavailable when that is not confirmed in time, NotTaken if refused."""
     publish_all(topic, [body], within_seconds=within_seconds, **attributes)
 
 
@@ -64,13 +69,14 @@ def _publish(topic: str, messages: list[PubsubMessage], within_seconds: float | 
     patience = settings.pubsub_publish_timeout_seconds
     try:
         client().publish(request=request, retry=None, timeout=min(patience, within_seconds or patience))
-    except (exceptions.GoogleAPIError, grpc.RpcError) as error:
+    except (exceptions.GoogleAPIError, GoogleAuthError, grpc.RpcError) as error:
         if not isinstance(error, exceptions.ClientError):
             _availability.silent()
         if isinstance(error, exceptions.DeadlineExceeded):
             # What does not answer may be a connection whose other end is gone: the next one asks on a new one.
             client.forget()
-        raise Unavailable(f"Pub/Sub did not take the message: {type(error).__name__}") from error
+        kind = NotTaken if isinstance(error, exceptions.ClientError) else Unavailable
+        raise kind(f"Pub/Sub did not take the message: {type(error).__name__}") from error
     _availability.answered()
 
 

@@ -6,9 +6,12 @@ Everything is bounded and safe to run many times at once; a wake-up too many cos
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lib import db, failpoints, pubsub
+from lib.db import Connection
+from lib.errors import Unavailable
 from lib.store import calls, events
 from lib.wakeup import WakeCall, call_message, event_message
 
@@ -18,14 +21,28 @@ CALLS: Final = 500
 
 def sweep() -> dict[str, int]:
     """Wakes what is due; how much of what. Raises Unavailable."""
-    # Published before it is committed: a wake-up that Pub/Sub did not take must not count, nor be late for it.
-    with db.transaction() as conn:
-        lost = events.claim_unassembled(conn, limit=EVENTS)
-        pubsub.publish_all(pubsub.CALL_EVENTS, [event_message(event, received_at=event.received_at) for event in lost])
-    with db.transaction() as conn:
+    with db.connection() as conn:
         due = calls.claim_due(conn, limit=CALLS)
-        wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
-        pubsub.publish_all(pubsub.CALL_EVENTS, [call_message(wake) for wake in wakes])
+    wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
+    _publish([call_message(wake) for wake in wakes], lambda conn: calls.give_back(conn, [id_ for _, id_ in due]))
     if wakes:
         failpoints.hit("K14")
+    with db.connection() as conn:
+        lost = events.claim_unassembled(conn, limit=EVENTS)
+    _publish(
+        [event_message(event, received_at=event.received_at) for event in lost],
+        lambda conn: events.give_back(conn, [event.event_id for event in lost]),
+    )
     return {"events": len(lost), "calls": len(due)}
+
+
+def _publish(messages: Sequence[Mapping[str, object]], give_back: Callable[[Connection], None]) -> None:
+    """Outside of every transaction: whoever else wants these rows does not wait for Pub/Sub."""
+    try:
+        pubsub.publish_all(pubsub.CALL_EVENTS, messages)
+    except pubsub.NotTaken:
+        raise  # later, and later each time: it must not stand in the way of the others
+    except Unavailable:
+        with db.connection() as conn:
+            give_back(conn)
+        raise

@@ -11,19 +11,21 @@ Answers   200/202 stored or published   400 invalid_payload   404 unknown_token 
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import functions_framework
 from flask import Request, Response
 
-from lib import failpoints, http, intake, introspection, logs
+from lib import config, failpoints, http, intake, introspection, logs
 from lib.acceptance import accept
 from lib.auth import require_operator
 from lib.cache import enterprise_cache
-from lib.errors import AppError, InvalidPayload
+from lib.errors import AppError, InvalidPayload, TooLarge
 from lib.http import Answer
 
 logs.configure()
+config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache)
 
 BATCH_BYTES = intake.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
@@ -51,6 +53,8 @@ def _accept_one(item: object, enterprise_number: str, origin: str | None) -> dic
     try:
         if not isinstance(item, dict):
             raise InvalidPayload("must be an object")
+        if len(json.dumps(item, ensure_ascii=False).encode()) > http.EVENT_BODY_BYTES:
+            raise TooLarge(f"one event may have {http.EVENT_BODY_BYTES // 1024} kB")
         return accept(intake.from_envelope(item, enterprise_number=enterprise_number, origin=origin)).as_json()
     except AppError as error:
         return {"success": False, "error": {"code": error.code, "message": str(error)}}

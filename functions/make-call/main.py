@@ -35,6 +35,7 @@ from lib.store import integration, integration_logs, user_statuses
 from lib.store.enterprises import Enterprise
 
 logs.configure()
+config.require(config.Database, config.PubSub, config.EnterpriseCache, config.Asterisk, config.Clicks, config.RetailCRM)
 log = logging.getLogger(__name__)
 
 STATUSES: Final = ("free", "busy", "dinner", "break")

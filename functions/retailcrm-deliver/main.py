@@ -15,18 +15,20 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib import http, introspection, logs, wakeup
+from lib import config, http, introspection, logs, wakeup
 from lib.assembly import assemble
 from lib.delivery import deliver_due
 from lib.push import Push, push_route
 
 logs.configure()
+config.require(
+    config.Database, config.PubSub, config.PushAuth, config.Vault, config.EnterpriseCache, config.RetailCRM, config.Gate
+)
 
 
 def look(push: Push) -> None:
     message = wakeup.parse(push.json(), published_at=push.published_at)
-    for call_id in assemble(message):
-        deliver_due(message.enterprise_number, call_id)
+    deliver_due(message.enterprise_number, *assemble(message))
 
 
 ROUTES = http.Routes({"POST /": push_route(look), **introspection.routes("retailcrm-deliver")})

@@ -17,19 +17,22 @@ from typing import Any
 import functions_framework
 from flask import Request, Response
 
-from lib import http, introspection, logs
-from lib.errors import InvalidPayload
+from lib import config, http, introspection, logs
+from lib.errors import InvalidPayload, TooLarge
 from lib.http import Answer
 from lib.redirect import reply
 from lib.redirect.desk import Question, desk
 
 logs.configure()
+config.require(
+    config.Database, config.Vault, config.EnterpriseCache, config.RetailCRM, config.SmartRedirect, config.Gate
+)
 
 
 def ask_for_dialplan(request: Request) -> Answer:
     try:
         body = http.read_json_object(request)
-    except InvalidPayload:  # the phone rings all the same
+    except (InvalidPayload, TooLarge):  # the phone rings all the same
         body = {}
     question = Question(
         token=request.headers.get("Token", "") or _text(body, "Token"),

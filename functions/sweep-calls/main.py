@@ -19,7 +19,7 @@ from datetime import datetime
 import functions_framework
 from flask import Request, Response
 
-from lib import db, http, introspection, logs, retention, wakeup
+from lib import config, db, http, introspection, logs, retention, wakeup
 from lib.errors import AppError, PermanentError
 from lib.push import Push, push_route
 from lib.store import events
@@ -27,6 +27,7 @@ from lib.store.events import NewEvent
 from lib.sweep import sweep
 
 logs.configure()
+config.require(config.Database, config.PubSub, config.PushAuth, config.Retention)
 log = logging.getLogger("sweep-calls")
 
 

@@ -228,6 +228,17 @@ def claim_due(conn: Connection, *, limit: int, each: int = 10) -> list[tuple[str
     ).fetchall()
 
 
+def give_back(conn: Connection, call_ids: Sequence[int]) -> None:
+    """Claimed, and not woken: at the next tick again, and as if this one had not been."""
+    conn.execute(
+        """
+        UPDATE calls SET wakes = greatest(wakes - 1, 0), next_wake_at = least(next_wake_at, clock_timestamp())
+        WHERE id = ANY(%s) AND next_wake_at IS NOT NULL
+        """,
+        [list(call_ids)],
+    )
+
+
 def _parameters(state: CallState) -> dict[str, object]:
     return {
         "main_unique_id": state.main_unique_id,

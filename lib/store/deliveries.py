@@ -233,6 +233,9 @@ def claim_more_rows(conn: Connection, first: Claim, *, lease_seconds: float) -> 
         WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
           AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND d.call_id <> %s
           AND NOT d.is_stale
+          AND NOT EXISTS (SELECT 1 FROM deliveries notice
+                          WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
+                            AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
         ORDER BY d.id LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED
         """,
         [first.delivery.enterprise_number, first.delivery.call_id, first.batch_limit - 1],
@@ -383,6 +386,10 @@ def _claim_next(conn: Connection, call_id: int, lease_seconds: float, *, is_over
                   SELECT 1 FROM deliveries popup
                   WHERE popup.call_id = %(call_id)s AND popup.effect = 'popup' AND popup.state IN ('ready', 'retry')
                     AND popup.id NOT IN (SELECT id FROM expired)))
+              AND (d.effect <> 'upload' OR NOT EXISTS (
+                  SELECT 1 FROM deliveries notice
+                  WHERE notice.call_id = %(call_id)s AND notice.effect <> 'upload'
+                    AND notice.state IN ('ready', 'retry') AND notice.id NOT IN (SELECT id FROM expired)))
             ORDER BY array_position(ARRAY['popup', 'hangup', 'upload'], d.effect), d.id
             LIMIT 1
             FOR UPDATE OF d

@@ -206,6 +206,17 @@ def claim_unassembled(conn: Connection, *, limit: int) -> list[StoredEvent]:
         ).fetchall()
 
 
+def give_back(conn: Connection, event_ids: Sequence[str]) -> None:
+    """Claimed, and not woken: at the next tick again, and as if this one had not been."""
+    conn.execute(
+        """
+        UPDATE call_events SET wakes = greatest(wakes - 1, 0), wake_at = clock_timestamp()
+        WHERE event_id = ANY(%s::uuid[]) AND call_id IS NULL
+        """,
+        [list(event_ids)],
+    )
+
+
 def fingerprint(event: NewEvent) -> bytes:
     """Of what the host said: its type and body, whatever the order of the keys and the spelling of the token."""
     body = {key: value for key, value in event.raw.items() if key.lower() != "token"}

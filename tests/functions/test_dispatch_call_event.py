@@ -5,10 +5,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lib import config, later, pubsub
 from tests.conftest import OPERATOR_TOKEN
 from tests.enterprises import TOKEN
 
@@ -385,3 +387,41 @@ def test_what_the_database_cannot_store_is_refused_and_not_repeated(dispatch):
     for _ in range(200):
         deep = {"a": deep}
     assert dispatch.post("/dispatch/call-event", json=envelope(raw=deep)).status_code == 400
+
+
+def test_one_event_of_a_batch_may_be_as_large_as_one_that_comes_alone(dispatch, sql):
+    small, large = ({"uniqueId": f"1.{n}", "event_type": "start", "raw": {"x": "я" * n}} for n in (30_000, 33_000))
+
+    answer = dispatch.post("/dispatch/call-events", json={"token": TOKEN, "events": [large, small]})
+
+    refused, taken = answer.json["results"]
+    assert refused["error"]["code"] == "too_large"
+    assert taken["success"]
+    assert sql("SELECT unique_id FROM call_events") == [("1.30000",)]
+
+
+def test_an_event_that_cannot_be_stored_for_a_reason_of_ours_goes_on_through_pub_sub(dispatch, published, database_url):
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("ALTER TABLE call_events RENAME COLUMN copies TO copies_of_another_version")
+        try:
+            status = dispatch.post("/dispatch/call-event", json=envelope()).status_code
+        finally:
+            conn.execute("ALTER TABLE call_events RENAME COLUMN copies_of_another_version TO copies")
+
+    assert status == 202
+    assert [event["raw"] for event in published()] == [KEPT]
+
+
+def test_without_credentials_of_google_an_event_is_stored_and_waits_for_the_sweep(dispatch, sql, process, tmp_path):
+    process.setenv("PUBSUB_EMULATOR_HOST", "")
+    process.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    config.current.cache_clear()
+    pubsub.close()
+
+    answer = dispatch.post("/dispatch/call-event", json=envelope())
+    later.later().publish("call-events", {"a": 1}, seconds=0)
+    time.sleep(0.3)
+
+    assert answer.status_code == 202
+    assert sql("SELECT count(*) FROM call_events WHERE call_id IS NULL") == [(1,)]
+    assert later.later()._thread.is_alive()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from lib import config, db, gate
+from lib import config, db, delivery, gate
 from lib.cache import enterprise_cache
 from lib.delivery import deliver_due
 from lib.gate import Answer, Limits
@@ -442,3 +443,29 @@ def test_that_the_crm_is_away_and_since_when_is_seen_by_the_operator(account, fu
 
     assert since is not None
     assert [(item["account"], item["state"]) for item in stats["accounts"]] == [(crm.url, "open")]
+
+
+def test_rows_for_crms_that_hang_leave_threads_for_the_pop_ups_of_others(crm, provisioned, limited, sql, database_url):
+    limited(deliveries_at_once=20)  # they stand behind one address here, which is to hold none of them back
+    hanging = [f"H{n}" for n in range(delivery.ROWS_AT_ONCE + 1)]
+    for number in (*hanging, "0367"):
+        crm.account(number, behaviour={"telephony_per_second": 0, "other_per_second": 0})
+        provisioned(number, token=f"token-of-{number}", domain=crm.url)
+    rows = {number: fill(database_url, number, 1, prefix=f"{number}-")[0] for number in hanging}
+    [popup] = fill(database_url, "0367", 1, effect="popup")
+    crm.fault("slow", endpoint="upload", delay_ms=5000)
+
+    with ThreadPoolExecutor(len(hanging)) as pool:
+        sending = [pool.submit(deliver_due, number, call_id) for number, call_id in rows.items()]
+        done, _ = futures.wait(sending, return_when=futures.FIRST_COMPLETED)
+        deadline = time.monotonic() + 2
+        while sql("SELECT count(*) FROM attempts") < [(delivery.ROWS_AT_ONCE,)] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        left_alone = sql("SELECT count(*) FROM deliveries WHERE effect = 'upload' AND attempts_made = 0")
+        deliver_due("0367", popup)
+        still_hanging = [future for future in sending if not future.done()]
+
+    assert len(done) == 1
+    assert left_alone == [(1,)]
+    assert len(still_hanging) == delivery.ROWS_AT_ONCE
+    assert len(crm.events("0367")) == 1

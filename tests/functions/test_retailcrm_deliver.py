@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.enterprises import TOKEN
+from tests.ledger import fill
 from tests.servers import push_envelope
 
 CUSTOMER = "375291111111"
@@ -469,6 +470,46 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql
 
     assert [event["type"] for event in crm.events("0367")] == before
     assert sql("SELECT count(*) FROM deliveries WHERE state = 'leased'") == [(0,)]
+
+
+def test_a_worker_that_slept_past_its_lease_leaves_the_rows_for_another(gateway, crm, sql, database_url, process):
+    from lib import db, delivery
+    from lib.cache import enterprise_cache
+    from lib.store import deliveries
+
+    first, *_ = fill(database_url, "0367", 5)
+    enterprise = enterprise_cache().by_number("0367")
+    process.setattr(delivery, "LEASE_SECONDS", 0.01)
+    with db.transaction() as conn:
+        claim = deliveries.claim_next(conn, first, lease_seconds=0.01)
+        assert claim is not None
+        asleep = delivery._admit(conn, enterprise, delivery.account_of(enterprise), claim)
+    assert isinstance(asleep, delivery.Batch)
+    process.undo()
+    time.sleep(0.05)  # the whole machine slept: nobody looked in between
+    delivery._attempt(asleep)
+    settled = sql("SELECT state, attempts_made, count(*) FROM deliveries GROUP BY 1, 2")
+    told_by_the_sleeper = len(crm.rows("0367"))
+    delivery.deliver_due("0367", first)
+
+    assert settled == [("retry", 1, 5)]
+    assert told_by_the_sleeper == 0
+    assert len(crm.rows("0367")) == 5
+
+
+def test_a_row_waits_for_the_end_of_its_pop_up(gateway, crm, sql):
+    gateway.ring()
+    crm.fault("error_503", endpoint="event", requests=1)
+    gateway.missed()
+    waiting = sql("SELECT effect, state FROM deliveries WHERE effect <> 'popup' ORDER BY 1")
+    rows_before = len(crm.rows("0367"))
+    sql("UPDATE deliveries SET run_at = clock_timestamp() WHERE state = 'retry' RETURNING id")
+    gateway.wake()
+
+    assert waiting == [("hangup", "retry"), ("upload", "ready")]
+    assert rows_before == 0
+    assert [event["type"] for event in crm.events("0367")] == ["in", "hangup"]
+    assert len(crm.rows("0367")) == 1
 
 
 def test_a_dial_and_its_hangup_close_together_do_not_wait_for_each_other(gateway, crm, sql):

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import socket
+import threading
+import time
+
+import psycopg
 import pytest
 
 from tests.enterprises import TOKEN
@@ -55,6 +60,52 @@ def test_a_call_whose_time_has_come_is_woken_once_for_a_while(swept, sql):
 
     assert swept() == [{"call_id": due, "enterprise_number": "0367"}]
     assert swept() == []
+
+
+@pytest.fixture
+def deaf(function, provisioned, process):
+    """A broker that takes connections and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{listener.getsockname()[1]}")
+        provisioned()
+        yield function("sweep-calls")
+
+
+def test_while_pub_sub_does_not_answer_nobody_waits_for_the_sweep_and_nothing_is_late(deaf, sql, database_url):
+    store(sql, age=1)
+    call(sql, -1)
+    answers = []
+    ticking = threading.Thread(target=lambda: answers.append(deaf.post("/", json=push_envelope({})).status_code))
+
+    ticking.start()
+    longest = 0.0
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        while ticking.is_alive():
+            began = time.monotonic()
+            conn.execute("SELECT FROM call_events FOR UPDATE").fetchall()
+            conn.execute("SELECT FROM calls FOR UPDATE").fetchall()
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.01)
+    ticking.join()
+
+    assert answers == [503]
+    assert longest < 0.5, "half of what a publish may take"
+    assert sql("SELECT wakes, next_wake_at <= clock_timestamp() FROM calls") == [(0, True)]
+    assert sql("SELECT wakes, wake_at <= clock_timestamp() FROM call_events") == [(0, True)]
+
+
+def test_what_pub_sub_refuses_does_not_stand_in_the_way_of_others(swept, sql):
+    sql(
+        "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, wake_at) "
+        "VALUES (gen_random_uuid(), '0367', '1.2', 'start', jsonb_build_object('x', repeat('x', 11000000)), "
+        "sha256('x'), clock_timestamp() - interval '1 s') RETURNING id"
+    )
+    due = call(sql, -1)
+    with pytest.raises(AssertionError):
+        swept()  # 503
+
+    assert swept() == [{"call_id": due, "enterprise_number": "0367"}]
+    assert sql("SELECT wakes > 0, wake_at > clock_timestamp() FROM call_events") == [(True, True)]
 
 
 def test_a_call_whose_wake_up_was_lost_is_woken_again(swept, sql):
