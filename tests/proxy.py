@@ -31,8 +31,8 @@ class _Link:
 class Proxy:
     """
     `delay_seconds` before every chunk in either direction; `stalled`: nothing moves until it is taken back; `refusing`:
-    nobody listens; `lose_answer_to`: a request with these bytes reaches the server, and the connection is
-    reset before its answer comes back; the first `passing` of them get theirs.
+    nobody listens, and the connections there were are reset; `lose_answer_to`: a request with these bytes reaches the
+    server, and the connection is reset before its answer comes back; the first `passing` of them get theirs.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -76,7 +76,7 @@ class Proxy:
 
     @refusing.setter
     def refusing(self, value: bool) -> None:
-        change = self._close() if value else self._listen()
+        change = self._refuse() if value else self._listen()
         asyncio.run_coroutine_threadsafe(change, self._loop).result(5)
 
     def cut(self) -> None:
@@ -115,6 +115,10 @@ class Proxy:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
+    async def _refuse(self) -> None:
+        await self._close()
+        self._reset_all()
+
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
@@ -125,6 +129,9 @@ class Proxy:
         try:
             from_server, link.server = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
+            link.reset()
+            return
+        if self.refusing:  # since it was accepted
             link.reset()
             return
         self._links.add(link)

@@ -469,3 +469,18 @@ def test_rows_for_crms_that_hang_leave_threads_for_the_pop_ups_of_others(crm, pr
     assert left_alone == [(1,)]
     assert len(still_hanging) == delivery.ROWS_AT_ONCE
     assert len(crm.events("0367")) == 1
+
+
+def test_a_push_that_has_looked_long_enough_leaves_the_rest_to_a_message_of_its_own(  # noqa: PLR0917  (fixtures)
+    account, crm, sql, database_url, broker, process, monkeypatch
+):
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+    config.current.cache_clear()
+    subscription = broker.topic("call-events")
+    calls = fill(database_url, "0367", 2, effect="popup")
+    monkeypatch.setattr(delivery, "LOOK_SECONDS", -1.0)
+
+    deliver_due("0367", *calls)
+
+    assert states(sql) == [("ready", None, 2)]
+    assert sorted(message["call_id"] for message in broker.pull(subscription)) == calls

@@ -1,7 +1,14 @@
-"""One enterprise has a backlog, or a CRM that hangs; the others must not notice. Real processes, from the clock on."""
+"""
+One enterprise has a backlog, or a CRM that hangs; the others must not notice. Real processes, from the clock on.
+
+The waits are always printed. With MEASURE=1, which needs a machine that has nothing else to do, the others are held to
+what is promised: 99 of 100 of their rows wait less than 2 s, and the median is at most three times what it is without
+the backlog.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -22,9 +29,10 @@ QUIET = [f"q{n}" for n in range(50)]
 LOUD = "0367"
 HOSTS = {number: f"127.0.1.{n + 1}" for n, number in enumerate((LOUD, *QUIET))}
 ROUNDS = 4
-# The waits are printed, for a quiet machine to be judged by (2 s). What holds on a busy one: nobody waits for the
-# backlog, which takes minutes.
-STARVED_SECONDS = 20.0
+MEASURE = os.environ.get("MEASURE") == "1"
+# On a busy machine this much still holds: nobody waits for the backlog, which takes minutes.
+WAIT_SECONDS = 2.0 if MEASURE else 20.0
+SLOWER_AT_MOST = 3.0
 PER_SECOND = 5
 
 
@@ -77,25 +85,27 @@ def waits_of_the_quiet(stack, crm):
 def told(name, waits):
     p50, p99 = waits[len(waits) // 2], waits[int(len(waits) * 0.99)]
     print(f"{name}: quiet ones wait p50 {p50:.2f} s, p99 {p99:.2f} s, most {waits[-1]:.2f} s, of {len(waits)}")
-    return p99
+    return p50, p99
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_backlog_of_a_hundred_thousand_rows_leaves_fifty_quiet_enterprises_alone(stack, crm):
-    alone = told("nobody else", waits_of_the_quiet(stack, crm))
+    p50_alone, p99_alone = told("nobody else", waits_of_the_quiet(stack, crm))
     crm.rows.clear()
     fill(stack.database_url, LOUD, 100_000, with_events=True)
     began, before = time.monotonic(), len(crm.order[HOSTS[LOUD]])
 
-    p99 = told("beside the backlog", waits_of_the_quiet(stack, crm))
+    p50, p99 = told("beside the backlog", waits_of_the_quiet(stack, crm))
     spent = time.monotonic() - began
     sent = len(crm.order[HOSTS[LOUD]]) - before
     most = crm.most_per_second(HOSTS[LOUD])
+    print(f"times without the backlog: p50 {p50 / p50_alone:.2f}, p99 {p99 / p99_alone:.2f}")
     print(f"meanwhile {sent} rows of the backlog in {spent:.0f} s, {sent / spent:.0f}/s, at most {most} requests/s")
 
-    assert alone < STARVED_SECONDS
-    assert p99 < STARVED_SECONDS
+    assert p99_alone < WAIT_SECONDS
+    assert p99 < WAIT_SECONDS
+    assert not MEASURE or p50 < SLOWER_AT_MOST * p50_alone
     assert sent > 1000
     assert most <= 40
     assert max(crm.sizes[HOSTS[LOUD]]) == 50
@@ -107,8 +117,8 @@ def test_a_crm_that_hangs_takes_no_threads_from_the_others(stack, crm):
     crm.silent.add(HOSTS[LOUD])
     fill(stack.database_url, LOUD, 500, with_events=True)
 
-    p99 = told("beside a CRM that hangs", waits_of_the_quiet(stack, crm))
+    _, p99 = told("beside a CRM that hangs", waits_of_the_quiet(stack, crm))
 
-    assert p99 < STARVED_SECONDS
+    assert p99 < WAIT_SECONDS
     with psycopg.connect(stack.database_url) as conn:
         assert conn.execute("SELECT max(attempts_made) FROM deliveries WHERE enterprise_number = %s", [LOUD]).fetchone()

@@ -479,13 +479,13 @@ def test_a_worker_that_slept_past_its_lease_leaves_the_rows_for_another(gateway,
 
     first, *_ = fill(database_url, "0367", 5)
     enterprise = enterprise_cache().by_number("0367")
-    process.setattr(delivery, "LEASE_SECONDS", 0.01)
-    with db.transaction() as conn:
-        claim = deliveries.claim_next(conn, first, lease_seconds=0.01)
-        assert claim is not None
-        asleep = delivery._admit(conn, enterprise, delivery.account_of(enterprise), claim)
+    with process.context() as short:
+        short.setattr(delivery, "LEASE_SECONDS", 0.01)
+        with db.transaction() as conn:
+            claim = deliveries.claim_next(conn, first, lease_seconds=0.01)
+            assert claim is not None
+            asleep = delivery._admit(conn, enterprise, delivery.account_of(enterprise), claim)
     assert isinstance(asleep, delivery.Batch)
-    process.undo()
     time.sleep(0.05)  # the whole machine slept: nobody looked in between
     delivery._attempt(asleep)
     settled = sql("SELECT state, attempts_made, count(*) FROM deliveries GROUP BY 1, 2")

@@ -1,15 +1,17 @@
 """
 `make outage MINUTES=30`: one enterprise's CRM is away in every way, the others' are not; what the CRMs hold is the judge.
 
-A third of the time, at most five minutes, passes without a fault, for comparison. Then the CRM of one enterprise
+A third of MINUTES, from two to ten of them, passes without a fault, for comparison. Then the CRM of one enterprise
 refuses connections, is silent, answers 500, 429 and 503 with Retry-After, each for its share of MINUTES; then it is
-well, and what waited goes out. Exit code 1 when something was lost or doubled, a push was given back, the CRM's
-limit was passed, what waited did not go out in time, or the others had to wait for it.
+well, and what waited goes out. Exit code 1 when something was lost or doubled, a pop-up of the others did not come, a
+push was given back, the CRM's limit was passed, a request reached a CRM that refused, what waited did not go out in
+time, the others had to wait for it, or too little was measured to say so.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -38,20 +41,46 @@ from tests.servers import CRM
 
 HEALTHY: Final = ("0101", "0102", "0103", "0104", "0105")
 SICK: Final = "0199"
-SUBSCRIPTION: Final = "projects/local/subscriptions/call-events.retailcrm-deliver"
 TELEPHONY_PER_SECOND: Final = 40
 RETRY_AFTER_SECONDS: Final = 5
 # The longest pause between two tries of a row, jitter and all, and some time to work.
 DRAIN_SECONDS: Final = 660.0
-# G8: the others' 99th percentile within this of a time without the outage; below the second figure nobody looks.
+# G9: each of these of the others is within a fifth of what it is without the outage. What is over in the second figure
+# is not held against anybody: a person sees no difference, and a fifth of a few milliseconds is noise.
+PERCENTILES: Final = (0.5, 0.95, 0.99)
 WORSE_AT_MOST: Final = 1.2
-UNNOTICED_MS: Final = 150.0
+UNSEEN_MS: Final = 50.0
+# Of fewer, the 99th percentile is hardly more than the worst one or two.
+POP_UPS_AT_LEAST: Final = 500
+# Processes meet their enterprises and open their connections.
+WARM_UP_SECONDS: Final = 10.0
+# What had left before the CRM began to refuse is read by then.
+ON_ITS_WAY_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     lines: Sequence[str]
     broken: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A time, and how many of the processors were busy in it, with this run and with anything else."""
+
+    since: float
+    until: float
+    busy: float = 0.0
+    busy_with_us: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Seconds of the processors until now: of all that runs here, and of this run."""
+
+    at: float
+    everything: float
+    ours: float
 
 
 @dataclass
@@ -65,8 +94,9 @@ class Site:
     phases: list[tuple[str, float]] = field(default_factory=list)
 
     def fault(self, name: str) -> None:
+        if name == "refuses":
+            self.network.refusing = True
         self.phases.append((name, time.time()))
-        self.network.refusing = name == "refuses"
         requests.delete(f"{self.sick_crm.url}/_sim/faults", timeout=10)
         match name:
             case "is silent":
@@ -75,39 +105,79 @@ class Site:
                 self.sick_crm.fault("error_500")
             case "429" | "503":
                 self.sick_crm.fault(f"error_{name}", retry_after=RETRY_AFTER_SECONDS)
+        if name != "refuses":
+            self.network.refusing = False
 
-    def figures(self) -> Mapping[str, int]:
+    def pushes(self) -> Mapping[str, Counter[str]]:
+        """Subscription → how many were delivered, given back, ran out of time and became dead letters."""
         state = requests.get(f"{self.stack.url('emulator-control')}/state", timeout=10).json()
-        found: Mapping[str, int] = next(one for one in state["subscriptions"] if one["name"] == SUBSCRIPTION)
-        return found
+        return {
+            one["name"].rpartition("/")[2]: Counter({name: one[name] for name in ("delivered", *GIVEN_BACK)})
+            for one in state["subscriptions"]
+        }
 
     def crm_of(self, number: str) -> CRM:
         return self.sick_crm if number == SICK else self.crm
 
 
+GIVEN_BACK: Final = ("nacked", "expired", "dead_lettered")
 FAULTS: Final = ("refuses", "is silent", "500", "429", "503")
 
 
 def run(folder: Path, *, seconds: float, control_seconds: float, calls_per_second: float) -> Report:
-    """A time in peace, the outage, and what comes after it."""
+    """A time in peace, the outage, and what comes after it. Nothing is compared with a time in peace of no seconds."""
     with site(folder) as here:
         load = Load(here.stack.url("dispatch-call-event"), _enrol(here), calls_per_second=calls_per_second)
+        # What was given back before the first call is told apart: it is the start's matter, not the outage's.
+        at_first = here.pushes()
         load.start()
         try:
-            begun = time.time()
+            here.stack.pause(WARM_UP_SECONDS if control_seconds else 0.0)
+            before = _work()
             here.stack.pause(control_seconds)
+            calm = _span(before, meanwhile := _work())
             for fault in FAULTS:
                 here.fault(fault)
                 here.stack.pause(seconds / len(FAULTS))
+            rough = _span(meanwhile, _work())
             here.fault("well")
-            well_at = time.time()
             waiting = _due_calls(here)
-            drained = _wait(lambda: _missing(here, load, until=well_at) == [], DRAIN_SECONDS)
+            # The others' many rows are counted when there is no load that this would slow down.
+            drained = _wait(lambda: _missing(here, load, [SICK], until=rough.until) == [], DRAIN_SECONDS)
         finally:
             load.stop()
         settled = _wait(lambda: _missing(here, load) == [], DRAIN_SECONDS)
-        control, outage = (begun, here.phases[0][1]), (here.phases[0][1], well_at)
-        return _judge(here, load, control=control, outage=outage, waiting=waiting, drained=drained, settled=settled)
+        compared_with = calm if control_seconds else None
+        return _judge(
+            here,
+            load,
+            calm=compared_with,
+            rough=rough,
+            at_first=at_first,
+            waiting=waiting,
+            drained=drained,
+            is_settled=settled is not None,
+        )
+
+
+def _work() -> _Work:
+    total = psutil.cpu_times()
+    everything = sum(total) - total.idle - getattr(total, "iowait", 0.0)
+    ours = 0.0
+    for process in (me := psutil.Process(), *me.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            ours += sum(process.cpu_times()[:4])  # with its children that have ended
+    return _Work(at=time.time(), everything=everything, ours=ours)
+
+
+def _span(before: _Work, after: _Work) -> Span:
+    seconds = max(after.at - before.at, 1e-3)
+    return Span(
+        since=before.at,
+        until=after.at,
+        busy=(after.everything - before.everything) / seconds,
+        busy_with_us=(after.ours - before.ours) / seconds,
+    )
 
 
 @contextmanager
@@ -142,11 +212,13 @@ def _enrol(here: Site) -> dict[str, str]:
     return tokens
 
 
-def _missing(here: Site, load: Load, *, until: float = float("inf")) -> list[Call]:
+def _missing(
+    here: Site, load: Load, numbers: Sequence[str] = (*HEALTHY, SICK), *, until: float = float("inf")
+) -> list[Call]:
     """Calls that were acknowledged whole, and whose row is not there."""
     # One counter makes the ids of all enterprises, so they do not meet.
-    held = {row["externalId"] for crm, number in _accounts(here) for row in crm.rows(number)}
-    wanted = [call for call in load.of((*HEALTHY, SICK), until=until) if call.acknowledged == 3]
+    held = {row["externalId"] for number in numbers for row in here.crm_of(number).rows(number)}
+    wanted = [call for call in load.of(numbers, until=until) if call.acknowledged == 3]
     return [call for call in wanted if call.unique_id not in held]
 
 
@@ -176,46 +248,70 @@ def _judge(
     here: Site,
     load: Load,
     *,
-    control: tuple[float, float],
-    outage: tuple[float, float],
+    calm: Span | None,
+    rough: Span,
+    at_first: Mapping[str, Counter[str]],
     waiting: int,
     drained: float | None,
-    settled: float | None,
+    is_settled: bool,
 ) -> Report:
     entries = {number: crm.entries(number) for crm, number in _accounts(here)}
     shown = _shown(entries)
-    calm, rough = (_delays(load, shown, *span) for span in (control, outage))
-    figures = here.figures()
-    given_back = sum(figures[name] for name in ("nacked", "expired", "dead_lettered"))
-    lost = [] if settled is not None else _missing(here, load)
-    doubled = [key for key, count in _applied(entries).items() if count > 1]
+    pushes = {name: counts - at_first.get(name, Counter()) for name, counts in here.pushes().items()}
+    given_back = {
+        f"{name} {what}": counts[what] for name, counts in pushes.items() for what in GIVEN_BACK if counts[what]
+    }
+    before = sum(counts[what] for counts in at_first.values() for what in GIVEN_BACK)
+    delivered = sum(counts["delivered"] for counts in pushes.values())
+    lost = [] if is_settled else _missing(here, load)
+    doubled = [*_more_than_once(_told(entries)), *_more_than_once(_held(here))]
     fastest = _most_in_a_second([entry["received_at"] for entry in entries[SICK]])
     refused = sum(call.refused for call in load.calls)
-    phases = [*here.phases, ("", time.time())]
-    tries = [
-        f"{name} {sum(1 for entry in entries[SICK] if at <= entry['received_at'] < until)}"
-        for (name, at), (_, until) in itertools.pairwise(phases)
+    phases = [(name, at, until) for (name, at), (_, until) in itertools.pairwise([*here.phases, ("", time.time())])]
+    reached = {name: _received(entries[SICK], at, until) for name, at, until in phases}
+    refusing = [
+        _received(entries[SICK], at + ON_ITS_WAY_SECONDS, until) for name, at, until in phases if name == "refuses"
     ]
+    popups = _delays(load, shown, rough)
+    unseen = [call for call in load.of(HEALTHY) if call.is_dialled and call.unique_id not in shown]
+    comparison = _compared(_delays(load, shown, calm), popups) if calm else []
     lines = [
         f"calls {len(load.calls)}, of the sick enterprise {len(load.of([SICK]))}; events refused {refused}",
-        f"others, event to CRM in ms, without the outage: {_summary(calm)}",
-        f"others, event to CRM in ms, during the outage:  {_summary(rough)}",
+        "others, from the phone that rings to the pop-up in the CRM, in ms:",
+        *([f"  without the outage: {_summary(_delays(load, shown, calm), calm)}"] if calm else []),
+        f"  during the outage: {_summary(popups, rough)}",
+        *(
+            f"    while the CRM {_verb(name)}: {_summary(_delays(load, shown, Span(since=at, until=until)))}"
+            for name, at, until in phases
+            if name in FAULTS
+        ),
+        *(f"  {line}" for line, _ in comparison),
+        f"pop-ups of the others that did not come, of all that were acknowledged: {len(unseen)}",
         f"rows that waited at the end of the outage {waiting}; gone out after {_seconds(drained)}",
-        f"requests that reached the sick CRM: {', '.join(tries)}; most within a second {fastest}",
-        f"pushes delivered {figures['delivered']}, given back {given_back}",
-        f"lost {len(lost)}, doubled {len(doubled)}",
+        f"requests that reached the sick CRM: {_listed(reached)}; most within a second {fastest}",
+        f"pushes of {len(pushes)} subscriptions {delivered}, given back {_listed(given_back) or 0} ({before} before)",
+        f"calls without a row {len(lost)}; customers with two rows, or told of twice, {len(doubled)}",
     ]
     rules = {
         "events were lost": bool(lost),
         "effects were doubled": bool(doubled),
+        "pop-ups of the others did not come": bool(unseen),
+        "nothing waited at the end of the outage": waiting == 0,
         "what waited did not go out in time": drained is None,
-        "pushes were given back": given_back > 0,
+        "pushes were given back": bool(given_back),
         "the sick CRM's limit was passed": fastest > TELEPHONY_PER_SECOND + 1,
+        "requests reached the sick CRM while it refused": sum(refusing) > 0,
         "events were refused": refused > 0,
-        "the others had to wait": bool(calm)
-        and _percentile(rough, 0.99) > max(UNNOTICED_MS, WORSE_AT_MOST * _percentile(calm, 0.99)),
+        "no pop-up of the others was measured": not popups,
+        "too few pop-ups to compare": calm is not None
+        and min(len(popups), len(_delays(load, shown, calm))) < POP_UPS_AT_LEAST,
+        "the others had to wait": any(is_worse for _, is_worse in comparison),
     }
     return Report(lines=lines, broken=[name for name, is_broken in rules.items() if is_broken])
+
+
+def _received(entries: Sequence[Mapping[str, Any]], since: float, until: float) -> int:
+    return sum(1 for entry in entries if since <= entry["received_at"] < until)
 
 
 def _shown(entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
@@ -228,19 +324,42 @@ def _shown(entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, floa
     return found
 
 
-def _delays(load: Load, shown: Mapping[str, float], since: float, until: float) -> list[float]:
-    calls = load.of(HEALTHY, since=since, until=until)
-    return sorted((shown[call.unique_id] - call.dialled_at) * 1000 for call in calls if call.unique_id in shown)
+def _delays(load: Load, shown: Mapping[str, float], span: Span) -> list[float]:
+    """Of every phone whose ringing was acknowledged, in order; a pop-up that did not come is infinitely late."""
+    calls = [call for call in load.of(HEALTHY, since=span.since, until=span.until) if call.is_dialled]
+    return sorted((shown.get(call.unique_id, float("inf")) - call.dialled_at) * 1000 for call in calls)
 
 
-def _applied(entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> Counter[tuple[str, str]]:
-    """How often each effect took place; the ledger knows rows that it had already."""
-    counted: Counter[tuple[str, str]] = Counter()
-    for entry in (one for ledger in entries.values() for one in ledger if one["applied"]):
-        if entry["kind"] == "event":
-            event = entry["applied"]["event"]
-            counted[event["type"], event["callExternalId"]] += 1
-    return counted
+def _compared(calm: Sequence[float], rough: Sequence[float]) -> list[tuple[str, bool]]:
+    """What to say of each percentile, and whether it is worse than promised."""
+    found = []
+    for share in PERCENTILES:
+        before, during = _percentile(calm, share), _percentile(rough, share)
+        limit = max(UNSEEN_MS, WORSE_AT_MOST * before)
+        why = "a fifth more" if limit > UNSEEN_MS else f"{UNSEEN_MS:.0f} ms, which nobody sees"
+        ratio = during / before if before else float("inf")
+        line = f"p{share * 100:.0f}: {before:.1f} to {during:.1f}, times {ratio:.2f}; at most {limit:.1f} ({why})"
+        found.append((line, not during <= limit))
+    return found
+
+
+def _told(entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> Counter[tuple[str, ...]]:
+    """How often the CRM was told each thing of a customer, of whom there is one call, under whatever id."""
+    applied = (one["applied"] for ledger in entries.values() for one in ledger if one["kind"] == "event")
+    return Counter((one["event"]["type"], _digits(one["event"]["phone"])) for one in applied if one)
+
+
+def _held(here: Site) -> Counter[tuple[str, ...]]:
+    """How many rows each customer has, under whatever ids."""
+    return Counter(("row", _digits(row["phone"])) for crm, number in _accounts(here) for row in crm.rows(number))
+
+
+def _more_than_once(counted: Counter[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [key for key, count in counted.items() if count > 1]
+
+
+def _digits(phone: str) -> str:
+    return "".join(filter(str.isdigit, phone))
 
 
 def _most_in_a_second(moments: Sequence[float]) -> int:
@@ -253,11 +372,21 @@ def _most_in_a_second(moments: Sequence[float]) -> int:
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("inf")
 
 
-def _summary(ordered: Sequence[float]) -> str:
-    return f"p50 {_percentile(ordered, 0.5):.0f}, p99 {_percentile(ordered, 0.99):.0f} of {len(ordered)} pop-ups"
+def _summary(ordered: Sequence[float], span: Span | None = None) -> str:
+    figures = ", ".join(f"p{share * 100:.0f} {_percentile(ordered, share):.1f}" for share in PERCENTILES)
+    busy = f"; processors busy {span.busy:.2f}, of these {span.busy_with_us:.2f} with this run" if span else ""
+    return f"{figures} of {len(ordered)}{busy}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _verb(fault: str) -> str:
+    return f"answers {fault}" if fault.isdigit() else fault
 
 
 def _seconds(value: float | None) -> str:
@@ -267,14 +396,14 @@ def _seconds(value: float | None) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="One enterprise's CRM is away, the others' are not")
     parser.add_argument("--minutes", type=float, default=3.0, help="how long the CRM is away")
-    parser.add_argument("--calls-per-second", type=float, default=3.0, help="over all six enterprises")
+    parser.add_argument("--calls-per-second", type=float, default=6.0, help="over all six enterprises")
     given = parser.parse_args()
     seconds = given.minutes * 60
     with tempfile.TemporaryDirectory(prefix="outage-", ignore_cleanup_errors=True) as folder:
         report = run(
             Path(folder),
             seconds=seconds,
-            control_seconds=min(300.0, seconds / 3),
+            control_seconds=min(300.0, max(120.0, seconds / 3)),
             calls_per_second=given.calls_per_second,
         )
     for line in report.lines:

@@ -21,13 +21,17 @@ _SENDERS: Final = 8
 
 @dataclass(kw_only=True)
 class Call:
-    """`dialled_at`: when its phone was due to ring; `acknowledged`: how many of its three events were."""
+    """
+    `dialled_at`: when its phone was due to ring; `acknowledged`: how many of its three events were; `is_dialled`: that
+    one of them was of which its pop-up is made.
+    """
 
     number: str
     phone: str
     unique_id: str
     dialled_at: float
     acknowledged: int = 0
+    is_dialled: bool = False
     refused: int = 0
 
 
@@ -105,6 +109,7 @@ class Load:
         while (due := self._posts.get()) is not None:
             if poster.post(due.event) in {200, 202}:
                 due.call.acknowledged += 1
+                due.call.is_dialled |= due.event[0] == "/dial"
             else:
                 due.call.refused += 1
             # The server ends connections that idle; who writes on one at that moment loses the event.

@@ -23,7 +23,7 @@ ACKS: Final = frozenset({102, 200, 201, 202, 204})
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _HOLD_AT_MOST_SECONDS: Final = 1.0
 # Below the two seconds after which gunicorn drops idle connections: who posts on a dying connection loses the post.
-_KEEP_ALIVE_SECONDS: Final = 1.5
+_KEEP_ALIVE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
