@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from lib import config
@@ -28,3 +33,20 @@ def test_secrets_are_not_shown():
     shown += repr(config.load(config.Operator, {"OPERATOR_TOKEN": "canary"}))
 
     assert "canary" not in shown
+
+
+@pytest.mark.parametrize("main", sorted(Path("functions").glob("*/main.py")), ids=lambda main: main.parent.name)
+def test_a_function_without_its_settings_does_not_start_and_names_all_of_them(main):
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "."}
+
+    started = subprocess.run(
+        [sys.executable, str(main)], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert started.returncode != 0
+    assert "DATABASE_URL is not set" in started.stderr
+    assert "VAULT_KEYS is not set" in started.stderr or main.parent.name in {
+        "dispatch-call-event",
+        "make-call",
+        "sweep-calls",
+    }
