@@ -1,8 +1,8 @@
 """
 `make chaos`: the real processes under load, while everything that can fail does; then the CRM's own ledger is read.
 
-DURATION seconds of trouble, drawn from SEED. Exit code 1 when something acknowledged was lost, an effect came twice, a
-pop-up came late, or a request was received that nobody wrote down. With BASELINE=1 the same load goes to a service
+DURATION seconds of trouble, drawn from SEED. Exit code 1 when something acknowledged was lost, an effect came twice,
+late, wrong or not at all, a request was received that nobody wrote down, or the trouble was less than promised. With BASELINE=1 the same load goes to a service
 that answers at once and tells the CRM in the background, killed every five seconds and else left in peace.
 """
 
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from tests.bench.__main__ import KEY, Service, kills, real_crm
 from tests.bench.__main__ import account as bench_account
 from tests.chaos import trouble, verdict
 from tests.chaos.hosts import Enterprise, Host, Sent
-from tests.chaos.trouble import Trouble
+from tests.chaos.trouble import PROMISED, WOKEN, Trouble
 from tests.chaos.verdict import Verdict
 from tests.enterprises import enterprise
 from tests.servers import CRM, process
@@ -53,25 +53,68 @@ DRAIN_SECONDS: Final = 600.0
 SETTINGS: Final = {"WORKERS": "3", "THREADS": "6", "RETAILCRM_DELIVERIES_AT_ONCE": "24"}
 
 
+NEEDED_SECONDS: Final = 40.0
+# Of a run that is long enough for each failpoint: kills -9 a second, 2,000 in half an hour.
+LONG_SECONDS: Final = 600.0
+KILLS_PER_SECOND: Final = 1.12
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
+    """`too_little`: how the trouble was less than promised."""
+
     verdict: Verdict
     injections: Counter[str]
     drained_seconds: float | None
+    too_little: Sequence[str]
     report: str
 
     @property
     def kills(self) -> int:
-        return sum(count for fault, count in self.injections.items() if fault.startswith(("kill", "SIGTERM")))
+        return sum(_kills(self.injections))
 
     @property
     def ok(self) -> bool:
-        return self.drained_seconds is not None and not self.verdict.broken
+        return self.drained_seconds is not None and not self.verdict.broken and not self.too_little
+
+
+def too_little(counts: Counter[str], failures: Sequence[str], seconds: float) -> list[str]:
+    """What could not be done, and of a long run what was never done, or too seldom."""
+    found = list(failures)
+    if seconds >= LONG_SECONDS:
+        found += [f"never hit: {fault}" for fault in PROMISED if not counts[fault]]
+        if sum(_kills(counts)) < seconds * KILLS_PER_SECOND:
+            found.append(f"kills -9 {sum(_kills(counts))}, promised {seconds * KILLS_PER_SECOND:.0f}")
+    return found
+
+
+def _kills(counts: Mapping[str, int]) -> tuple[int, int]:
+    """`kill -9` at failpoints, and of whole parts."""
+    at_failpoints = sum(count for fault, count in counts.items() if fault.startswith("kill at "))
+    return at_failpoints, sum(count for fault, count in counts.items() if fault.startswith("kill -9 "))
+
+
+def _made(making: Trouble) -> str:
+    counts = making.counts()
+    at_failpoints, of_parts = _kills(counts)
+    terminated = sum(count for fault, count in counts.items() if fault.startswith("SIGTERM"))
+    stopped = sum(count for fault, count in counts.items() if fault.startswith(("stop", "SIGSTOP")))
+    return (
+        f"kill -9 {at_failpoints + of_parts}: at failpoints {at_failpoints}, of functions, PostgreSQL and the broker"
+        f" {of_parts}; SIGTERM {terminated}; stopped {stopped}, woken after the lease {counts[WOKEN]}"
+    )
 
 
 def run(
-    folder: Path, *, seconds: float, seed: int, hosts: int = HOSTS, drain_seconds: float = DRAIN_SECONDS
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int,
+    hosts: int = HOSTS,
+    drain_seconds: float = DRAIN_SECONDS,
+    needed: Sequence[str] = (),
 ) -> Outcome:
+    """It lasts somewhat longer where something `needed` has not happened yet."""
     addresses = [f"127.0.0.{index + 2}" for index in range(hosts)]
     allowed = {"RETAILCRM_EXTRA_HOSTS": ",".join(f"{address}:*" for address in addresses)}
     settings = {**SETTINGS, **trouble.failpoints(), **allowed}
@@ -86,9 +129,14 @@ def run(
             host.start()
         making.start()
         try:
-            while time.monotonic() - begin < seconds:
-                stack.pause(min(PROGRESS_SECONDS, max(0.0, begin + seconds - time.monotonic())))
+            over_at = begin + seconds
+            while time.monotonic() < over_at:
+                stack.pause(min(PROGRESS_SECONDS, max(0.0, over_at - time.monotonic())))
                 making.read_failpoints()
+                if time.monotonic() >= over_at and not all(making.counts()[fault] for fault in needed):
+                    over_at = min(time.monotonic() + 1.0, begin + seconds + NEEDED_SECONDS)
+                if making.failures:
+                    break
                 say(_progress(stack, load, making, time.monotonic() - begin))
         finally:
             for host in load:
@@ -98,21 +146,27 @@ def run(
             host.join()
         quiet_at = time.monotonic()
         drained = _drain(stack, drain_seconds)
-        found = verdict.judge(crm.url, stack.database_url, _sent(load), accounts)
+        found = verdict.judge(crm.url, stack.database_url, _sent(load), accounts, making.injections)
         injections = making.counts()
+        little = too_little(injections, making.failures, seconds)
         drained_seconds = time.monotonic() - quiet_at if drained else None
         report = "\n".join(
             [
-                verdict.table(found, making.injections),
+                verdict.table(found, making.injections, PROMISED),
                 "",
                 verdict.summary(found),
                 f"drained in {drained_seconds:.0f} s" if drained_seconds else f"not drained: {_waiting(stack)}",
                 f"most requests to one account within a second: {_busiest(crm)} (limit 40)",
+                _made(making),
+                f"never hit: {', '.join(fault for fault in PROMISED if not injections[fault]) or 'none'}",
+                *(f"less trouble than promised: {what}" for what in little),
             ]
         )
         if found.broken or not drained:
             report += f"\nthe last of the logs: {_keep_logs(stack, folder)}"
-    return Outcome(verdict=found, injections=injections, drained_seconds=drained_seconds, report=report)
+    return Outcome(
+        verdict=found, injections=injections, drained_seconds=drained_seconds, too_little=little, report=report
+    )
 
 
 def baseline(folder: Path, *, seconds: float, seed: int, hosts: int = HOSTS) -> str:
@@ -193,7 +247,7 @@ def _load_line(load: Sequence[Host]) -> str:
 
 def _progress(stack: Stack, load: Sequence[Host], making: Trouble, seconds: float) -> str:
     counts = making.counts()
-    killed = sum(count for fault, count in counts.items() if fault.startswith(("kill", "SIGTERM")))
+    killed = sum(_kills(counts))
     stopped = sum(count for fault, count in counts.items() if fault.startswith(("stop", "SIGSTOP")))
     return f"{seconds:5.0f} s  {_load_line(load)}, kills {killed}, stops {stopped}, {_waiting(stack)}"
 
@@ -259,7 +313,7 @@ def main() -> int:
             print(baseline(Path(folder), seconds=given.duration, seed=given.seed, hosts=given.hosts))
             return 0
         outcome = run(Path(folder), seconds=given.duration, seed=given.seed, hosts=given.hosts)
-    print(f"\n{outcome.report}\nkills {outcome.kills}\nSEED={given.seed}: {'kept' if outcome.ok else 'BROKEN'}")
+    print(f"\n{outcome.report}\nSEED={given.seed}: {'kept' if outcome.ok else 'BROKEN'}")
     return 0 if outcome.ok else 1
 
 
