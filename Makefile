@@ -20,8 +20,8 @@ venv: ## make the virtual environment, if it is missing or out of date
 run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
 	@$(PY) -m infra.local.run
 
-env: ## write .env, the secrets of docker-compose.yml; what stands in it stays
-	@python3 -m infra.env
+env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
+	@python3 -m infra.env $(if $(filter 1 yes,$(DEMO)),--demo)
 
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)

@@ -12,7 +12,7 @@ import getpass
 import sys
 from typing import Final
 
-from infra import person
+from infra import command, person
 from lib import config, db
 from lib.errors import AppError, ConfigError, InvalidPayload, NotFound
 from lib.passwords import hash_password
@@ -26,6 +26,7 @@ def main() -> int:
     given = _arguments()
     number, login = given.enterprise.strip(), given.login.strip()
     try:
+        command.begin()
         if not number:
             raise InvalidPayload("Which enterprise? make admin ENTERPRISE=0367")
         with db.connection() as conn:
@@ -42,8 +43,7 @@ def main() -> int:
         else:
             _save(number, login, person.of(given.by))
     except AppError as error:
-        print(f"admin: {error}", file=sys.stderr)
-        return 1
+        return command.fail("admin", error)
     except KeyboardInterrupt:
         print("\nadmin: nothing was changed", file=sys.stderr)
         return 130

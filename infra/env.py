@@ -1,11 +1,13 @@
 """
 Writes `.env`, from which docker-compose.yml takes its secrets: `python -m infra.env [FILE]`, or `make env`.
+With `--demo` (`make env DEMO=1`) functions may also ask the RetailCRM simulator, which stands in an inner network.
 
 Readable by its owner only. What is there stays as it is: only variables that are missing are added.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import re
 import secrets
@@ -54,8 +56,8 @@ VARIABLES: Final = (
     ),
     Variable(
         name="RETAILCRM_EXTRA_HOSTS",
-        comment="The simulator of the demo profile; empty in production",
-        make=_fixed("retailcrm-simulator:8080"),
+        comment="Hosts in inner networks that may be asked as a CRM: the simulator of the demo; empty in production",
+        make=_fixed(""),
     ),
     Variable(
         name="DEMO_PASSWORD",
@@ -67,16 +69,23 @@ VARIABLES: Final = (
 )
 
 
-def complete(path: Path) -> list[str]:
-    """Adds what is missing; the names of what was added. A file that others can read is closed to them."""
+_SIMULATOR: Final = {"RETAILCRM_EXTRA_HOSTS": "retailcrm-simulator:8080"}
+
+
+def complete(path: Path, *, demo: bool = False) -> list[str]:
+    """
+    Adds what is missing; the names of what was added. A file that others can read is closed to them.
+
+    With `demo` the simulator may be asked too, unless the variable is there already.
+    """
     text = path.read_text() if path.exists() else _HEAD
+    given = _SIMULATOR if demo else {}
     present = set(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE))
     missing = [variable for variable in VARIABLES if variable.name not in present]
     if missing:
         lines = [
-            f"\n# {variable.comment}\n{variable.name}={variable.make()}\n"
-            if variable.comment
-            else f"{variable.name}={variable.make()}\n"
+            (f"\n# {variable.comment}\n" if variable.comment else "")
+            + f"{variable.name}={given.get(variable.name) or variable.make()}\n"
             for variable in missing
         ]
         _write(path, text + ("" if text.endswith("\n") else "\n") + "".join(lines))
@@ -94,12 +103,23 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    path = Path(arguments[0] if arguments else ".env")
+    parser = argparse.ArgumentParser(prog="make env", description="Writes the settings of docker-compose.yml")
+    parser.add_argument("file", nargs="?", type=Path, default=Path(".env"), metavar="FILE")
+    parser.add_argument("--demo", action="store_true", help="the simulator of the demo may be asked as a CRM")
+    given = parser.parse_args(arguments)
+    path: Path = given.file
     is_new = not path.exists()
     try:
-        added = complete(path)
+        added = complete(path, demo=given.demo)
     except OSError as error:
         print(f"make env: {path}: {error.strerror}", file=sys.stderr)
+        return 1
+    except UnicodeDecodeError:
+        print(f"make env: {path}: is not text", file=sys.stderr)
+        return 1
+    if given.demo and not all(f"{name}={host}" in path.read_text() for name, host in _SIMULATOR.items()):
+        wanted = " ".join(f"{name}={host}" for name, host in _SIMULATOR.items())
+        print(f"make env: {path} was there and is not of the demo: put {wanted} into it", file=sys.stderr)
         return 1
     if is_new:
         print(f"{path} is written, readable by you only. Look at PUBLIC_URL and GATEWAY_LISTEN before others use it.")

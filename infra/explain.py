@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from infra import command
 from lib import db, story
 from lib.cache import enterprise_cache
 from lib.calls.explain import as_text
@@ -20,10 +21,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="as data")
     arguments = parser.parse_args()
     try:
+        command.begin()
         told = story.tell(arguments.enterprise, arguments.unique_id)
     except AppError as error:
-        print(f"explain: {error}", file=sys.stderr)
-        return 1
+        return command.fail("explain", error)
     finally:
         enterprise_cache().close()
         db.close()

@@ -8,7 +8,6 @@ records it. Forward only: a file that was applied and then changed is refused.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 
 import psycopg
 
-from lib import config, logs
+from infra import command
+from lib import config
 from lib.errors import AppError, ConfigError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -46,7 +46,11 @@ def read(folder: Path = MIGRATIONS) -> list[Migration]:
 
 
 def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> list[str]:
-    """Applies what is missing; the names of what was applied now."""
+    """
+    Applies what is missing; the names of what was applied now.
+
+    Raises ConfigError, and does nothing, when the database has what is not known here.
+    """
     applied_now: list[str] = []
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
@@ -61,7 +65,13 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
             """
         )
         done: dict[int, str] = dict(conn.execute("SELECT version, sha256 FROM schema_migrations").fetchall())
-        for migration in read() if migrations is None else migrations:
+        known = list(read() if migrations is None else migrations)
+        if newer := sorted(done.keys() - {migration.version for migration in known}):
+            raise ConfigError(
+                f"The database is newer than this code, which does not know its migration {newer[-1]:04}: deploy the"
+                " version that has it, or restore a copy of the database from before it"
+            )
+        for migration in known:
             if migration.version in done:
                 if done[migration.version] != migration.sha256:
                     raise ConfigError(f"{migration.name} was changed after it was applied; add a new migration instead")
@@ -79,11 +89,11 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
 
 def main() -> int:
     try:
+        command.begin()
         for name in apply(config.load(config.Database).database_url):
             print(f"applied {name}")
     except (AppError, psycopg.Error) as error:
-        print(logs.hide(f"migrate: {error}", logs.own_secrets(os.environ)), file=sys.stderr)
-        return 1
+        return command.fail("migrate", error)
     return 0
 
 

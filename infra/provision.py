@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 import phonenumbers
 from psycopg.types.json import Jsonb
 
+from infra import command
 from lib import config, db
 from lib.calls.settings import Settings
 from lib.clients import NUMBER_ACCEPTED
@@ -327,6 +328,7 @@ def main() -> int:
     try:
         text = (sys.stdin.buffer.read() if sys.argv[1] == "-" else Path(sys.argv[1]).read_bytes()).decode("utf-8-sig")
         data = load(text)
+        command.begin()
         config.load(config.Vault)
         with db.transaction() as conn:
             provision(conn, data)
@@ -337,11 +339,9 @@ def main() -> int:
         print(f"provision: nothing was changed; {sys.argv[1]} is not in UTF-8: save it so", file=sys.stderr)
         return 1
     except InvalidPayload as error:
-        print(f"provision: nothing was changed; mend {sys.argv[1]}:\n{error}", file=sys.stderr)
-        return 1
+        return command.fail("provision", f"nothing was changed; mend {sys.argv[1]}:\n{error}")
     except AppError as error:
-        print(f"provision: nothing was changed; {error}", file=sys.stderr)
-        return 1
+        return command.fail("provision", f"nothing was changed; {error}")
     finally:
         db.close()
     print(f"enterprise {data['number']} is provisioned")

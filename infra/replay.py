@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from infra import person
+from infra import command, person
 from lib import db, pubsub, replay
 from lib.errors import AppError, Conflict, InvalidPayload, NotFound, PermanentError
 from lib.replay import Request
-from lib.store import calls, integration_logs, rejected, replays
+from lib.store import administrators, calls, integration_logs, rejected, replays
 from lib.store.rejected import Chosen, Rejected
 from lib.store.replays import GivenUp, Span
 
@@ -32,27 +32,49 @@ _POPUPS: Final = "Pop-ups and their ends are not sent again: they are news of se
 def main() -> int:
     given = _arguments()
     try:
+        command.begin()
         request = Request(by=person.of(given.by), reason=given.reason.strip()[:500])
         if given.yes and not request.reason:
             raise InvalidPayload('Say why, for the record: REASON="…"')
-        if given.rejected or given.source:
+        what = _what(given)
+        if given.enterprise:
+            with db.connection() as conn:
+                if not administrators.has_enterprise(conn, given.enterprise):
+                    raise NotFound(f"There is no enterprise {given.enterprise}")
+        if what in {"REJECTED", "SOURCE"}:
             return _messages(given, request)
-        if given.call or given.delivery:
+        if what in {"CALL", "DELIVERY"}:
             return _one_call(given, request)
-        if given.since:
-            return _rows(given, request)
-        raise InvalidPayload("What? CALL=…, DELIVERY=…, SINCE=2026-01-31T10:00 (or 2h, 3d), REJECTED=1,2 or SOURCE=…")
+        return _rows(given, request)
     except AppError as error:
-        print(f"replay: {error}", file=sys.stderr)
-        return 1
+        return command.fail("replay", error)
     finally:
         pubsub.close()
         db.close()
 
 
+def _what(given: argparse.Namespace) -> str:
+    """The one thing that is asked for. Raises InvalidPayload when something beside it would have no meaning."""
+    asked = {
+        "CALL": bool(given.call),
+        "DELIVERY": given.delivery is not None,
+        "REJECTED": bool(given.rejected),
+        "SOURCE": bool(given.source),
+        "SINCE": bool(given.since),
+    }
+    wanted = [name for name, is_asked in asked.items() if is_asked and (name != "SINCE" or not given.source)]
+    if not wanted:
+        raise InvalidPayload("What? CALL=…, DELIVERY=…, SINCE=2026-01-31T10:00 (or 2h, 3d), REJECTED=1,2 or SOURCE=…")
+    if len(wanted) > 1:
+        raise InvalidPayload(f"{' and '.join(wanted)} cannot be asked for together: one at a time")
+    if given.enterprise and wanted[0] in {"REJECTED", "SOURCE"}:
+        raise InvalidPayload(f"ENTERPRISE has no meaning with {wanted[0]}: a message that was rejected belongs to none")
+    return wanted[0]
+
+
 def _one_call(given: argparse.Namespace, request: Request) -> int:
     with db.connection() as conn:
-        if given.delivery:
+        if given.delivery is not None:
             found = replays.find_call(conn, given.delivery)
             if found is None or given.enterprise not in {"", found[0]}:
                 raise NotFound(f"There is no delivery {given.delivery}")
@@ -79,9 +101,7 @@ def _one_call(given: argparse.Namespace, request: Request) -> int:
     if not given.yes:
         return _how_to_confirm()
     with db.transaction() as conn:
-        again = replay.send_again(
-            conn, request, enterprise_number=number, call_id=call_id, delivery_id=given.delivery or None
-        )
+        again = replay.send_again(conn, request, enterprise_number=number, call_id=call_id, delivery_id=given.delivery)
         _remember(conn, number, request, again)
     print(f"Sent again as {_count(len(again), 'delivery', 'deliveries')} {', '.join(map(str, again))}: the next tick.")
     return 0
@@ -141,8 +161,10 @@ def _messages(given: argparse.Namespace, request: Request) -> int:
         since=_moment(given.since, now) if given.since else None,
     )
     able = unable = failed = 0
+    missing = set(chosen.ids)
     for page in _rejected(chosen):
         for found in page:
+            missing.discard(found.id)
             because = _why_not(found)
             if because:
                 unable += 1
@@ -162,11 +184,15 @@ def _messages(given: argparse.Namespace, request: Request) -> int:
     if not able and not unable and not failed:
         print("There is no such message, or all were replayed already.")
         return 1
+    for message_id in sorted(missing):
+        failed += 1
+        print(f"  message {message_id}: there is none")
     if not given.yes:
         print(f"{_count(able, 'message', 'messages')} would be published again, {unable} cannot be.")
-        return _how_to_confirm() if able else 1
+        return _how_to_confirm() if able and not failed else 1
     print(f"{_count(able, 'message was', 'messages were')} published again; what is rejected again gets a new id.")
-    return 0 if able else 1
+    # What cannot be replayed is a failure of who named it by its id; of a source, it is only what stays.
+    return 0 if able and not failed and not (unable and chosen.ids) else 1
 
 
 def _why_not(found: Rejected) -> str | None:

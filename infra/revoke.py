@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from infra import person
+from infra import command, person
 from lib import db
 from lib.errors import AppError, InvalidPayload, NotFound
 from lib.store import administrators, integration_logs, sessions
@@ -17,10 +17,10 @@ def main() -> int:
     parser.add_argument("--by", default="", help="who wants it; the user of the operating system")
     given = parser.parse_args()
     try:
+        command.begin()
         ended, found = _revoke(given.enterprise.strip(), person.of(given.by))
     except AppError as error:
-        print(f"revoke: {error}", file=sys.stderr)
-        return 1
+        return command.fail("revoke", error)
     finally:
         db.close()
     number = given.enterprise.strip()

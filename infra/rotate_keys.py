@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from infra import command
 from lib import db
 from lib.errors import AppError, ConfigError
 from lib.store import sealed_keys
@@ -23,10 +24,10 @@ STEP: Final = 100
 
 def main() -> int:
     try:
+        command.begin()
         return _rotate()
     except AppError as error:
-        print(f"rotate-keys: {error}; what is done is done, run it again", file=sys.stderr)
-        return 1
+        return command.fail("rotate-keys", f"{error}; what is done is done, run it again")
     finally:
         db.close()
 

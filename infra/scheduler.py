@@ -2,8 +2,8 @@
 The scheduler where there is no Cloud Scheduler: `python -m infra.scheduler --every 1 --endpoint FUNCTION=URL …`.
 
 Publishes to `ticks`, and touches a file after each tick for a health check to look at. Google's emulator forgets all
-topics and subscriptions when it restarts: they are made again then. A tick that cannot be published is dropped: the
-next one does the same work.
+topics and subscriptions when it restarts: they are made again then; nothing is made where there is no emulator. A tick
+that cannot be published is dropped: the next one does the same work.
 """
 
 from __future__ import annotations
@@ -19,33 +19,35 @@ from typing import Final
 
 from google.api_core import exceptions
 
-from infra import topology
+from infra import command, topology
 from lib import config, logs, pubsub
 from lib.errors import ConfigError, Unavailable
 
 log = logging.getLogger(__name__)
 
+_MOST_SECONDS: Final = 3600.0
 TICKED: Final = Path("/tmp/ticked")  # noqa: S108  (the one place where a container may write)
 
 
 class Scheduler:
-    def __init__(self, target: topology.Target, ticked: Path) -> None:
+    def __init__(self, target: topology.Target | None, ticked: Path) -> None:
+        """`target`: of a broker that forgets; None for one that does not."""
         self._target = target
         self._ticked = ticked
         # One that was killed while it made them may have left only a part of them.
-        self._topology_is_there = False
+        self._is_to_be_made = target is not None
 
     def tick(self) -> None:
         try:
-            if not self._topology_is_there:
+            if self._target is not None and self._is_to_be_made:
                 done = topology.apply(topology.read(), self._target)
-                self._topology_is_there = True
+                self._is_to_be_made = False
                 log.info("topology", extra={"done": len(done)})
             pubsub.publish(pubsub.TICKS, {"at": datetime.now(UTC).isoformat(timespec="milliseconds")})
             self._ticked.touch()
         except Unavailable as error:
             if isinstance(error.__cause__, exceptions.NotFound):
-                self._topology_is_there = False
+                self._is_to_be_made = True
             log.warning("no tick", extra={"reason": str(error)})
         except (exceptions.GoogleAPIError, TimeoutError) as error:
             log.warning("no topology", extra={"reason": type(error).__name__})
@@ -53,8 +55,8 @@ class Scheduler:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.scheduler", description="Wakes what runs by the clock")
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS")
-    parser.add_argument("--endpoint", action="append", default=[], metavar="FUNCTION=URL")
+    parser.add_argument("--every", type=command.number(most=_MOST_SECONDS), default=1.0, metavar="SECONDS")
+    parser.add_argument("--endpoint", type=topology.endpoint, action="append", default=[], metavar="FUNCTION=URL")
     parser.add_argument("--ticked", type=Path, default=TICKED, metavar="FILE", help="touched after every tick")
     arguments = parser.parse_args()
     logs.configure()
@@ -62,16 +64,15 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        target = topology.Target(
-            project=config.load(config.PubSub).google_cloud_project,
-            endpoints=dict(item.split("=", 1) for item in arguments.endpoint),
-        )
+        # The cloud keeps its topology, and whoever may change it there is the operator: a scheduler has neither the
+        # right to, nor the addresses and the account of the functions that are deployed.
+        is_emulator = bool(config.load(config.PubSub).pubsub_emulator_host)
+        target = topology.target(arguments.endpoint) if is_emulator else None
         scheduler = Scheduler(target, arguments.ticked)
         while not stop.wait(arguments.every):
             scheduler.tick()
     except ConfigError as error:
-        print(f"scheduler: {error}", file=sys.stderr)
-        return 1
+        return command.fail("scheduler", error)
     pubsub.close()
     return 0
 

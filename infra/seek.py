@@ -15,15 +15,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 from google.pubsub_v1.types import Subscription
 
-from infra import topology
+from infra import command, topology
 from lib import config
 from lib.errors import AppError, ConfigError
 from lib.pubsub import CALL_EVENTS
 
-_TIMEOUT_SECONDS: Final = 30
+# Pub/Sub keeps what was acknowledged for 31 days at most.
+_MOST_MINUTES: Final = 31.0 * 24 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,28 +60,35 @@ def seek(project: str, *, minutes: float, dry_run: bool = False) -> list[Step]:
     steps = [Step(subscription=name, time=datetime.now(UTC) - back) for name in subscriptions_of_events(project)]
     with pubsub_v1.SubscriberClient() as subscriber:
         for step in steps:
-            check(subscriber.get_subscription(subscription=step.subscription, timeout=_TIMEOUT_SECONDS), back)
+            found = subscriber.get_subscription(
+                subscription=step.subscription, timeout=topology.ATTEMPT_SECONDS, retry=topology.RETRY
+            )
+            check(found, back)
         if not dry_run:
             for step in steps:
-                subscriber.seek(
-                    request={"subscription": step.subscription, "time": step.time}, timeout=_TIMEOUT_SECONDS
-                )
+                request = {"subscription": step.subscription, "time": step.time}
+                subscriber.seek(request=request, timeout=topology.ATTEMPT_SECONDS, retry=topology.RETRY)
     return steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Deliver the call events of the last minutes again")
-    parser.add_argument("--minutes", type=float, required=True, help="more than the failover may have lost")
+    parser.add_argument(
+        "--minutes",
+        type=command.number(most=_MOST_MINUTES),
+        required=True,
+        help="more than the failover may have lost",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     given = parser.parse_args(arguments)
-    if given.minutes <= 0:
-        parser.error("--minutes must be more than 0")
     try:
+        command.begin(asks_the_database=False)
         project = config.load(config.PubSub).google_cloud_project
         steps = seek(project, minutes=given.minutes, dry_run=given.dry_run)
-    except (AppError, exceptions.GoogleAPIError) as error:
-        print(f"seek: {error}", file=sys.stderr)
-        return 1
+    except AppError as error:
+        return command.fail("seek", error)
+    except (exceptions.GoogleAPIError, GoogleAuthError) as error:
+        return command.fail("seek", topology.why(error))
     for step in steps:
         print(step)
     print("Nothing was changed: a dry run." if given.dry_run else "Done.")

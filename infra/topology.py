@@ -11,21 +11,35 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from google.api_core import exceptions
+from google.api_core.retry import Retry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription, Topic
 
+from infra import command
 from lib import config
 from lib.errors import AppError, ConfigError
 
 TOPOLOGY = Path(__file__).parent / "topology.json"
+
+# The client's own way is to try for ten minutes; `timeout` bounds one attempt only.
+ATTEMPT_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 30.0
+RETRY: Final = Retry(
+    if_exception_type(exceptions.ServiceUnavailable, exceptions.DeadlineExceeded, exceptions.Aborted),
+    initial=0.2,
+    maximum=2.0,
+    timeout=PATIENCE_SECONDS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,25 +119,31 @@ _UPDATABLE = (
 
 
 def apply(data: Mapping[str, Any], target: Target) -> list[str]:
-    """Creates and updates; what was done, a line each."""
+    """
+    Creates and updates; what was done, a line each.
+
+    Raises GoogleAPIError when something is refused, or not answered within PATIENCE_SECONDS; GoogleAuthError.
+    """
     done: list[str] = []
-    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    publisher = pubsub_v1.PublisherClient()
+    subscriber = pubsub_v1.SubscriberClient()
     try:
         for topic in topics(data, target):
             try:
-                publisher.create_topic(request=topic, timeout=30)
+                publisher.create_topic(request=topic, timeout=ATTEMPT_SECONDS, retry=RETRY)
                 done.append(f"created {topic.name}")
             except exceptions.AlreadyExists:
                 mask = FieldMask(paths=["message_retention_duration"])
                 if topic.message_retention_duration:
-                    publisher.update_topic(request={"topic": topic, "update_mask": mask}, timeout=30)
+                    update = {"topic": topic, "update_mask": mask}
+                    publisher.update_topic(request=update, timeout=ATTEMPT_SECONDS, retry=RETRY)
         for subscription in subscriptions(data, target):
             try:
-                subscriber.create_subscription(request=subscription, timeout=30)
+                subscriber.create_subscription(request=subscription, timeout=ATTEMPT_SECONDS, retry=RETRY)
                 done.append(f"created {subscription.name}")
             except exceptions.AlreadyExists:
-                update = {"subscription": subscription, "update_mask": FieldMask(paths=list(_UPDATABLE))}
-                subscriber.update_subscription(request=update, timeout=30)
+                request = {"subscription": subscription, "update_mask": FieldMask(paths=list(_UPDATABLE))}
+                subscriber.update_subscription(request=request, timeout=ATTEMPT_SECONDS, retry=RETRY)
                 done.append(f"updated {subscription.name}")
     finally:
         subscriber.close()
@@ -131,23 +151,57 @@ def apply(data: Mapping[str, Any], target: Target) -> list[str]:
     return done
 
 
+def target(endpoints: Sequence[tuple[str, str]]) -> Target:
+    """Of this process's settings, the account that signs pushes among them. Raises ConfigError."""
+    auth = config.load(config.PushAuth)
+    return Target(
+        project=config.load(config.PubSub).google_cloud_project,
+        endpoints=dict(endpoints),
+        push_audience=auth.push_audience,
+        push_service_account=auth.push_service_account,
+    )
+
+
+def endpoint(text: str) -> tuple[str, str]:
+    """For argparse: FUNCTION=URL."""
+    function, _, url = text.partition("=")
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not function or not is_address:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FUNCTION=https://…")
+    return function, url
+
+
+def why(error: Exception) -> str:
+    """What Google's client raised, in a sentence that says what to look at."""
+    if isinstance(error, GoogleAuthError):
+        return (
+            f"Google Cloud was not asked, the credentials are missing or refused ({type(error).__name__}):"
+            " gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS; for an emulator"
+            " PUBSUB_EMULATOR_HOST"
+        )
+    if isinstance(error, exceptions.RetryError | exceptions.ServiceUnavailable | exceptions.DeadlineExceeded):
+        host = config.load(config.PubSub).pubsub_emulator_host
+        where = f"the emulator at {host} (PUBSUB_EMULATOR_HOST)" if host else "Google Cloud"
+        return f"Pub/Sub did not answer within {PATIENCE_SECONDS:g} seconds: {where}; run it again when it does"
+    return str(error)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Apply infra/topology.json to Pub/Sub")
-    parser.add_argument("--endpoint", action="append", default=[], metavar="FUNCTION=URL")
+    parser = argparse.ArgumentParser(prog="python -m infra.topology", description="Apply infra/topology.json")
+    parser.add_argument("--endpoint", type=endpoint, action="append", default=[], metavar="FUNCTION=URL")
     arguments = parser.parse_args()
     try:
-        auth = config.load(config.PushAuth)
-        target = Target(
-            project=config.load(config.PubSub).google_cloud_project,
-            endpoints=dict(item.split("=", 1) for item in arguments.endpoint),
-            push_audience=auth.push_audience,
-            push_service_account=auth.push_service_account,
-        )
-        for line in apply(read(), target):
+        command.begin(asks_the_database=False)
+        for line in apply(read(), target(arguments.endpoint)):
             print(line)
-    except (AppError, exceptions.GoogleAPIError) as error:
-        print(f"topology: {error}", file=sys.stderr)
-        return 1
+    except AppError as error:
+        return command.fail("topology", error)
+    except (exceptions.GoogleAPIError, GoogleAuthError) as error:
+        return command.fail("topology", why(error))
     return 0
 
 

@@ -15,15 +15,22 @@ import sys
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import unquote
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET: Final = re.compile(r"token|secret|password|api[_-]?key|authorization|cookie", re.IGNORECASE)
-_PASSWORD: Final = re.compile(r"(?<=:)[^:/@]+(?=@)|(?<=password=)[^\s&]+")
+# Everything up to the last @: where one stands in a password, the driver takes what is behind it for a host.
+_PASSWORD: Final = re.compile(r"[^:]*:(?P<of_user>.+)@", re.DOTALL)
+_SCHEME: Final = re.compile(r"\A\s*(?:postgres(?:ql)?:?/+|postgres(?:ql)?:|\w+://)")
+_PASSWORD_FIELD: Final = re.compile(r"password\s*=\s*('(?:\\.|[^'\\])*'?|[^\s&]+)")
+# Where a driver may cut an address that is written wrongly.
+_CUT: Final = re.compile(r"[@:/?#&=%',\s\[\]\\]+")
 _PHONE: Final = re.compile(r"(?<![\w.-])(\+?\d{4})\d{3,8}(\d{4})(?![\w-]|\.\d)")
 
 
 # Shorter ones stand in any line by chance.
 _SECRET_CHARACTERS: Final = 8
+_PIECE_CHARACTERS: Final = 5
 
 
 class JsonFormatter(logging.Formatter):
@@ -59,12 +66,41 @@ def configure() -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
+def configure_command() -> None:
+    """
+    For a command of an operator, which itself says in a sentence what is wrong: what libraries remark before that,
+    with the addresses that they were given, is not said; errors go to standard error.
+    """
+    configure()
+    root = logging.getLogger()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(root.handlers[0].formatter)
+    handler.setLevel(logging.ERROR)  # libraries set levels of their own loggers, over the root's
+    root.handlers[:] = [handler]
+
+
 def own_secrets(environ: Mapping[str, str]) -> list[str]:
     """What this process was given to keep, longest first: a driver that cannot read an address quotes parts of it."""
     url = environ.get("DATABASE_URL", "")
-    found = {url, *_PASSWORD.findall(url), *environ.get("VAULT_KEYS", "").split(",")}
+    passwords = _passwords(url)
+    found = {url, *passwords, *environ.get("VAULT_KEYS", "").split(",")}
     found |= {value for name, value in environ.items() if _SECRET.search(name)}
-    return sorted((secret for secret in found if len(secret) >= _SECRET_CHARACTERS), key=len, reverse=True)
+    found = {secret for secret in found if len(secret) >= _SECRET_CHARACTERS}
+    found |= {
+        piece
+        for password in passwords
+        for piece in _CUT.split(password)
+        if piece != password and len(piece) >= _PIECE_CHARACTERS
+    }
+    return sorted(found, key=len, reverse=True)
+
+
+def _passwords(url: str) -> set[str]:
+    """Of the database's address, as written and as meant, however wrongly the address is written."""
+    of_user = _PASSWORD.match(_SCHEME.sub("", url))
+    found = {of_user["of_user"]} if of_user else set()
+    found |= {field.strip("'") for field in _PASSWORD_FIELD.findall(url)}
+    return found | {unquote(password) for password in found}
 
 
 def hide(text: str, secrets: Collection[str]) -> str:

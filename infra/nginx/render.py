@@ -165,7 +165,8 @@ http {{
     keepalive_timeout 3630s;
     client_header_timeout 10s;
     client_body_timeout 10s;
-    client_body_buffer_size 256k;
+    # An event fits. What is larger waits in the tmpfs: when that is full, such a body is answered 500, events are not.
+    client_body_buffer_size 16k;
     client_max_body_size 256k;
     underscores_in_headers on;
 

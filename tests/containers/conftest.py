@@ -134,7 +134,7 @@ class Composition:
 def composition(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
     """Built and up, as `docker compose --profile demo up` makes it, on ports of its own; gone afterwards."""
     env_file = tmp_path_factory.mktemp("containers") / ".env"
-    env.complete(env_file)
+    env.complete(env_file, demo=True)
     gateway = f"127.0.0.1:{free_port()}"
     running = Composition(
         name=f"test-{os.getpid()}",

@@ -11,6 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from infra import env, topology
+from infra.nginx import render
 from lib import config
 from tests.containers.conftest import FILES, IMAGES, ROOT
 
@@ -95,7 +96,49 @@ def test_a_new_environment_file_has_fresh_secrets_for_its_owner_only(tmp_path):
     assert stat.S_IMODE(first.stat().st_mode) == 0o600
     assert set(re.findall(r"^\w+=(\S{12,})$", first.read_text(), re.MULTILINE)) & set(
         re.findall(r"^\w+=(\S{12,})$", second.read_text(), re.MULTILINE)
-    ) <= {"http://127.0.0.1:8080", "127.0.0.1:8080", "retailcrm-simulator:8080"}
+    ) <= {"http://127.0.0.1:8080", "127.0.0.1:8080"}
+
+
+def test_no_inner_host_may_be_asked_as_a_crm_unless_it_is_for_the_demo(tmp_path, capsys):
+    deployed, demo = tmp_path / "deployed.env", tmp_path / "demo.env"
+
+    assert env.main([str(deployed)]) == 0
+    assert env.main([str(demo), "--demo"]) == 0
+    refused = env.main([str(deployed), "--demo"])
+
+    assert "\nRETAILCRM_EXTRA_HOSTS=\n" in deployed.read_text()
+    assert "\nRETAILCRM_EXTRA_HOSTS=retailcrm-simulator:8080\n" in demo.read_text()
+    assert refused == 1
+    assert "put RETAILCRM_EXTRA_HOSTS=retailcrm-simulator:8080 into it" in capsys.readouterr().err
+    readme = (ROOT / "README.md").read_text()
+    assert re.search(r"^make env DEMO=1 .*\n^docker compose --profile demo up", readme, re.MULTILINE)
+
+
+def test_to_ask_for_help_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit) as ended:
+        env.main(["--help"])
+
+    assert ended.value.code == 0
+    assert "make env" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_strangers_can_have_nginx_keep_is_less_than_the_gateway_may_use():
+    """A body that is still coming is kept in a buffer, then in the tmpfs, which counts as memory of the container."""
+    configuration = render.render()
+    [(buffer, connections, workers)] = [
+        [int(re.findall(rf"{name} (\d+)", configuration)[0]) for name in names]
+        for names in [("client_body_buffer_size", "worker_connections", "worker_processes")]
+    ]
+    [tmpfs] = [re.findall(r"size=(\d+)m", mount)[0] for mount in SERVICES["gateway"]["tmpfs"]]
+    limit = SERVICES["gateway"]["mem_limit"]
+
+    headers = 33  # as nginx has it: a buffer of 1 kB, then up to four of 8 kB
+    in_buffers = workers * connections * (buffer + headers) // 1024
+    assert limit.endswith("m")
+    assert int(tmpfs) + in_buffers + 16 <= int(limit[:-1])
 
 
 def test_what_stands_in_an_environment_file_stays(tmp_path, capsys):

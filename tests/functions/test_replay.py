@@ -135,7 +135,7 @@ def test_four_processes_at_once_send_many_rows_once_each(provisioned, sql):
     assert all("sent again, up to" in text for text in said if "0 rows go" not in text)
 
 
-def test_a_row_that_fails_again_during_a_replay_is_not_sent_for_ever(refused, gateway, crm, sql):
+def test_a_row_that_fails_again_during_a_replay_is_not_sent_for_ever(refused, gateway, crm, provisioned, sql):
     for _ in range(2):
         crm.fault("success_false", account="0367", endpoint="upload", status=400, error_msg="Still wrong", requests=1)
         assert confirmed("--since", "1h")[0] == 0
@@ -146,6 +146,7 @@ def test_a_row_that_fails_again_during_a_replay_is_not_sent_for_ever(refused, ga
         ("upload", "failed", 1),
         ("upload", "failed", 2),
     ]
+    provisioned("0368", token="375290000002")
     assert confirmed("--since", "1h", "--enterprise", "0368")[1].count("0 rows go") == 1
 
 
@@ -156,7 +157,14 @@ def test_a_row_that_fails_again_during_a_replay_is_not_sent_for_ever(refused, ga
         (("--call", "1.1"), "needs ENTERPRISE"),
         (("--call", "1.1", "--enterprise", "0367"), "has no call 1.1"),
         (("--delivery", "77"), "no delivery 77"),
-        (("--delivery", "3", "--enterprise", "0368"), "no delivery 3"),
+        (("--delivery", "3", "--enterprise", "0368"), "no enterprise 0368"),
+        (("--since", "1h", "--enterprise", "0368"), "no enterprise 0368"),
+        (("--call", "1.1", "--enterprise", "0367", "--since", "1h"), "CALL and SINCE"),
+        (("--delivery", "3", "--call", "1.1"), "CALL and DELIVERY"),
+        (("--rejected", "1", "--source", "ticks"), "REJECTED and SOURCE"),
+        (("--rejected", "1", "--since", "1h"), "REJECTED and SINCE"),
+        (("--rejected", "1", "--enterprise", "0367"), "ENTERPRISE has no meaning with REJECTED"),
+        (("--source", "ticks", "--since", "1h", "--enterprise", "0367"), "ENTERPRISE has no meaning with SOURCE"),
         (("--since", "yesterday"), "must be like"),
         (("--rejected", "one"), "must be ids"),
         (("--rejected", "77"), "no such message"),
@@ -292,3 +300,17 @@ def test_a_message_in_its_unwrapped_form_is_replayed_too(gateway, broker, sql):
     assert code == 0, said
     [message] = broker.pull(subscription)
     assert message["event"]["event_id"] == EVENT["event_id"]
+
+
+def test_ids_of_which_some_cannot_be_replayed_are_a_failure_that_names_them(gateway, function, broker, sql):
+    reject(function("sweep-calls"), {"event": EVENT}, **DEAD)
+    function("retailcrm-deliver").post("/", data=b"not JSON", content_type="application/json")
+    subscription = broker.topic("call-events")
+
+    code, said = confirmed("--rejected", "1,2,77")
+
+    assert code == 1
+    assert "message 2: not replayed" in said
+    assert "message 77: there is none" in said
+    assert "1 message was published again" in said
+    assert len(broker.pull(subscription)) == 1

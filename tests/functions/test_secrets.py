@@ -561,7 +561,26 @@ def test_every_secret_is_found_only_where_it_has_to_stand(tmp_path, echoes):
     assert len(world.link) > 100
 
 
-@pytest.mark.parametrize("url", ["postgresql://gateway:{}%zz@127.0.0.1:9/x", "postgresql//gateway:{}@127.0.0.1:9/x"])
+OPERATORS_COMMANDS = (
+    ("infra.migrate",),
+    ("infra.admin", "--enterprise", "0367"),
+    ("infra.revoke", "--enterprise", "0367"),
+    ("infra.replay", "--since", "1h"),
+    ("infra.rotate_keys",),
+    ("infra.explain", "1.1"),
+)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://gateway:{}%zz@127.0.0.1:9/x",
+        "postgresql//gateway:{}@127.0.0.1:9/x",
+        "postgresql://gateway:CAN@{}@127.0.0.1:9/x",
+        "postgresql://gateway:{}@PW@127.0.0.1:9/x",
+        "postgresql://gateway:{}/PW@127.0.0.1:9/x",
+    ],
+)
 def test_an_address_of_the_database_that_is_written_wrongly_is_not_quoted(url):
     core = secrets.token_hex(8)
     ask = "from lib import db, logs; logs.configure(); log = logs.logging.getLogger()\n"
@@ -570,12 +589,34 @@ def test_an_address_of_the_database_that_is_written_wrongly_is_not_quoted(url):
 
     told = [
         subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, check=False, timeout=30)
-        for arguments in (["-c", ask], ["-m", "infra.migrate"])
+        for arguments in (["-c", ask], *(["-m", *command] for command in OPERATORS_COMMANDS))
     ]
 
     assert all(process.stdout + process.stderr for process in told)
-    assert core not in str(told[0].stdout + told[0].stderr)
-    assert core not in str(told[1].stdout + told[1].stderr)
+    assert [str(process) for process in told if core.encode() in process.stdout + process.stderr] == []
+    # A form that libpq reads is none that it can use.
+    assert {process.stderr.count(b"\n") for process in told[1:]} == {1}
+
+
+@pytest.mark.parametrize("command", OPERATORS_COMMANDS, ids=lambda command: command[0])
+def test_a_database_that_is_away_is_one_sentence_of_a_command(command):
+    password = secrets.token_hex(8)
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"postgresql://gateway:{password}@127.0.0.1:9/x",
+        "VAULT_KEYS": f"first:{base64.b64encode(bytes(32)).decode()}",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+
+    name = command[0].removeprefix("infra.").replace("_", "-")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name}: ")
+    assert [line for line in done.stderr.splitlines() if "WARNING" in line or "pool" in line or password in line] == []
+    # What libpq says of an address that refuses has a second line of its own.
+    assert len(done.stderr.splitlines()) <= (3 if name == "migrate" else 1)
 
 
 def kept_files(run_dir: Path) -> list[Path]:

@@ -55,6 +55,22 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(empty_data
         migrate.apply(empty_database, [Migration(version=1, name="0001_a", sql="CREATE TABLE a (id bigint)")])
 
 
+def test_a_database_that_is_newer_than_the_code_is_refused_and_left_alone(empty_database, process, capsys):
+    newer = len(migrate.read()) + 1
+    old = migrate.read()[:1]
+    migrate.apply(empty_database, old)
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("INSERT INTO schema_migrations (version, name, sha256) VALUES (%s, 'later', 'x')", [newer])
+
+    process.setenv("DATABASE_URL", empty_database)
+    code = migrate.main()
+
+    assert code == 1
+    assert f"does not know its migration {newer:04}: deploy the version that has it" in capsys.readouterr().err
+    with psycopg.connect(empty_database) as conn:
+        assert conn.execute("SELECT version FROM schema_migrations ORDER BY 1").fetchall() == [(1,), (newer,)]
+
+
 def test_gaps_in_the_numbers_are_refused(tmp_path):
     (tmp_path / "0002_later.sql").write_text("SELECT 1")
 

@@ -91,7 +91,9 @@ def test_the_events_are_kept_for_longer_than_any_failover_takes_to_notice():
     assert data["topics"]["call-events"]["message_retention_seconds"] >= DAY_SECONDS
 
 
-@pytest.mark.parametrize("minutes", ["0", "-5"])
-def test_minutes_that_make_no_sense_are_refused(minutes):
+@pytest.mark.parametrize("minutes", ["0", "-5", "nan", "inf", "1e12", "44641", "ten"])
+def test_minutes_that_make_no_sense_are_refused(minutes, capsys):
     with pytest.raises(SystemExit):
-        seek.main(["--minutes", minutes])
+        seek.main([f"--minutes={minutes}"])
+
+    assert "must be a number above 0 and at most 44640" in capsys.readouterr().err

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 from google.cloud import pubsub_v1
 
@@ -74,6 +79,72 @@ def test_in_the_cloud_pushes_are_signed():
     for subscription in topology.subscriptions(topology.read(), target):
         assert subscription.push_config.oidc_token.service_account_email == "pusher@p.iam.gserviceaccount.com"
         assert subscription.push_config.oidc_token.audience == "https://deliver.example.com"
+
+
+CLOUD = {
+    "PUBSUB_EMULATOR_HOST": "",
+    "GOOGLE_CLOUD_PROJECT": "p",
+    "GOOGLE_APPLICATION_CREDENTIALS": "",
+    "CLOUDSDK_CONFIG": "/nonexistent",
+    "HOME": "/nonexistent",
+    "NO_GCE_CHECK": "true",
+}
+
+
+def run(module, *arguments, **environment):
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", f"infra.{module}", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr, time.monotonic() - began
+
+
+@pytest.mark.parametrize("command", [("topology",), ("seek", "--minutes", "10")])
+def test_without_credentials_it_is_said_what_is_missing(command):
+    endpoints = [f"--endpoint={name}={url}" for name, url in ENDPOINTS.items()] if command == ("topology",) else []
+
+    code, said, _ = run(*command, *endpoints, **CLOUD)
+
+    assert code == 1
+    assert "the credentials are missing or refused" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [("topology",), ("seek", "--minutes", "10")])
+def test_pubsub_that_is_away_is_said_within_a_bounded_time(command):
+    endpoints = [f"--endpoint={name}={url}" for name, url in ENDPOINTS.items()] if command == ("topology",) else []
+
+    code, said, seconds = run(*command, *endpoints, PUBSUB_EMULATOR_HOST="127.0.0.1:9", GOOGLE_CLOUD_PROJECT="local")
+
+    assert code == 1
+    assert "Pub/Sub did not answer within 30 seconds: the emulator at 127.0.0.1:9" in said
+    assert len(said.splitlines()) == 1
+    assert seconds < topology.PATIENCE_SECONDS + 30
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("topology", "--endpoint", "foo"),
+        ("topology", "--endpoint", "retailcrm-deliver=foo"),
+        ("topology", "--endpoint", "=http://127.0.0.1:1"),
+        ("topology", "--endpoint", "retailcrm-deliver=https://["),
+        ("scheduler", "--endpoint", "foo"),
+        ("scheduler", "--every", "nan"),
+        ("scheduler", "--every", "0"),
+    ],
+)
+def test_an_argument_of_a_wrong_form_is_refused_with_what_is_right(arguments):
+    code, said, _ = run(*arguments)
+
+    assert code == 2
+    assert "is not FUNCTION=https://" in said or "must be a number above 0" in said
 
 
 def test_a_missing_endpoint_is_named():

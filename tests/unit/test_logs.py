@@ -56,6 +56,8 @@ def test_an_exception_stands_in_the_same_line():
         "postgresql://gateway:canary-pw%zz@127.0.0.1:5432/gateway",
         "postgresql//gateway:canary-pw%zz@127.0.0.1/gateway",
         "host=127.0.0.1 password=canary-pw%zz user=gateway",
+        "host=127.0.0.1 password='canary-pw%zz' user=gateway",
+        "postgresql:gateway:canary-pw%zz@127.0.0.1/gateway",
         "postgresql://127.0.0.1/gateway?user=gateway&password=canary-pw%zz",
     ],
 )
@@ -68,3 +70,13 @@ def test_what_the_process_was_given_to_keep_is_hidden_whoever_quotes_it(url):
 
     assert "canary" not in line
     assert json.loads(line)["message"].startswith('invalid token: "•••" in ')
+
+
+def test_a_password_is_hidden_up_to_the_last_at_sign_whole_in_pieces_and_as_it_is_meant():
+    wrong = own_secrets({"DATABASE_URL": "postgresql://gateway:canary@one:canary/two%40x@127.0.0.1:5432/gateway"})
+    right = own_secrets({"DATABASE_URL": "postgresql://gateway:pass%40word%2F1@127.0.0.1:5432/gateway"})
+    none = own_secrets({"DATABASE_URL": "postgresql://gateway@127.0.0.1:5432/gateway"})
+
+    assert wrong[1:] == ["canary@one:canary/two%40x", "canary@one:canary/two@x", "canary"]
+    assert {"pass%40word%2F1", "pass@word/1"} <= set(right)
+    assert none == ["postgresql://gateway@127.0.0.1:5432/gateway"]

@@ -1,0 +1,58 @@
+"""How an operator's command begins and fails: one sentence on standard error, with nothing of a secret in it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+
+import psycopg
+from psycopg import conninfo
+
+from lib import config, logs
+from lib.errors import ConfigError
+
+
+def begin(*, asks_the_database: bool = True) -> None:
+    """What libraries remark stays unsaid. Raises ConfigError for an address that no database can have."""
+    logs.configure_command()
+    if asks_the_database:
+        check_address(config.load(config.Database).database_url)
+
+
+def check_address(database_url: str) -> None:
+    """Raises ConfigError, which does not quote it: the driver would take a piece of the password for a host or port."""
+    try:
+        parts = conninfo.conninfo_to_dict(database_url)
+    except psycopg.Error:
+        parts = None
+    hosts = str(parts.get("host", "")).split(",") if parts else []
+    ports = str(parts.get("port", "")).split(",") if parts else []
+    if parts is None or any("@" in host[1:] for host in hosts) or any(port and not port.isdigit() for port in ports):
+        raise ConfigError(
+            "DATABASE_URL is not the address of a database, postgresql://user:password@host:5432/name;"
+            " in a password % is written %25, @ %40, / %2F and : %3A"
+        )
+
+
+def fail(name: str, error: object) -> int:
+    """Says it; the exit code."""
+    print(logs.hide(f"{name}: {error}", logs.own_secrets(os.environ)), file=sys.stderr)
+    return 1
+
+
+def number(*, above: float = 0.0, most: float) -> Callable[[str], float]:
+    """For argparse: a number above the one and at most the other; neither `nan` nor `inf` is."""
+
+    def of(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not above < value <= most:
+            raise argparse.ArgumentTypeError(f"must be a number above {above:g} and at most {most:g}")
+        return value
+
+    return of
