@@ -7,10 +7,12 @@ events each time, so order, copies and lost wake-ups change nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final
 
 from psycopg import errors
@@ -25,12 +27,14 @@ from lib.calls.event import CallEvent
 from lib.calls.plan import CallRow, Plan, plan
 from lib.db import Connection
 from lib.enterprise import directory, settings
-from lib.errors import Unavailable
+from lib.errors import NotFound, TransientError, Unavailable
 from lib.store import calls, deliveries, events, host_clocks
 from lib.store.deliveries import Delivery
 from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent, StoredEvent
 from lib.wakeup import WakeCall
+
+log = logging.getLogger(__name__)
 
 _ROUNDS: Final = 10
 # How far from an event the calls around it are read: what lies farther decides nothing about it.
@@ -54,6 +58,14 @@ class Group:
     regrouped: bool
 
 
+class _Look(Enum):
+    """Which stored events that are part of no call yet are looked at beside the message's own."""
+
+    OWN = auto()
+    ALL = auto()
+    WITHOUT_SUSPECTS = auto()
+
+
 class _MoreIsWaiting(Exception):
     """The CRM would be told something, and stored events that may belong to the call were not looked at."""
 
@@ -67,18 +79,25 @@ def assemble(message: NewEvent | WakeCall) -> list[int]:
     enterprise = enterprise_cache().by_number(message.enterprise_number)
     if not isinstance(message, WakeCall) and message.event_type not in _TELLING:
         with suppress(_MoreIsWaiting):
-            return _assemble(enterprise, message, thorough=False)
-    return _assemble(enterprise, message, thorough=True)
+            return _assemble(enterprise, message, _Look.OWN)
+    try:
+        return _assemble(enterprise, message, _Look.ALL)
+    except (TransientError, NotFound):
+        raise
+    except Exception:
+        # An event that cannot be assembled holds up nothing but itself; one that only waited long is no such event.
+        log.exception("tried again without the events that were woken in vain")
+        return _assemble(enterprise, message, _Look.WITHOUT_SUSPECTS)
 
 
-def _assemble(enterprise: Enterprise, message: NewEvent | WakeCall, *, thorough: bool) -> list[int]:
+def _assemble(enterprise: Enterprise, message: NewEvent | WakeCall, look: _Look) -> list[int]:
     with db.transaction() as conn:
         if isinstance(message, WakeCall):
-            return _update(conn, enterprise, None, message.call_id, thorough=thorough)
+            return _update(conn, enterprise, None, message.call_id, look)
         event = _stored(conn, message)
         if event.call_id is not None:
             return [event.call_id]
-        return _update(conn, enterprise, event, None, thorough=thorough)
+        return _update(conn, enterprise, event, None, look)
 
 
 def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
@@ -97,11 +116,10 @@ def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
 
 
 def _update(
-    conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None, *, thorough: bool
+    conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None, look: _Look
 ) -> list[int]:
-    """`thorough`: with the stored events that may belong to the call and are part of none yet."""
     known = directory(enterprise)
-    waiting = _waiting(conn, enterprise, known, event, awake) if thorough else []
+    waiting = [] if look is _Look.OWN else _waiting(conn, enterprise, known, event, awake, look)
     arrived = [parsed(one) for one in ([event] if event else []) + waiting]
     keys = [_keys(one, known) for one in arrived]
     now = calls.lock_keys(conn, enterprise.number, [name for one in keys for name in _lock_names(one)])
@@ -120,7 +138,7 @@ def _update(
     groups = _place(linking.group(members, known), home, rows)
     ledger = _share(_ledger(conn, row_ids), groups, home)
     touched = [
-        _write(conn, enterprise, known, group, ledger[index], rows, home, now, thorough=thorough)
+        _write(conn, enterprise, known, group, ledger[index], rows, home, now, thorough=look is not _Look.OWN)
         for index, group in enumerate(groups)
         if group.regrouped or group.gained or group.call_id == awake
     ]
@@ -130,8 +148,13 @@ def _update(
     return [call_id for call_id in touched if call_id is not None]
 
 
-def _waiting(
-    conn: Connection, enterprise: Enterprise, known: Directory, event: StoredEvent | None, awake: int | None
+def _waiting(  # noqa: PLR0917  (one caller)
+    conn: Connection,
+    enterprise: Enterprise,
+    known: Directory,
+    event: StoredEvent | None,
+    awake: int | None,
+    look: _Look,
 ) -> list[StoredEvent]:
     """
     Stored events that may belong to this call, and whose own message is still on its way: what is decided now is
@@ -145,6 +168,7 @@ def _waiting(
         limit=_WAITING,
         unique_id=event.unique_id if event else "",
         call_id=awake,
+        without_suspects=look is _Look.WITHOUT_SUSPECTS,
     )
     left = {other.event_id: (other, _keys(parsed(other), known)) for other in found if other.event_id != own}
     chosen: list[StoredEvent] = []

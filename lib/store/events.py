@@ -17,7 +17,7 @@ from lib.db import Connection
 
 # An identical event that comes this soon is a copy, unless its channel moved in between (docs/calls.md).
 COPY_SECONDS = 10
-# An event that was woken so often in vain is not taken along with others any more.
+# An event that was woken so often in vain may be why the assembly of its call fails.
 SUSPECT_AFTER_WAKES = 3
 
 
@@ -136,11 +136,12 @@ def list_waiting(
     limit: int,
     unique_id: str = "",
     call_id: int | None = None,
+    without_suspects: bool = False,
 ) -> list[StoredEvent]:
     """
     Events that are stored but not yet part of a call: all of this channel, or of the channels of this call, and of
-    the others those received nearest to `near` (None: now). One whose assembly failed again and again is left out,
-    so that it holds up nothing but itself.
+    the others those received nearest to `near` (None: now). `without_suspects`: those are left out that were woken
+    again and again in vain.
     """
     with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
         return cursor.execute(
@@ -167,7 +168,7 @@ def list_waiting(
             """,
             {
                 "number": enterprise_number,
-                "suspect": SUSPECT_AFTER_WAKES,
+                "suspect": SUSPECT_AFTER_WAKES if without_suspects else 2**31 - 1,
                 "near": near,
                 "limit": limit // 2,
                 "unique_id": unique_id,

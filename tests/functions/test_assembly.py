@@ -8,7 +8,7 @@ import time
 import pytest
 
 from infra import provision
-from lib import db
+from lib import assembly, db
 from tests.assembled import Desk, ended, row_differences, with_copies
 from tests.enterprises import enterprise
 from tests.unit.calls import playback
@@ -361,6 +361,46 @@ def test_the_waiting_row_of_a_leg_goes_when_the_leg_joins_its_call(desk, crm_ser
         (main, "delivered", None),
     ]
     assert one.disorder() == []
+
+
+def woken_in_vain(sql, messages):
+    sql("UPDATE call_events SET wakes = 9 WHERE event_id = ANY(%s::uuid[]) RETURNING 1", [m.event_id for m in messages])
+
+
+def test_a_row_is_whole_however_long_the_events_of_its_call_waited_for_assembly(desk, crm_server, sql):
+    """As after minutes in which hardly anything was assembled: the others were woken again and again."""
+    one, stream = desk("0367"), begun(5 * 3600)
+    first, *others = one.store(over(talking(stream), 50).scenario(stream.id(0)))
+    woken_in_vain(sql, others)
+
+    one.assemble_all([first, *others])
+
+    [row] = crm_server.rows("0367")
+    assert (row["result"], row["code"]) == ("answered", "151")
+    assert one.disorder() == []
+
+
+def test_an_event_that_cannot_be_assembled_holds_up_nothing_but_itself(desk, crm_server, sql, monkeypatch):
+    one, stream = desk("0367"), begun(100)
+    *messages, broken = one.store(
+        over(talking(stream), 50).callerid(51, stream.id(0), DESK, "151", "1").scenario(stream.id(0))
+    )
+    parse = assembly.parsed
+
+    def parsed(event):
+        if event.event_id == broken.event_id:
+            raise ValueError("a bug in the rules")
+        return parse(event)
+
+    monkeypatch.setattr(assembly, "parsed", parsed)
+    with pytest.raises(ValueError, match="a bug"):
+        one.assemble(messages[-1])
+    woken_in_vain(sql, [broken])
+    one.assemble(messages[-1])
+
+    [row] = crm_server.rows("0367")
+    assert (row["result"], row["code"]) == ("answered", "151")
+    assert sql("SELECT event_id::text FROM call_events WHERE call_id IS NULL") == [(broken.event_id,)]
 
 
 @pytest.mark.parametrize("seed", [5, 6])
