@@ -76,8 +76,8 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
 
 
 def decision_from_json(stored: Mapping[str, Any]) -> Decision:
-    at = stored.get("at")
-    return Decision(code=stored["code"], params=stored["params"], at=datetime.fromisoformat(at) if at else None)
+    code, at = stored["code"], stored.get("at")
+    return Decision(code=code, params=stored["params"], at=datetime.fromisoformat(at) if at else None)
 
 
 def _content(notice: RingNotice | EndNotice) -> dict[str, Any]:

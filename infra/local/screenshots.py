@@ -152,7 +152,7 @@ def _shoot(running: Browser, desk: _Desk, look: str, screens: Sequence[str], int
                 else:
                     context.add_cookies(signed_in)  # type: ignore[arg-type]  # as the browser gave them
                     page.evaluate("localStorage.setItem('signed-in', '1')")
-                page.goto("about:blank")
+            page.goto("about:blank")  # or another place in the address would not open the page anew
             page.goto(f"{desk.url}/retailcrm-admin/{scene.address.format(**desk.calls)}")
             _quiet(page)
             scene.act(page)
@@ -233,6 +233,23 @@ def _take(page: Page) -> None:
     page.wait_for_selector(".toast")
 
 
+def _fail_to_undo(page: Page) -> None:
+    """What was taken is asked back, and the gateway is away."""
+    _take(page)
+    page.route("**/save-extensions/*", lambda route: route.fulfill(status=503, json=_AWAY))
+    page.locator(".toast .button").click()
+    page.wait_for_selector("td .problem")
+
+
+def _check_number(page: Page) -> None:
+    line = page.locator("section.card", has=page.locator(".line-fields")).nth(1)
+    button = line.locator(".to-test .button")
+    if button.is_visible():
+        button.click()
+    else:
+        line.locator("input").last.focus()
+
+
 def _wrong_rule(page: Page) -> None:
     page.locator(".line-fields").first.locator("input").nth(3).fill("+375 and nine digits")
     page.locator(".save-bar .button").last.click()
@@ -303,7 +320,9 @@ SCENES: Final[Mapping[str, Scene]] = {
     "call-unknown": Scene(address="#/call/1700000000.1"),
     "managers": Scene(address="#/managers"),
     "managers-taken": Scene(address="#/managers", act=_take, is_whole=False),
+    "managers-undo-failed": Scene(address="#/managers", act=_fail_to_undo),
     "lines": Scene(address="#/lines"),
+    "lines-check": Scene(address="#/lines", act=_check_number, is_whole=False),
     "lines-wrong": Scene(address="#/lines", act=_wrong_rule, is_whole=False),
     "connection": Scene(address="#/connection"),
     "connection-checked": Scene(address="#/connection", act=_check),

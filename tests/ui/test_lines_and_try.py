@@ -45,6 +45,45 @@ def test_a_rule_that_cannot_be_meant_is_explained_at_its_field(number, enrol, vi
     somebody.reads("Правило пишется так")
 
 
+def test_on_a_phone_the_tester_comes_to_the_line_that_is_edited(number, enrol, visit):
+    enrol(number)
+    somebody = visit(size="phone").sign_in(number)
+    somebody.go("lines")
+    line = somebody.page.get_by_role("region", name="0001302")
+
+    line.get_by_role("button", name="Проверить номер").click()
+
+    tester = somebody.page.get_by_role("region", name="Во что превратится номер")
+    expect(tester.get_by_label("Звонок на линию")).to_have_value("0001302")
+    expect(tester.locator(".becomes")).to_be_in_viewport()
+    assert tester.bounding_box()["y"] - line.bounding_box()["y"] < line.bounding_box()["height"] + 40
+    somebody.is_accessible()
+
+
+def test_an_undo_that_failed_stays_at_the_line_and_is_offered_there_again(number, enrol, visit):
+    administrator = enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("lines")
+    line = somebody.page.get_by_role("region", name="0001301")
+    before = line.get_by_label("Название").input_value()
+    line.get_by_label("Название").fill("Shop")
+    somebody.press("Сохранить")
+    somebody.reads("Линии сохранены")
+
+    away = {"error": {"code": "unavailable", "message": "The database is away"}}
+    somebody.page.route("**/api/lines/*", lambda route: route.fulfill(status=503, json=away))
+    somebody.page.locator(".toast").get_by_role("button", name="Вернуть").click()
+    expect(line).to_contain_text("Вернуть не удалось. База данных сейчас недоступна")
+    somebody.is_accessible()
+    somebody.page.unroute("**/api/lines/*")
+    line.get_by_role("button", name="Вернуть").click()
+
+    expect(line).not_to_contain_text("Вернуть не удалось")
+    expect(line.get_by_label("Название")).to_have_value(before)
+    saved = {each["line_id"]: each for each in administrator.ask("GET", f"lines/{number}")["lines"]}["0001301"]
+    assert (saved["name"] or "") == before
+
+
 @pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
 def test_a_situation_shows_what_would_be_sent_and_nothing_is(number, enrol, visit, crm, look):
     language, size, theme = look

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 MANY = 130
+THOUSANDS = 1_230
 
 
 @pytest.fixture
@@ -48,11 +49,40 @@ def test_the_log_shows_errors_first_and_everything_page_by_page(number, enrol, v
 
     more = somebody.page.get_by_role("button", name={"ru": "Показать ещё", "en": "Show more"}[language])
     more.click()
-    expect(everything.locator("tbody tr")).to_have_count(100)
-    more.click()
 
     expect(everything.locator("tbody tr")).to_have_count(MANY)
     expect(more).to_have_count(0)
+    somebody.reads({"ru": "Показано 130 записей. Это все", "en": "130 entries are shown. That is all"}[language])
+
+
+def test_thousands_of_entries_are_read_without_waiting(number, enrol, visit, journal):
+    enrol(number)
+    journal(number, THOUSANDS)
+    somebody = visit(size="phone").sign_in(number)
+    somebody.go("log")
+    rows = somebody.page.locator("main table").last.locator("tbody tr")
+    more = somebody.page.get_by_role("button", name="Показать ещё")
+
+    for pages in range(1, 13):
+        more.click()
+        expect(rows).to_have_count(min(50 + 100 * pages, THOUSANDS))
+    somebody.reads(re.compile(r"Показано 1\s?230 записей\. Это все"))
+
+    opened = somebody.page.evaluate(
+        """async () => {
+            const took = [];
+            for (const box of [...document.querySelectorAll("main table details")].slice(-5)) {
+                const started = performance.now();
+                box.open = true;
+                box.scrollIntoView();
+                await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+                took.push(performance.now() - started);
+            }
+            return took;
+        }"""
+    )
+    print(f"details of the last of {THOUSANDS} entries open within {max(opened):.0f} ms")
+    assert somebody.page.locator("main table details[open]").count() >= len(opened) == 5
 
 
 def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, visit, journal):

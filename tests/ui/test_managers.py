@@ -77,6 +77,24 @@ def test_a_number_is_given_back_from_another_screen(number, staff, visit):
     assert (extensions.get("19"), extensions.get("22")) == ("151", None)
 
 
+def test_an_undo_that_failed_stays_in_the_row_and_is_offered_there_again(number, staff, visit):
+    staff(number)
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+    give(somebody, "Daria", "151")
+    somebody.reads("Daria: номер 151")
+
+    away = {"error": {"code": "unavailable", "message": "The database is away"}}
+    somebody.page.route("**/api/save-extensions/*", lambda route: route.fulfill(status=503, json=away))
+    somebody.page.locator(".toast").get_by_role("button", name="Вернуть").click()
+    expect(row(somebody, "Daria")).to_contain_text("Вернуть не удалось. База данных сейчас недоступна")
+    somebody.page.unroute("**/api/save-extensions/*")
+    row(somebody, "Daria").get_by_role("button", name="Вернуть").click()
+
+    expect(row(somebody, "Boris").locator(".badge")).to_have_text("151")
+    expect(row(somebody, "Daria")).not_to_contain_text("Вернуть не удалось")
+
+
 def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit, crm):
     staff(number)
     crm.forget(number)

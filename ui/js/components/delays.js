@@ -17,8 +17,8 @@ export function delays(steps, { summary, ms, time, t }) {
       "g",
       {},
       s("title", {}, `${time(step.at)}: ${ms(step.p50_ms)}, ${t("delay.worst")} ${ms(step.worst_ms)}, ${popups}`),
-      s("rect", { class: "delay-worst", x: x + 6, y: y(step.worst_ms), width: STEP - 12, height: HEIGHT - y(step.worst_ms), rx: 3 }),
-      s("rect", { class: "delay-usual", x: x + 6, y: y(step.p50_ms), width: STEP - 12, height: HEIGHT - y(step.p50_ms), rx: 3 }),
+      s("rect", { class: "delay-worst", x: x + 6, y: y(step.worst_ms), width: STEP - 12, height: HEIGHT - y(step.worst_ms) }),
+      s("rect", { class: "delay-usual", x: x + 6, y: y(step.p50_ms), width: STEP - 12, height: HEIGHT - y(step.p50_ms) }),
     );
   });
   const width = steps.length * STEP;
@@ -37,6 +37,7 @@ export function delays(steps, { summary, ms, time, t }) {
       ),
       h("div", { class: "delay-times small muted number", "aria-hidden": "true" }, h("span", {}, time(steps[0].at)), h("span", {}, time(steps[Math.floor(steps.length / 2)].at)), h("span", {}, t("delay.now"))),
     ),
+    h("ul", { class: "delay-key small muted", "aria-hidden": "true" }, ["usual", "worst"].map((name) => h("li", {}, s("svg", { width: 12, height: 12 }, s("rect", { class: `delay-${name}`, width: 12, height: 12 })), t(`delay.${name}`)))),
     h("figcaption", {}, summary),
   );
 }

@@ -48,7 +48,7 @@ export function lanes(story, t) {
     "figure",
     { class: "stack tight" },
     drawn,
-    h("ul", { class: "legend small muted", "aria-hidden": "true" }, used.map((kind) => h("li", {}, s("svg", { width: 20, height: 20 }, s("rect", { class: `bar ${kind}`, x: 0, y: 10 - BAR[kind] / 2, width: 20, height: BAR[kind], rx: 3 })), t(`legend.${kind}`)))),
+    h("ul", { class: "legend small muted", "aria-hidden": "true" }, used.map((kind) => h("li", {}, s("svg", { width: 20, height: 20 }, s("rect", { class: `bar ${kind}`, x: 0, y: 10 - BAR[kind] / 2, width: 20, height: BAR[kind], rx: 3 })), t(`legend.${kind}`))), story.transfers.length > 0 && h("li", {}, s("svg", { width: 20, height: 20 }, s("line", { class: "lane-transfer", x1: 10, x2: 10, y1: 1, y2: 19 })), t("legend.transfer"))),
     h(
       "figcaption",
       { class: "visually-hidden" },

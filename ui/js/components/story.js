@@ -16,6 +16,7 @@ const LOST = new Set(["failed", "expired", "in_doubt"]);
 const NO_POPUP = ["integration_disabled", "internal", "only_channels", "no_phone", "expired", "synthetic_dial_off", "no_mapping"];
 const NO_ROW = ["integration_disabled", "internal", "only_channels", "no_phone", "no_date", "waiting_for_recording"];
 const UNNEEDED = new Set(["internal", "only_channels", "no_phone"]);
+const AT_ONCE_SECONDS = 0.1;
 // True, and of no interest to whoever asks about a call.
 const TECHNICAL = new Set(["duplicate", "leg_of_another_call"]);
 
@@ -23,7 +24,7 @@ const TECHNICAL = new Set(["duplicate", "leg_of_another_call"]);
 export async function parts(story, { again = null } = {}) {
   const [t, say] = await Promise.all([words("story"), why()]);
   return {
-    verdict: h("div", { class: "stack tight" }, popupVerdict(story, t, say), rowVerdict(story, t, say)),
+    verdict: h("div", { class: "stack tight" }, popupVerdict(story, t, say), rowVerdict(story, t, say, again)),
     picture: h("section", { class: "card stack" }, h("h2", {}, t("picture")), lanes(story, t)),
     decisions: decisions(story, t, say),
     told: told(story, t, say, again),
@@ -47,7 +48,7 @@ function popupVerdict(story, t, say) {
   const lost = rows.filter((row) => LOST.has(row.state));
   if (shown.length) {
     const first = shown[0].attempts.at(-1)?.at;
-    const after = first === undefined || first === null ? null : t("verdict.after", { seconds: seconds(Math.max(0, first)) });
+    const after = first === undefined || first === null ? null : first < AT_ONCE_SECONDS ? t("verdict.at_once") : t("verdict.after", { seconds: seconds(Math.max(0, first)) });
     const some = lost.length > 0 || has(story, new Set(["no_mapping"]));
     const text = [after, explained(story, ["no_mapping"], say)].filter(Boolean).join(". ");
     return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text });
@@ -62,7 +63,7 @@ function popupVerdict(story, t, say) {
   return notice(needless ? "" : "warn", t(needless ? "verdict.popup_unneeded" : "verdict.popup_none"), { text: reason ?? (story.rang.length ? null : t("verdict.nobody_rang")) });
 }
 
-function rowVerdict(story, t, say) {
+function rowVerdict(story, t, say, again) {
   const rows = story.told.filter((row) => row.effect === "upload" && row.state !== "superseded");
   const row = rows.at(-1);
   const owner = (one) => (people([one]) ? t("verdict.owner", { owner: people([one]) }) : t("verdict.no_owner"));
@@ -75,7 +76,7 @@ function rowVerdict(story, t, say) {
   if (row.state === "delivered") return notice("good", t("verdict.row_there"), { text: [owner(row), explained(story, ["corrected_after_upload"], say)].filter(Boolean).join(". ") });
   const quote = lastWords(row);
   const options = { text: row.reason ? say.reason(row.reason) : null, quote: quote && t("verdict.crm_says", { words: quote }) };
-  if (LOST.has(row.state)) return notice("bad", t("verdict.row_failed"), options);
+  if (LOST.has(row.state)) return notice("bad", t("verdict.row_failed"), { ...options, actions: row.is_replayable && again ? [button(t("again"), () => again(row.id), { kind: "plain", small: true, icon: "again" })] : [] });
   return notice("warn", t("verdict.row_waiting"), { ...options, text: row.reason ? t("verdict.next", { reason: say.reason(row.reason) }) : null });
 }
 
@@ -88,7 +89,7 @@ function decisions(story, t, say) {
     "section",
     { class: "card stack" },
     h("h2", {}, t("decisions")),
-    plain.length ? list(plain) : h("p", { class: "muted" }, t("decided_nothing")),
+    plain.length ? list(plain) : h("p", { class: "muted" }, t(story.told.some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing")),
     technical.length ? h("details", {}, h("summary", { class: "small" }, t("signals", { count: technical.length })), list(technical)) : null,
   );
 }

@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 
 /**
- * columns: [{ title, cell(row), end, main, number }]; `main` is the row's heading. `caption` is for those who listen.
+ * columns: [{ title, cell(row), end, main, number, bare }]; `main` is the row's heading, `bare` needs no name on a phone. `caption` is for those who listen.
  * The result has `rows(list)`, which appends.
  */
 export function table(caption, columns, rows = []) {
@@ -28,13 +28,13 @@ const line = (columns, row) =>
   h(
     "tr",
     {},
-    columns.map(({ title, cell, end, main, number }) =>
+    columns.map(({ title, cell, end, main, number, bare }) =>
       h(
         main ? "th" : "td",
         {
           scope: main ? "row" : null,
           class: [end && "end", number && "number"].filter(Boolean).join(" ") || null,
-          "data-label": main || !title ? null : title,
+          "data-label": main || bare || !title ? null : title,
         },
         h("div", {}, cell(row)),
       ),

@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { heading } from "../components/heading.js";
+import { notice } from "../components/notice.js";
 import { parts } from "../components/story.js";
 import { toast } from "../components/toast.js";
 import { announce, fill, h } from "../dom.js";
@@ -17,7 +18,14 @@ const MOVING = new Set(["ready", "leased", "retry"]);
 export async function show({ t, path, signal }) {
   const [id] = path;
   const told = await words("story");
-  let story = await api.get(of("calls", id), {}, { signal });
+  const back = h("p", {}, h("a", { class: "back", href: to("calls") }, icon("back", { size: 16 }), t("back")));
+  let story;
+  try {
+    story = await api.get(of("calls", id), {}, { signal });
+  } catch (problem) {
+    if (problem.code !== "unknown_call") throw problem;
+    return [back, heading(t("title")), notice("warn", problem.message)]; // to ask again would not help
+  }
   const box = h("div", { class: "stack wide" });
   const open = new Set(); // which details somebody has opened: they stay open when the story goes on
   await draw();
@@ -27,7 +35,7 @@ export async function show({ t, path, signal }) {
   const at = `${day(story.started_at)}, ${exactTime(story.started_at)}`;
   const isInside = story.kind === "internal" && !story.customer;
   return [
-    h("p", {}, h("a", { class: "back", href: to("calls") }, icon("back", { size: 16 }), t("back"))),
+    back,
     isInside ? heading(kind, at) : heading(phone(story.customer) || t("hidden"), `${kind} · ${at}`),
     box,
   ];
@@ -71,9 +79,11 @@ export async function show({ t, path, signal }) {
 
   function facts() {
     const owner = story.lanes.find((lane) => lane.number === story.owner)?.name;
+    const row = story.told.findLast(({ effect, state }) => effect === "upload" && state !== "superseded");
+    const isNobodys = row && !row.managers.length; // the number is somebody's by now, perhaps
     const pairs = [
       [t("line"), [story.line_name, story.line_id].filter(Boolean).join(" · ")],
-      [t("owner"), story.owner ? [owner, story.owner].filter(Boolean).join(" · ") : null],
+      [t("owner"), story.owner ? (isNobodys ? t("owner_nobody", { number: story.owner }) : [owner, story.owner].filter(Boolean).join(" · ")) : null],
       [t("waiting"), story.waiting_seconds === null ? null : duration(story.waiting_seconds)],
       [t("talk"), story.answered ? `${duration(story.duration_seconds)}${story.duration_is_estimate ? ` ${t("estimate")}` : ""}` : null],
       [t("ended"), story.over_at ? exactTime(story.over_at) : t("going")],

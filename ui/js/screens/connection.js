@@ -64,7 +64,9 @@ export async function show({ t, query, signal }) {
   function drawModule(found) {
     module = found;
     const [last] = found.commands.filter(({ action, state }) => action !== "push_mapping" && state !== "superseded");
-    const isRegistered = last?.action === "register" && last.state === "done";
+    // Numbers get there only with the module: RetailCRM has it then, whoever registered it.
+    const isThere = found.commands.some(({ action, state, code }) => action === "push_mapping" && state === "done" && code !== "not_registered");
+    const isRegistered = last ? last.action === "register" && last.state === "done" : isThere;
     const word = !config.api_key.is_set ? "nothing" : !config.enabled ? "off" : isRegistered ? "registered" : last ? "unsure" : "saved";
     const tone = { registered: "good", off: "warn", unsure: "warn" }[word] ?? "";
     fill(
@@ -73,8 +75,7 @@ export async function show({ t, query, signal }) {
         "div",
         { class: "row" },
         badge(tone, t(`state.${word}`)),
-        h("span", { class: "small muted" }, t("module", { name: found.module.name, code: found.module.code })),
-        config.last_sync && h("span", { class: "small muted" }, t("last_sync", { at: moment(config.last_sync) })),
+        h("span", { class: "small muted" }, [t("module", { name: found.module.name, code: found.module.code }), config.last_sync && t("last_sync", { at: moment(config.last_sync) })].filter(Boolean).join(" · ")),
       ),
     );
     fill(danger, config.api_key.is_set && dangers());
@@ -111,7 +112,8 @@ export async function show({ t, query, signal }) {
     shownSteps.show(list);
     const worst = result.checks.find(({ state }) => state === "failed") ? "failed" : result.success ? "ok" : "warning";
     announce(t(`test_${worst}`));
-    said.append(notice(worst === "failed" ? "bad" : "good", t(`test_${worst}`)));
+    const isThere = result.checks.some(({ name, facts }) => name === "module" && facts.state === "active");
+    said.append(notice({ failed: "bad", warning: "warn", ok: "good" }[worst], t(worst === "ok" && isThere ? "test_there" : `test_${worst}`)));
   }
 
   function submit(event) {

@@ -5,7 +5,7 @@ import { button } from "../components/button.js";
 import { empty } from "../components/empty.js";
 import { selectField, showProblems, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { notice } from "../components/notice.js";
+import { notice, remark } from "../components/notice.js";
 import { toast } from "../components/toast.js";
 import { fill, h, s, uid } from "../dom.js";
 import { guard } from "../router.js";
@@ -13,19 +13,30 @@ import { of } from "../session.js";
 
 const NAMES = ["name", "phone_number", "site_code", "incoming_transform"];
 const EXAMPLES = ["291111111", "80291111111", "+375291111111"];
+const NARROW = "(max-width: 64rem)"; // as in css/desk.css
 const TYPING_MS = 300;
 
 export async function show({ t, signal }) {
   let { lines } = await api.get(of("lines"), {}, { signal });
   if (!lines.length) return [heading(t("title"), t("lead")), h("section", { class: "card" }, empty("quiet", t("empty.title"), t("empty.text")))];
-  const cards = lines.map((line) => card(line, t));
+  const cards = lines.map((line) => card(line, t, { follow: (id) => test.follow(id), check }));
   const said = h("div");
   const count = h("p", { class: "grow" });
   const bar = h("div", { class: "save-bar", hidden: true }, count, button(t("discard"), discard, { kind: "plain" }), button(t("save"), store, { busy: t("saving") }));
   const test = tester();
   const list = h("div", { class: "stack", on: { input: refresh, change: refresh } }, cards.map((each) => each.element));
+  const desk = h("div", { class: "two" }, list, test.element);
   guard(() => changed().length > 0);
-  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, said, h("div", { class: "two" }, list, test.element), bar)];
+  matchMedia(NARROW).addEventListener("change", () => desk.append(test.element), { signal });
+  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, said, desk, bar)];
+
+  /** Where there is no room beside, the tester comes to the line that is being edited. */
+  function check(each) {
+    each.element.after(test.element);
+    test.follow(each.id);
+    test.raw.focus();
+    test.element.scrollIntoView({ block: "nearest" });
+  }
 
   function changed() {
     return cards
@@ -44,7 +55,10 @@ export async function show({ t, signal }) {
   }
 
   function discard() {
-    cards.forEach((each, index) => each.set(lines[index]));
+    cards.forEach((each, index) => {
+      each.set(lines[index]);
+      each.said.say(null);
+    });
     fill(said);
     refresh();
   }
@@ -58,20 +72,36 @@ export async function show({ t, signal }) {
       return complain(problem, given);
     }
     fill(said);
-    return toast(t("saved"), { text: t("undo"), act: () => put(before).catch((problem) => complain(problem, before)) });
+    return toast(t("saved"), { text: t("undo"), act: () => giveBack(before) });
   }
 
   // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
   async function put(given) {
     ({ lines } = await api.put(of("lines"), { lines: given }));
-    cards.forEach((each, index) => each.set(lines[index]));
+    cards.forEach((each, index) => {
+      each.set(lines[index]);
+      if (given.some((line) => line.line_id === each.id)) each.said.say(null);
+    });
     refresh();
+  }
+
+  /** The offer is gone when it fails: it stays at the lines, until they are saved. */
+  async function giveBack(before) {
+    const mine = cards.filter(({ id }) => before.some((line) => line.line_id === id));
+    try {
+      await put(before);
+    } catch (problem) {
+      const sentence = t("undo_failed", { words: problem.message });
+      if (signal.aborted) toast(sentence);
+      for (const each of mine) each.said.say(sentence, button(t("undo"), () => giveBack(before), { kind: "quiet", small: true, icon: "undo" }));
+    }
   }
 
   /** The API counts the lines that were sent: lines[0].incoming_transform. */
   function complain(problem, given) {
     if (problem.name === "AbortError") return;
     if (signal.aborted) toast(problem.message);
+    if (!Object.keys(problem.fields ?? {}).length) for (const each of cards) if (given.some((line) => line.line_id === each.id)) each.said.say(problem.message);
     const others = [];
     for (const each of cards) {
       const index = given.findIndex((line) => line.line_id === each.id);
@@ -86,7 +116,7 @@ export async function show({ t, signal }) {
     const raw = textField(t("test.raw"), { hint: t("test.raw_hint"), value: EXAMPLES[0], inputmode: "tel", autocomplete: "off", maxlength: 100 });
     const result = h("div", { role: "status" });
     const id = uid("test");
-    const examples = h("div", { class: "row" }, EXAMPLES.map((each) => button(each, () => (raw.set(each), run()), { kind: "quiet", small: true })));
+    const examples = h("div", { class: "row examples" }, h("span", { class: "small muted" }, t("test.examples")), EXAMPLES.map((each) => button(each, () => (raw.set(each), run()), { kind: "quiet", small: true })));
     let typing;
     const run = () => {
       clearTimeout(typing);
@@ -96,7 +126,12 @@ export async function show({ t, signal }) {
     raw.input.addEventListener("input", run);
     run();
     const element = h("section", { class: "card stack beside", "aria-labelledby": id }, h("h2", { id }, t("test.title")), line.element, raw.element, examples, result);
-    return { element, run };
+    const follow = (chosen) => {
+      if (line.value() === chosen) return;
+      line.set(chosen);
+      run();
+    };
+    return { element, run, follow, raw: raw.input };
 
     async function ask() {
       const edited = cards.find((each) => each.id === line.value());
@@ -125,7 +160,7 @@ export async function show({ t, signal }) {
 
 const arrow = () => s("svg", { viewBox: "0 0 32 12", width: 32, height: 12, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" }, s("path", { d: "M1 6h28m-5-5 5 5-5 5" }));
 
-function card(line, t) {
+function card(line, t, { follow, check }) {
   const id = uid("line");
   const fields = {
     name: textField(t("name"), { hint: t("name_hint"), maxlength: 100, autocomplete: "off" }),
@@ -140,9 +175,12 @@ function card(line, t) {
     }
   };
   set(line);
-  return {
-    id: line.line_id, fields, set,
+  const said = remark();
+  const made = {
+    id: line.line_id, fields, set, said,
     value: (name) => fields[name].value().trim(),
-    element: h("section", { class: "card stack", "aria-labelledby": id }, h("h2", { id }, t("line", { line: line.line_id })), h("div", { class: "line-fields" }, Object.values(fields).map((field) => field.element))),
+    element: h("section", { class: "card stack", "aria-labelledby": id }, h("h2", { id }, t("line", { line: line.line_id })), h("div", { class: "line-fields" }, Object.values(fields).map((field) => field.element)), said.element, h("div", { class: "to-test" }, button(t("check"), () => check(made), { kind: "plain", small: true, icon: "try" }))),
   };
+  made.element.addEventListener("focusin", () => follow(made.id));
+  return made;
 }

@@ -35,7 +35,12 @@ export async function show({ t, common, query, signal }) {
   await results.load();
   return [
     heading(t("title"), t("lead"), [csv]),
-    h("div", { class: "stack wide" }, h("div", { class: "filters", role: "search", "aria-label": t("filters") }, which, type.element, since.element, until.element), results.element),
+    h("div", { class: "stack wide" }, h(
+      "div",
+      { class: "stack tight", role: "search", "aria-label": t("filters") },
+      h("div", { class: "filters" }, which, type.element),
+      h("details", { class: "further", open: Boolean(chosen.since || chosen.until) }, h("summary", {}, t("period")), h("div", { class: "filters" }, since.element, until.element)),
+    ), results.element),
   ];
 
   function asked(further = {}) {
@@ -86,9 +91,9 @@ export async function show({ t, common, query, signal }) {
 
   function rows(caption, logs) {
     return table(caption, [
-      { title: t("when"), number: true, cell: (log) => h("time", { datetime: log.created_at, class: "nowrap" }, exactTime(log.created_at), h("div", { class: "small muted" }, day(log.created_at))) },
+      { title: t("when"), number: true, bare: true, cell: (log) => h("time", { datetime: log.created_at, class: "nowrap" }, exactTime(log.created_at), " ", h("span", { class: "log-day small muted" }, day(log.created_at))) },
       { title: t("what"), main: true, cell: (log) => [type_(log), details(log)] },
-      { title: t("result"), cell: (log) => badge(log.status === "error" ? "bad" : "good", t(`status.${log.status}`)) },
+      { title: t("result"), bare: true, cell: (log) => badge(log.status === "error" ? "bad" : "good", t(`status.${log.status}`)) },
     ], logs);
   }
 
@@ -121,11 +126,11 @@ const callOf = ({ request_data: asked }) =>
 /** What it was about, from what was sent. */
 function sentence({ event_type: type, request_data: asked, response_data: answered }, t, rules) {
   const given = asked ?? {};
-  const named = (name) => (rules.has(`${name}.label`) ? `«${rules(`${name}.label`)}»` : t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
+  const named = (name) => (rules.has(`${name}.label`) ? t("about.quoted", { words: rules(`${name}.label`) }) : t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
   if (given.event) return t(`about.${type === "hangup" ? "hangup" : "popup"}`, { phone: phone(given.event.phone), codes: (given.event.codes ?? []).join(", ") || "—" });
   if (given.calls?.length === 1) {
     const [call] = given.calls;
-    return t("about.upload", { phone: phone(call.phone), result: t.has(`results.${call.result}`) ? t(`results.${call.result}`) : call.result ?? "", owner: call.code ?? t("nobody") });
+    return t("about.upload", { phone: phone(call.phone), result: t.has(`results.${call.result}`) ? t(`results.${call.result}`) : call.result ?? "", owner: call.code ? t("about.owner", { owner: call.code }) : t("about.nobody") });
   }
   if (given.calls) return t("about.uploads", { count: given.calls.length });
   if (type === "smart_redirect") return t("about.redirect", { phone: phone(given.phone ?? given.Phone ?? ""), to: answered?.extension ?? t("usual") });

@@ -6,7 +6,7 @@ import { button, linkButton } from "../components/button.js";
 import { empty } from "../components/empty.js";
 import { textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { notice, trouble } from "../components/notice.js";
+import { notice, remark, trouble } from "../components/notice.js";
 import { skeleton } from "../components/skeleton.js";
 import { table } from "../components/table.js";
 import { toggle } from "../components/tabs.js";
@@ -88,6 +88,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
   function row(manager) {
     const id = manager.user_id;
     const number = h("div");
+    const said = remark();
     const select = h("select", { class: "input", "aria-label": t("assign_to", { name: names.get(id) }) });
     // With three hundred managers the choices of each are made when somebody looks at them.
     for (const event of ["focus", "pointerdown", "keydown"]) select.addEventListener(event, offer);
@@ -102,7 +103,8 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     const made = {
       words: [h("span", {}, names.get(id)), h("p", { class: "small muted plain" }, [manager.email, status].filter(Boolean).join(" · ")), marks.length ? h("p", { class: "row" }, marks) : null],
       number,
-      control: select,
+      control: [select, said.element],
+      say: said.say,
       show() {
         const mine = held.get(id);
         fill(number, mine ? badge("good", mine) : badge("", t("not_assigned")));
@@ -137,15 +139,28 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
       await store({ [id]: number });
     } catch (problem) {
       rows.get(id).show();
-      toast([problem.message, ...Object.values(problem.fields ?? {})].join(" "));
+      const sentence = [problem.message, ...Object.values(problem.fields ?? {})].join(" ");
+      if (signal.aborted) toast(sentence);
+      rows.get(id).say(sentence);
       return false;
     }
     const said = number
       ? from && from !== id ? t("saved_taken", { name: names.get(id), number, from: names.get(from) ?? from }) : t("saved", { name: names.get(id), number })
       : t("removed", { name: names.get(id) });
     const back = Object.fromEntries([id, from].filter(Boolean).map((user) => [user, before.get(user) ?? null]));
-    toast(said, { text: t("undo"), act: () => store(back).catch((problem) => toast(problem.message)) });
+    toast(said, { text: t("undo"), act: () => giveBack(id, back) });
     return true;
+  }
+
+  /** The offer is gone when it fails: it stays in the row, until a number is saved there. */
+  async function giveBack(id, back) {
+    try {
+      await store(back);
+    } catch (problem) {
+      const sentence = t("undo_failed", { words: problem.message });
+      if (signal.aborted) toast(sentence);
+      rows.get(id).say(sentence, button(t("undo"), () => giveBack(id, back), { kind: "quiet", small: true, icon: "undo" }));
+    }
   }
 
   // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
@@ -153,6 +168,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     const answer = await api.post(of("save-extensions"), { user_extensions: changes });
     for (const id of held.keys()) held.set(id, answer.user_extensions[id] ?? null);
     for (const each of rows.values()) each.show();
+    for (const id of Object.keys(changes)) rows.get(Number(id))?.say(null);
     told(answer.command);
   }
 

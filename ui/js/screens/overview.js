@@ -83,7 +83,7 @@ function attention({ attention: items }, t, reload) {
       return notice(SEVERE.has(item.code) ? "bad" : "warn", isKnown ? t(`items.${code}.title`, facts) : item.message, {
         text: isKnown ? t(`items.${code}.text`, facts) : null,
         quote: item.words ? t("words", { words: item.words }) : item.code === "command_failed" ? t("words", { words: item.message }) : null,
-        actions: item.action ? [remedy(item.action, t, reload)] : [],
+        actions: [item.code === "history_failed" && linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }), item.action && remedy(item.action, t, reload)].filter(Boolean),
       });
     }),
   ];

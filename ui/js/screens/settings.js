@@ -157,7 +157,7 @@ function field(name, kind, { t, config, lines }) {
   if (kind === "pairs") return pairsField(label, hint, t);
   if (kind === "lines") return linesField(label, hint, lines, t);
   const standard = config.defaults[name];
-  const made = textField(label, { hint: `${hint} ${t("standard", { value: standard })}`, unit: t(kind), inputmode: "decimal", name, maxlength: 12, autocomplete: "off" });
+  const made = textField(label, { hint: `${hint} ${t("standard", { value: `${standard}\u00a0${t(kind)}` })}`, unit: t(kind), inputmode: "decimal", name, maxlength: 12, autocomplete: "off" });
   return {
     ...made,
     // An empty field means the default again; what is no number is NaN.
@@ -170,7 +170,7 @@ function field(name, kind, { t, config, lines }) {
 /** Which names a ringing phone shows, in which order. */
 function namesField(label, hint, t) {
   const boxes = NAMES.map((name) => [name, checkField(t(`names.${name}`))]);
-  const element = h("fieldset", { class: "field" }, h("legend", {}, label), h("p", { class: "hint" }, hint), h("div", { class: "row" }, boxes.map(([, box]) => box.element)));
+  const element = h("fieldset", { class: "field" }, h("legend", {}, label), h("p", { class: "hint" }, hint), h("div", { class: "row loose" }, boxes.map(([, box]) => box.element)));
   let order = NAMES;
   return {
     element, input: boxes[0][1].input,

@@ -14,6 +14,7 @@ import { currentLanguage } from "../i18n.js";
 import { note, to } from "../router.js";
 import { of } from "../session.js";
 
+const NARROW = "(max-width: 64rem)"; // as in css/desk.css
 const MARKS = { in: "incoming", out: "outgoing", internal: "internal" };
 
 export async function show({ t, common, query, signal }) {
@@ -38,10 +39,16 @@ export async function show({ t, common, query, signal }) {
     const language = currentLanguage();
     return h(
       "button",
-      { type: "button", "aria-pressed": "false", class: "situation", on: { click: () => (note({ situation: name }), play(name)) } },
+      { type: "button", "aria-pressed": "false", class: "situation", on: { click: () => choose(name) } },
       icon(MARKS[kind] ?? "internal"),
       h("span", {}, h("strong", {}, title[language]), h("span", { class: "small muted" }, what[language])),
     );
+  }
+
+  function choose(name) {
+    note({ situation: name });
+    play(name);
+    if (matchMedia(NARROW).matches) result.scrollIntoView(); // it is below the list
   }
 
   async function play(name) {

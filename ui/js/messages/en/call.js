@@ -7,6 +7,7 @@ export default {
   facts: "About the call",
   line: "Line",
   owner: "Owner",
+  owner_nobody: "number {number}, which had no manager then",
   waiting: "Waiting",
   talk: "Talk",
   estimate: "(an estimate)",

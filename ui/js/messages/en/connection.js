@@ -20,12 +20,13 @@ export default {
   last_sync: "updated {at}",
   state: {
     nothing: "Not connected",
-    saved: "Saved, the module is not registered",
+    saved: "Saved, the module is not registered yet",
     registered: "Connected, the module is registered",
     unsure: "Saved, the registration has not ended",
     off: "Switched off",
   },
   test_title: "Test of the connection",
+  test_there: "All is well: RetailCRM is connected.",
   test_ok: "All is well: you can register.",
   test_warning: "It will work, but look at the warnings.",
   test_failed: "It will not work like this: mend what is marked, then test again.",
@@ -128,7 +129,7 @@ export default {
     done: "The connection is deleted",
   },
   help: {
-    title: "Where are the address and the key?",
+    title: "Where do I find the address and the key?",
     one: "Open RetailCRM as its administrator. The address is what stands in the browser up to the first slash.",
     two: "Go to Settings → Integration → API keys, and press “Add”.",
     three: "Give access to the chosen shops or to all, and tick the rights that are listed below.",

@@ -26,6 +26,7 @@ export default {
   saved_taken: "{name}: number {number}. It was {from}'s before",
   removed: "{name}: no number now",
   undo: "Undo",
+  undo_failed: "This could not be undone. {words}",
   push: {
     going: "Sending the numbers to RetailCRM…",
     retry: "RetailCRM has not accepted the numbers yet: we will try again ourselves",

@@ -20,7 +20,7 @@ export default {
   nothing: "nothing",
   conflict: {
     title: "Somebody else saved rules while you were editing",
-    text: "There is now:",
+    text: "Saved there now:",
     elsewhere: "The rules are the same, something else changed. You can save yours.",
     theirs: "Take theirs",
     ours: "Save mine",

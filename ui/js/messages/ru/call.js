@@ -7,6 +7,7 @@ export default {
   facts: "О звонке",
   line: "Линия",
   owner: "Ответственный",
+  owner_nobody: "номер {number}, менеджера у него тогда не было",
   waiting: "Ожидание",
   talk: "Разговор",
   estimate: "(приблизительно)",

@@ -26,6 +26,7 @@ export default {
   saved_taken: "{name}: номер {number}. Раньше он был у: {from}",
   removed: "{name}: теперь без номера",
   undo: "Вернуть",
+  undo_failed: "Вернуть не удалось. {words}",
   push: {
     going: "Отправляем номера в RetailCRM…",
     retry: "RetailCRM пока не приняла номера: попробуем ещё раз сами",

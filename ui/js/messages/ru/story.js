@@ -1,6 +1,6 @@
 export default {
   picture: "Кто и когда",
-  legend: { wait: "ждёт", ring: "звонит", dial: "набирает", talk: "говорит", hold: "на удержании" },
+  legend: { wait: "ждёт", ring: "звонит", dial: "набирает", talk: "говорит", hold: "на удержании", transfer: "перевод" },
   customer: "Клиент",
   goes_on: "ещё идёт",
   bar: { wait: "ждёт {since}–{until}", ring: "звонит {since}–{until}", dial: "набирает {since}–{until}", talk: "говорит {since}–{until}", hold: "на удержании {since}–{until}" },
@@ -14,6 +14,7 @@ export default {
     popup_failed: "Карточку не увидел никто",
     popup_unneeded: "Карточка здесь не нужна",
     after: "Через {seconds} после начала звонка",
+    at_once: "В ту же секунду, как начался звонок",
     row_there: "Звонок в истории RetailCRM",
     row_waiting: "Запись в истории ещё не появилась",
     row_failed: "Звонок не попал в историю",
@@ -29,6 +30,7 @@ export default {
   },
   decisions: "Почему так",
   decided_nothing: "Особых решений не понадобилось: всё прошло обычным порядком.",
+  decided_nothing_lost: "Мы всё сделали обычным порядком. Почему не дошло — сказано выше, в ответе RetailCRM.",
   signals: { one: "Ещё {count} служебное решение", few: "Ещё {count} служебных решения", many: "Ещё {count} служебных решений", other: "Ещё {count}" },
   told: "Что отправлено в RetailCRM",
   would_tell: "Что было бы отправлено в RetailCRM",
