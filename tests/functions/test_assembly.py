@@ -14,6 +14,8 @@ from tests.enterprises import enterprise
 from tests.unit.calls import playback
 from tests.unit.calls.streams import CUSTOMER, MOBILE, OTHER_MOBILE, Stream
 
+pytestmark = pytest.mark.timeout(300)
+
 _, SCENARIOS = playback.load()
 BY_ID = {scenario["id"]: scenario for scenario in SCENARIOS}
 
