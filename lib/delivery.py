@@ -45,8 +45,13 @@ AUTHENTICATION_PAUSE_SECONDS: Final = 300.0
 RESPONSE_CHARACTERS: Final = 4000
 # How many batches one wake-up sends before it makes room for others' and wakes itself again.
 BATCHES: Final = 4
-# A row that waits for its CRM is looked at again after at most so long: a new key, or a CRM that is back, is soon used.
+# The first of an enterprise's rows that wait for their CRM is looked at again after so long at most, each of the next
+# ones as much later: a new key, or a CRM that is back, is soon used, also if some of them fail meanwhile.
 LOOK_AGAIN_SECONDS: Final = 60.0
+# So many look. The others go with them: a look at each would keep pop-ups waiting, and find nothing.
+LOOKERS: Final = 10
+# Should those who go first leave one behind after all.
+FAR_BEHIND_SECONDS: Final = 3 * 3600.0
 # A pop-up that waits is woken by this process; what waits longer is the sweep's.
 WAKE_SECONDS: Final = 5.0
 # Statuses of which one row out of many may be the cause.
@@ -128,7 +133,7 @@ def _deliver_next(enterprise_number: str, call_id: int) -> Step:
             if claim is None:
                 return Step.NOTHING
             if claim.delivery.effect == "upload" and not _take_way(held):
-                deliveries.put_off(conn, claim, seconds=ROW_WAY_SECONDS, reason="crm_busy")
+                _put_off(conn, claim, PutOff(reason="crm_busy", seconds=ROW_WAY_SECONDS))
                 return Step.NOTHING
             batch = _admit(conn, enterprise, account, claim)
         if isinstance(batch, PutOff):
@@ -165,17 +170,38 @@ def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Cl
         conn, account.base_url, limits.without_reserve() if is_upload else limits, seconds=LEASE_SECONDS, key=key
     )
     if isinstance(place, PutOff):
-        seconds = min(place.seconds, LOOK_AGAIN_SECONDS) * random.uniform(1, 1.2)  # noqa: S311  (jitter)
-        put_off = PutOff(reason=place.reason, seconds=seconds)
-        deliveries.put_off(conn, claim, seconds=seconds, reason=place.reason)
-        return put_off
+        return _put_off(conn, claim, place)
     claims = [claim]
     # Who finds out whether the CRM is back risks one row, not fifty.
     if is_upload and claim.batch_limit > 1 and not place.is_probe:
         claims += deliveries.claim_more_rows(conn, claim, lease_seconds=LEASE_SECONDS)
+        if len(claims) == claim.batch_limit:
+            # Should this process end, somebody goes on with the rest.
+            deliveries.wake_next_row(conn, enterprise.number, seconds=LEASE_SECONDS)
     if len(claims) > 1:
         form = _upload_form(claims)
     return Batch(claims=claims, account=account, place=place, key=key, form=form)
+
+
+def _put_off(conn: Connection, claim: Claim, refused: PutOff) -> PutOff:
+    """For how long it is not looked at."""
+    is_upload = claim.delivery.effect == "upload"
+    ahead = deliveries.count_due_rows_before(conn, claim, limit=LOOKERS) if is_upload else 0
+    put_off = replace(refused, seconds=look_again_in(refused, ahead=ahead) * random.uniform(1, 1.2))  # noqa: S311
+    deliveries.put_off(conn, claim, seconds=put_off.seconds, reason=put_off.reason)
+    return put_off
+
+
+def look_again_in(refused: PutOff, *, ahead: int) -> float:
+    """
+    After how many seconds, when so many older rows of the enterprise are due as well and will take this one along.
+
+    Nobody is sure of that while the CRM is only busy: somebody else may be sending them at this moment.
+    """
+    seconds = min(refused.seconds, LOOK_AGAIN_SECONDS)
+    if refused.reason == "crm_busy":
+        return seconds if ahead == 0 else max(seconds, LOOK_AGAIN_SECONDS)
+    return seconds + ahead * LOOK_AGAIN_SECONDS if ahead < LOOKERS else FAR_BEHIND_SECONDS
 
 
 def _attempt(batch: Batch) -> Step:

@@ -305,10 +305,43 @@ def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | No
     return row[0] if row else None
 
 
+def count_due_rows_before(conn: Connection, claim: Claim, *, limit: int) -> int:
+    """How many older rows of history of the enterprise are due, so that this one goes with them; at most `limit`."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM (
+            SELECT FROM deliveries
+            WHERE enterprise_number = %s AND id < %s AND effect = 'upload' AND state IN ('ready', 'retry')
+              AND run_at <= now() AND NOT is_stale
+            ORDER BY id LIMIT %s
+        ) due
+        """,
+        [claim.delivery.enterprise_number, claim.delivery.id, limit],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def wake_next_row(conn: Connection, enterprise_number: str, *, seconds: float) -> None:
+    """The call of the oldest row of history that is due and nobody is at is woken after so long at most."""
+    conn.execute(
+        """
+        WITH next AS (
+            SELECT c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
+            WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
+              AND d.run_at <= now() AND NOT d.is_stale
+            ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE OF c SKIP LOCKED
+        )
+        UPDATE calls SET next_wake_at = least(next_wake_at, clock_timestamp() + make_interval(secs => %s))
+        FROM next WHERE calls.id = next.id
+        """,
+        [enterprise_number, seconds],
+    )
+
+
 def bring_forward(conn: Connection, enterprise_number: str) -> int:
     """
-    Rows of history that failed while their CRM was away are due now, the oldest first: their own pauses, which have
-    grown to minutes, say nothing of a CRM that is back. How many.
+    Rows of history that failed, or waited, while their CRM was away are due now, the oldest first: their own pauses,
+    which have grown to minutes and hours, say nothing of a CRM that is back. How many.
 
     Calls that somebody is at are passed over, so nobody is waited for.
     """
@@ -317,7 +350,8 @@ def bring_forward(conn: Connection, enterprise_number: str) -> int:
         WITH waiting AS (
             SELECT d.id, d.call_id FROM deliveries d JOIN calls c ON c.id = d.call_id
             WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state = 'retry'
-              AND d.reason IN ('unavailable', 'busy', 'in_doubt') AND d.run_at > now()
+              AND (d.reason IN ('unavailable', 'busy', 'in_doubt') AND d.run_at > now()
+                   OR d.reason = 'crm_away' AND c.next_wake_at > now())
             ORDER BY d.id LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED
         ), due AS (
             UPDATE deliveries d SET run_at = clock_timestamp() FROM waiting

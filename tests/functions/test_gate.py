@@ -48,6 +48,16 @@ def limited(process):
     return limit
 
 
+def away(sql, account, *, again_in=0):
+    """It has been for long; somebody may ask again in so many seconds."""
+    sql(
+        "INSERT INTO crm_gates (account, failures, away_since, ask_at) "
+        "VALUES (%s, 9, now() - interval '30 minutes', now() + make_interval(secs => %s)) RETURNING account",
+        account,
+        again_in,
+    )
+
+
 def states(sql):
     return sorted(sql("SELECT state, reason, count(*) FROM deliveries GROUP BY 1, 2"))
 
@@ -72,11 +82,7 @@ def test_four_processes_never_send_more_in_any_second_than_the_limit(account, cr
 @pytest.mark.parametrize("mode", ["slow", "error_500"])
 def test_of_eight_processes_exactly_one_finds_out_whether_the_crm_is_back(account, crm, sql, database_url, mode):
     calls = fill(database_url, "0367", 8, effect="popup")
-    sql(
-        "INSERT INTO crm_gates (account, failures, away_since, ask_at) "
-        "VALUES (%s, 9, now() - interval '1 minute', now()) RETURNING account",
-        account,
-    )
+    away(sql, account)
     crm.fault(mode, endpoint="event", delay_ms=1500)
 
     with workers("0367", [[call] for call in calls]) as running:
@@ -85,8 +91,7 @@ def test_of_eight_processes_exactly_one_finds_out_whether_the_crm_is_back(accoun
     assert len(crm.entries("0367", "event")) == 1
     assert sql("SELECT count(*) FROM attempts") == [(1,)]
     assert sql("SELECT count(*) FROM deliveries WHERE attempts_made = 0 AND reason = 'crm_away'") == [(7,)]
-    [(away,)] = sql("SELECT away_since IS NOT NULL FROM crm_gates")
-    assert away == (mode == "error_500")
+    assert sql("SELECT away_since IS NOT NULL FROM crm_gates") == [(mode == "error_500",)]
 
 
 def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batches(account, crm, sql, database_url):
@@ -131,11 +136,7 @@ def test_when_the_crm_is_back_rows_go_at_once_whatever_pauses_they_had_grown(acc
     sql("UPDATE deliveries SET reason = 'authentication' WHERE call_id = %s RETURNING id", paused)
     [probe] = fill(database_url, "0367", 1, effect="popup") if first == "popup" else [calls[0]]
     sql("UPDATE deliveries SET run_at = now() WHERE call_id = %s RETURNING id", probe)
-    sql(
-        "INSERT INTO crm_gates (account, failures, away_since, ask_at) "
-        "VALUES (%s, 9, now() - interval '30 minutes', now()) RETURNING account",
-        account,
-    )
+    away(sql, account)
 
     deliver_due("0367", probe)
 
@@ -146,17 +147,85 @@ def test_when_the_crm_is_back_rows_go_at_once_whatever_pauses_they_had_grown(acc
     assert sql("SELECT run_at > now() FROM deliveries WHERE call_id = %s", paused) == [(True,)]
 
 
+def test_when_the_crm_is_back_the_rows_of_everybody_on_its_account_are_woken(
+    account, crm, sql, provisioned, database_url
+):
+    crm.account("0368", behaviour={"telephony_per_second": 0, "other_per_second": 0})
+    provisioned("0368", token="another-token", domain=account)
+    enterprise_cache().by_number("0368")
+    theirs = fill(database_url, "0368", 3, prefix="1760000001.")
+    [probe] = fill(database_url, "0367", 1)
+    away(sql, account, again_in=30)
+    for call in theirs:
+        deliver_due("0368", call)
+    asleep = sql("SELECT count(*) FROM calls WHERE enterprise_number = '0368' AND next_wake_at > now()")
+    sql("UPDATE crm_gates SET ask_at = now() RETURNING account")
+
+    deliver_due("0367", probe)
+
+    assert asleep == [(3,)]
+    assert sql("SELECT count(*) FROM calls WHERE enterprise_number = '0368' AND next_wake_at <= now()") == [(3,)]
+
+
+def test_while_the_crm_is_away_the_first_rows_look_in_turn_and_the_others_go_with_them(account, sql, database_url):
+    calls = fill(database_url, "0367", 40)
+    away(sql, account, again_in=30)
+
+    for call in calls:
+        deliver_due("0367", call)
+
+    looks = [
+        (state, round(seconds / 60))
+        for state, seconds in sql(
+            "SELECT state, extract(epoch FROM next_wake_at - now())::float / 1.1 FROM calls c "
+            "JOIN deliveries d ON d.call_id = c.id ORDER BY c.id"
+        )
+    ]
+    assert [state for state, _ in looks] == ["retry"] * 40
+    assert looks[0][1] <= 1
+    assert all(minutes < 12 for _, minutes in looks[: delivery.LOOKERS])
+    assert len([minutes for _, minutes in looks if minutes > 120]) == 40 - delivery.LOOKERS
+
+
+def test_who_ends_in_the_middle_of_a_backlog_leaves_a_row_that_wakes_soon(account, sql, database_url, monkeypatch):
+    calls = fill(database_url, "0367", 120)
+    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
+
+    def end(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "send", end)
+    with pytest.raises(KeyboardInterrupt):
+        deliver_due("0367", calls[0])
+
+    soon = sql("SELECT c.id FROM calls c WHERE next_wake_at < now() + interval '30 seconds' ORDER BY id")
+    assert [call_id for (call_id,) in soon] == calls[:51]
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds", "ahead", "expected"),
+    [
+        ("crm_away", 7.0, 0, 7.0),
+        ("crm_away", 300.0, 0, 60.0),
+        ("crm_away", 7.0, 2, 127.0),
+        ("authentication", 290.0, 1, 120.0),
+        ("crm_away", 7.0, delivery.LOOKERS, delivery.FAR_BEHIND_SECONDS),
+        ("crm_busy", 0.25, 0, 0.25),
+        ("crm_busy", 0.25, 1, 60.0),
+        ("crm_busy", 0.25, delivery.LOOKERS, 60.0),
+    ],
+)
+def test_how_soon_a_row_that_was_put_off_is_looked_at(reason, seconds, ahead, expected):
+    assert delivery.look_again_in(gates.PutOff(reason=reason, seconds=seconds), ahead=ahead) == expected
+
+
 def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql, database_url):
     calls = fill(database_url, "0367", 10)
     sql(
         "UPDATE deliveries SET state = 'retry', reason = 'in_doubt', run_at = now() + interval '9 minutes' RETURNING id"
     )
     sql("UPDATE deliveries SET run_at = now() WHERE call_id = %s RETURNING id", calls[0])
-    sql(
-        "INSERT INTO crm_gates (account, failures, away_since, ask_at) "
-        "VALUES (%s, 9, now() - interval '30 minutes', now()) RETURNING account",
-        account,
-    )
+    away(sql, account)
     crm.fault("error_500", endpoint="upload")
 
     deliver_due("0367", calls[0])
@@ -167,11 +236,7 @@ def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql
 
 def test_a_pop_up_that_waits_for_a_crm_that_is_away_expires_by_its_age(account, crm, sql, database_url):
     [call] = fill(database_url, "0367", 1, effect="popup", expires="1 second")
-    sql(
-        "INSERT INTO crm_gates (account, away_since, ask_at) "
-        "VALUES (%s, now(), now() + interval '10 seconds') RETURNING account",
-        account,
-    )
+    away(sql, account, again_in=10)
     deliver_due("0367", call)
     waiting = states(sql)
     sql("UPDATE deliveries SET expires_at = now() - interval '1 millisecond' RETURNING id")

@@ -11,6 +11,7 @@ import pytest
 from lib import config, db
 from lib.store import calls
 from tests.enterprises import TOKEN
+from tests.ledger import fill
 from tests.servers import push_envelope
 
 OUTAGE_SECONDS = 1800.0
@@ -18,6 +19,7 @@ OUTAGE_SECONDS = 1800.0
 DRAIN_SECONDS = 960.0
 STEP_SECONDS = 1.0
 CALLS = 8
+ROWS = 300
 WAKES_AT_ONCE = 500
 # What schedules; what happened keeps its time..
 SCHEDULES = """
@@ -37,6 +39,7 @@ class Clock:
         for table, column in sql(SCHEDULES):
             self._columns.setdefault(table, []).append(column)
         self.now = 0.0
+        self.looks = 0
 
     def pass_until(self, end, true=lambda: False):
         """Until this moment, or until something is true: from one thing that is due to the next."""
@@ -48,6 +51,7 @@ class Clock:
             self._move(step)
             with db.connection() as conn:
                 due = calls.claim_due(conn, limit=WAKES_AT_ONCE)
+            self.looks += len(due)
             for number, call_id in due:
                 self.push({"call_id": call_id, "enterprise_number": number})
 
@@ -140,3 +144,29 @@ def test_after_half_an_hour_every_row_goes_out_once_and_the_crm_was_not_pestered
     # Backing off from a second to ten minutes makes about a dozen tries of half an hour.
     assert tries <= CALLS * 20
     print(f"{fault['mode']}: {tries / CALLS:.1f} tries a row, all in {clock.now - OUTAGE_SECONDS:.0f} s after the end")
+
+
+def test_half_an_hour_of_many_waiting_rows_costs_few_looks_and_all_go_out_when_it_is_over(
+    function, provisioned, crm, sql, database_url
+):
+    provisioned("0367", domain=crm.url)
+    clock = Clock(sql, function("retailcrm-deliver"))
+    crm.fault("error_503", account="0367")
+    rows = fill(database_url, "0367", ROWS)
+    clock.pass_until(60)
+    at_first = clock.looks
+
+    clock.pass_until(OUTAGE_SECONDS)
+    during = clock.looks - at_first
+    tries = len(crm.entries("0367", "upload"))
+    crm._control("DELETE", "faults")
+    clock.pass_until(
+        OUTAGE_SECONDS + DRAIN_SECONDS,
+        lambda: sql("SELECT count(*) FROM deliveries WHERE state <> 'delivered'") == [(0,)],
+    )
+
+    print(f"{during} looks, {tries} requests; all {ROWS} rows in {clock.now - OUTAGE_SECONDS:.0f} s after the end")
+    assert len(crm.rows("0367")) == len(rows)
+    # One a minute for each would be nine thousand.
+    assert during < ROWS
+    assert clock.now - OUTAGE_SECONDS < 2 * 60

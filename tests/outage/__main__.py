@@ -83,6 +83,15 @@ class _Work:
     ours: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """From when on the sick CRM behaved in this way, and how many pushes there had been by then."""
+
+    name: str
+    at: float
+    pushes: int
+
+
 @dataclass
 class Site:
     """The running system, its CRMs and what happens to one of them."""
@@ -91,12 +100,12 @@ class Site:
     crm: CRM
     sick_crm: CRM
     network: Proxy
-    phases: list[tuple[str, float]] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
 
     def fault(self, name: str) -> None:
         if name == "refuses":
             self.network.refusing = True
-        self.phases.append((name, time.time()))
+        self.phases.append(Phase(name=name, at=time.time(), pushes=self.delivered()))
         requests.delete(f"{self.sick_crm.url}/_sim/faults", timeout=10)
         match name:
             case "is silent":
@@ -116,6 +125,9 @@ class Site:
             for one in state["subscriptions"]
         }
 
+    def delivered(self) -> int:
+        return sum(counts["delivered"] for counts in self.pushes().values())
+
     def crm_of(self, number: str) -> CRM:
         return self.sick_crm if number == SICK else self.crm
 
@@ -124,8 +136,19 @@ GIVEN_BACK: Final = ("nacked", "expired", "dead_lettered")
 FAULTS: Final = ("refuses", "is silent", "500", "429", "503")
 
 
-def run(folder: Path, *, seconds: float, control_seconds: float, calls_per_second: float) -> Report:
-    """A time in peace, the outage, and what comes after it. Nothing is compared with a time in peace of no seconds."""
+def run(
+    folder: Path,
+    *,
+    seconds: float,
+    control_seconds: float,
+    calls_per_second: float,
+    say: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """
+    A time in peace, the outage, and what comes after it. Nothing is compared with a time in peace of no seconds.
+
+    `say`: what happens now, and for how long.
+    """
     with site(folder) as here:
         load = Load(here.stack.url("dispatch-call-event"), _enrol(here), calls_per_second=calls_per_second)
         # What was given back before the first call is told apart: it is the start's matter, not the outage's.
@@ -134,14 +157,17 @@ def run(folder: Path, *, seconds: float, control_seconds: float, calls_per_secon
         try:
             here.stack.pause(WARM_UP_SECONDS if control_seconds else 0.0)
             before = _work()
+            say(f"every CRM is well for {control_seconds:.0f} s")
             here.stack.pause(control_seconds)
             calm = _span(before, meanwhile := _work())
             for fault in FAULTS:
+                say(f"one CRM {_verb(fault)} for {seconds / len(FAULTS):.0f} s")
                 here.fault(fault)
                 here.stack.pause(seconds / len(FAULTS))
             rough = _span(meanwhile, _work())
             here.fault("well")
             waiting = _due_calls(here)
+            say(f"every CRM is well again, {waiting} rows wait: they have {DRAIN_SECONDS:.0f} s")
             # The others' many rows are counted when there is no load that this would slow down.
             drained = _wait(lambda: _missing(here, load, [SICK], until=rough.until) == [], DRAIN_SECONDS)
         finally:
@@ -267,11 +293,19 @@ def _judge(
     doubled = [*_more_than_once(_told(entries)), *_more_than_once(_held(here))]
     fastest = _most_in_a_second([entry["received_at"] for entry in entries[SICK]])
     refused = sum(call.refused for call in load.calls)
-    phases = [(name, at, until) for (name, at), (_, until) in itertools.pairwise([*here.phases, ("", time.time())])]
-    reached = {name: _received(entries[SICK], at, until) for name, at, until in phases}
+    end = Phase(name="", at=time.time(), pushes=here.delivered())
+    phases = list(itertools.pairwise([*here.phases, end]))
+    reached = {phase.name: _received(entries[SICK], phase.at, after.at) for phase, after in phases}
     refusing = [
-        _received(entries[SICK], at + ON_ITS_WAY_SECONDS, until) for name, at, until in phases if name == "refuses"
+        _received(entries[SICK], phase.at + ON_ITS_WAY_SECONDS, after.at)
+        for phase, after in phases
+        if phase.name == "refuses"
     ]
+    a_second = {
+        phase.name: round((after.pushes - phase.pushes) / (after.at - phase.at))
+        for phase, after in phases
+        if phase.name in FAULTS
+    }
     popups = _delays(load, shown, rough)
     unseen = [call for call in load.of(HEALTHY) if call.is_dialled and call.unique_id not in shown]
     comparison = _compared(_delays(load, shown, calm), popups) if calm else []
@@ -281,15 +315,16 @@ def _judge(
         *([f"  without the outage: {_summary(_delays(load, shown, calm), calm)}"] if calm else []),
         f"  during the outage: {_summary(popups, rough)}",
         *(
-            f"    while the CRM {_verb(name)}: {_summary(_delays(load, shown, Span(since=at, until=until)))}"
-            for name, at, until in phases
-            if name in FAULTS
+            f"    while the CRM {_verb(phase.name)}: {_summary(_delays(load, shown, Span(since=phase.at, until=after.at)))}"
+            for phase, after in phases
+            if phase.name in FAULTS
         ),
         *(f"  {line}" for line, _ in comparison),
         f"pop-ups of the others that did not come, of all that were acknowledged: {len(unseen)}",
         f"rows that waited at the end of the outage {waiting}; gone out after {_seconds(drained)}",
         f"requests that reached the sick CRM: {_listed(reached)}; most within a second {fastest}",
         f"pushes of {len(pushes)} subscriptions {delivered}, given back {_listed(given_back) or 0} ({before} before)",
+        f"pushes a second while the sick CRM: {_listed(a_second)}",
         f"calls without a row {len(lost)}; customers with two rows, or told of twice, {len(doubled)}",
     ]
     rules = {
@@ -405,6 +440,7 @@ def main() -> int:
             seconds=seconds,
             control_seconds=min(300.0, max(120.0, seconds / 3)),
             calls_per_second=given.calls_per_second,
+            say=lambda words: print(time.strftime("%H:%M:%S"), words, flush=True),
         )
     for line in report.lines:
         print(line)
