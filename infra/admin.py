@@ -14,7 +14,7 @@ from typing import Final
 
 from infra import command, person
 from lib import config, db
-from lib.errors import AppError, ConfigError, InvalidPayload, NotFound
+from lib.errors import ConfigError, InvalidPayload, NotFound
 from lib.passwords import hash_password
 from lib.store import administrators, integration_logs, sessions
 
@@ -42,7 +42,7 @@ def main() -> int:
             _remove(number, login, person.of(given.by))
         else:
             _save(number, login, person.of(given.by))
-    except AppError as error:
+    except command.FAILURES as error:
         return command.fail("admin", error)
     except KeyboardInterrupt:
         print("\nadmin: nothing was changed", file=sys.stderr)

@@ -7,12 +7,16 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from typing import Final
 
 import psycopg
 from psycopg import conninfo
 
 from lib import config, logs
-from lib.errors import ConfigError
+from lib.errors import AppError, ConfigError
+
+# What is said in one sentence. Of a database that was never migrated the first table is missing already.
+FAILURES: Final = (AppError, psycopg.errors.UndefinedTable)
 
 
 def begin(*, asks_the_database: bool = True) -> None:
@@ -39,8 +43,14 @@ def check_address(database_url: str) -> None:
 
 def fail(name: str, error: object) -> int:
     """Says it; the exit code."""
-    print(logs.hide(f"{name}: {error}", logs.own_secrets(os.environ)), file=sys.stderr)
+    print(logs.hide(f"{name}: {words(error)}", logs.own_secrets(os.environ)), file=sys.stderr)
     return 1
+
+
+def words(error: object) -> str:
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return "the database was never migrated; DATABASE_URL=… python -m infra.migrate does it"
+    return str(error)
 
 
 def number(*, above: float = 0.0, most: float) -> Callable[[str], float]:

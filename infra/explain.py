@@ -10,7 +10,6 @@ from infra import command
 from lib import db, story
 from lib.cache import enterprise_cache
 from lib.calls.explain import as_text
-from lib.errors import AppError
 
 
 def main() -> int:
@@ -23,7 +22,7 @@ def main() -> int:
     try:
         command.begin()
         told = story.tell(arguments.enterprise, arguments.unique_id)
-    except AppError as error:
+    except command.FAILURES as error:
         return command.fail("explain", error)
     finally:
         enterprise_cache().close()

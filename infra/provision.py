@@ -22,7 +22,7 @@ from infra import command
 from lib import config, db
 from lib.calls.settings import Settings
 from lib.clients import NUMBER_ACCEPTED
-from lib.errors import AppError, ConfigError, InvalidPayload
+from lib.errors import ConfigError, InvalidPayload
 from lib.passwords import hash_password, is_password
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
@@ -340,8 +340,8 @@ def main() -> int:
         return 1
     except InvalidPayload as error:
         return command.fail("provision", f"nothing was changed; mend {sys.argv[1]}:\n{error}")
-    except AppError as error:
-        return command.fail("provision", f"nothing was changed; {error}")
+    except command.FAILURES as error:
+        return command.fail("provision", f"nothing was changed; {command.words(error)}")
     finally:
         db.close()
     print(f"enterprise {data['number']} is provisioned")

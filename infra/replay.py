@@ -18,7 +18,7 @@ from typing import Final
 
 from infra import command, person
 from lib import db, pubsub, replay
-from lib.errors import AppError, Conflict, InvalidPayload, NotFound, PermanentError
+from lib.errors import Conflict, InvalidPayload, NotFound, PermanentError
 from lib.replay import Request
 from lib.store import administrators, calls, integration_logs, rejected, replays
 from lib.store.rejected import Chosen, Rejected
@@ -46,7 +46,7 @@ def main() -> int:
         if what in {"CALL", "DELIVERY"}:
             return _one_call(given, request)
         return _rows(given, request)
-    except AppError as error:
+    except command.FAILURES as error:
         return command.fail("replay", error)
     finally:
         pubsub.close()

@@ -7,7 +7,7 @@ import sys
 
 from infra import command, person
 from lib import db
-from lib.errors import AppError, InvalidPayload, NotFound
+from lib.errors import InvalidPayload, NotFound
 from lib.store import administrators, integration_logs, sessions
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     try:
         command.begin()
         ended, found = _revoke(given.enterprise.strip(), person.of(given.by))
-    except AppError as error:
+    except command.FAILURES as error:
         return command.fail("revoke", error)
     finally:
         db.close()

@@ -14,7 +14,7 @@ from typing import Final
 
 from infra import command
 from lib import db
-from lib.errors import AppError, ConfigError
+from lib.errors import ConfigError
 from lib.store import sealed_keys
 from lib.store.sealed_keys import SealedKey
 from lib.vault import key_id_of, vault
@@ -26,8 +26,8 @@ def main() -> int:
     try:
         command.begin()
         return _rotate()
-    except AppError as error:
-        return command.fail("rotate-keys", f"{error}; what is done is done, run it again")
+    except command.FAILURES as error:
+        return command.fail("rotate-keys", f"{command.words(error)}; what is done is done, run it again")
     finally:
         db.close()
 

@@ -198,7 +198,8 @@ class EnterpriseCache:
                     self._settings.enterprise_cache_refresh_min_seconds,
                     self._settings.enterprise_cache_refresh_max_seconds,
                 )
-            except Unavailable:
+            except (Unavailable, psycopg.Error) as error:  # also a table that is not there yet
+                log.warning("configurations are not refreshed", extra={"reason": type(error).__name__})
                 pause = random.uniform(1, 5)  # noqa: S311  (jitter)
 
     def _listen_forever(self) -> None:

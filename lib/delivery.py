@@ -50,8 +50,9 @@ BATCHES: Final = 4
 LOOK_AGAIN_SECONDS: Final = 60.0
 # So many look. The others go with them: a look at each would keep pop-ups waiting, and find nothing.
 LOOKERS: Final = 10
-# Should those who go first leave one behind after all.
-FAR_BEHIND_SECONDS: Final = 3 * 3600.0
+# Should those who go first leave one behind after all. While the CRM is only busy somebody may be sending them at this
+# moment, and pass over one that is looked at.
+FAR_BEHIND_SECONDS: Final = {"crm_busy": 600.0, "crm_away": 3 * 3600.0, "authentication": 3 * 3600.0}
 # A pop-up that waits is woken by this process; what waits longer is the sweep's.
 WAKE_SECONDS: Final = 5.0
 # Statuses of which one row out of many may be the cause.
@@ -74,9 +75,10 @@ class Step(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What goes out in one request, and the place that it takes."""
+    """What goes out in one request, and the place that it takes. `leaves_some`: rows of history that are due too."""
 
     claims: Sequence[Claim]
+    leaves_some: bool
     account: Account
     place: Place
     key: Key
@@ -141,7 +143,7 @@ def _deliver_next(enterprise_number: str, call_id: int) -> Step:
                 _wake(enterprise_number, call_id, seconds=batch.seconds)
             return Step.NOTHING
         if batch is None:
-            return Step.SENT
+            return Step.SENT_AND_MORE if claim.delivery.effect == "upload" else Step.SENT
         failpoints.hit("K7")
         return _attempt(batch)
 
@@ -158,6 +160,7 @@ def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Cl
     delivery = claim.delivery
     if not settings(enterprise).enabled:
         deliveries.finish(conn, claim, _ended("superseded", "integration_disabled"))
+        _keep_going(conn, claim)
         return None
     form = _form(conn, delivery)
     if form is None:
@@ -175,12 +178,20 @@ def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Cl
     # Who finds out whether the CRM is back risks one row, not fifty.
     if is_upload and claim.batch_limit > 1 and not place.is_probe:
         claims += deliveries.claim_more_rows(conn, claim, lease_seconds=LEASE_SECONDS)
-        if len(claims) == claim.batch_limit:
-            # Should this process end, somebody goes on with the rest.
-            deliveries.wake_next_row(conn, enterprise.number, seconds=LEASE_SECONDS)
     if len(claims) > 1:
         form = _upload_form(claims)
-    return Batch(claims=claims, account=account, place=place, key=key, form=form)
+    leaves_some = _keep_going(conn, claim)
+    return Batch(claims=claims, leaves_some=leaves_some, account=account, place=place, key=key, form=form)
+
+
+def _keep_going(conn: Connection, claim: Claim) -> bool:
+    """
+    Whoever takes the first rows sees to it that the next one wakes soon: those behind sleep for long, and this process
+    may end before it comes to them, or fail. Whether there is one.
+    """
+    if claim.delivery.effect != "upload":
+        return False
+    return deliveries.wake_next_row(conn, claim.delivery.enterprise_number, seconds=LEASE_SECONDS)
 
 
 def _put_off(conn: Connection, claim: Claim, refused: PutOff) -> PutOff:
@@ -193,15 +204,10 @@ def _put_off(conn: Connection, claim: Claim, refused: PutOff) -> PutOff:
 
 
 def look_again_in(refused: PutOff, *, ahead: int) -> float:
-    """
-    After how many seconds, when so many older rows of the enterprise are due as well and will take this one along.
-
-    Nobody is sure of that while the CRM is only busy: somebody else may be sending them at this moment.
-    """
-    seconds = min(refused.seconds, LOOK_AGAIN_SECONDS)
-    if refused.reason == "crm_busy":
-        return seconds if ahead == 0 else max(seconds, LOOK_AGAIN_SECONDS)
-    return seconds + ahead * LOOK_AGAIN_SECONDS if ahead < LOOKERS else FAR_BEHIND_SECONDS
+    """After how many seconds, when so many older rows of the enterprise are due too and will take this one along."""
+    if ahead >= LOOKERS:
+        return FAR_BEHIND_SECONDS[refused.reason]
+    return min(refused.seconds, LOOK_AGAIN_SECONDS) + ahead * LOOK_AGAIN_SECONDS
 
 
 def _attempt(batch: Batch) -> Step:
@@ -244,10 +250,9 @@ def _finish(batch: Batch, reply: Reply) -> Step:
         answer = Answer(
             outcome=reply.outcome, http_status=reply.http_status, retry_after_seconds=reply.retry_after_seconds
         )
-        gates.leave(conn, batch.place, turn.delivery_limits(), key=batch.key, answer=answer)
+        is_back = gates.leave(conn, batch.place, turn.delivery_limits(), key=batch.key, answer=answer)
         failpoints.hit("K12")
     failpoints.hit("K13")
-    is_back = batch.place.is_probe and answer.shows_life
     if is_back:
         with db.transaction() as conn:
             for number in _on_account(batch.account.base_url) | {delivery.enterprise_number}:
@@ -269,9 +274,8 @@ def _finish(batch: Batch, reply: Reply) -> Step:
         },
     )
     was_split = result.batch_limit is not None
-    is_full = size > 1 and size >= batch.claims[0].batch_limit and reply.outcome == "done"
-    was_part = batch.is_upload and batch.claims[0].batch_limit < deliveries.BATCH
-    return Step.SENT_AND_MORE if is_back or was_split or is_full or was_part else Step.SENT
+    goes_on = batch.leaves_some and answer.shows_life
+    return Step.SENT_AND_MORE if is_back or was_split or goes_on else Step.SENT
 
 
 def _refuse(enterprise: Enterprise, call_id: int, words: str) -> Step:
@@ -280,9 +284,10 @@ def _refuse(enterprise: Enterprise, call_id: int, words: str) -> Step:
         claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
         if claim is None:
             return Step.NOTHING
+        leaves_some = _keep_going(conn, claim)
         if not settings(enterprise).enabled:
             deliveries.finish(conn, claim, _ended("superseded", "integration_disabled"))
-            return Step.SENT
+            return Step.SENT_AND_MORE if leaves_some else Step.SENT
         reply = Reply(outcome="authentication", error=words)
         deliveries.finish(conn, claim, settle(claim.delivery, reply))
         integration_logs.insert(

@@ -10,11 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
 from infra import migrate
 from infra.local import postgres
+
+if TYPE_CHECKING:
+    from tests.servers import Broker
 
 POSTGRES_IMAGE = "postgres:15-bookworm"
 OPERATOR_TOKEN = "operator-token-of-the-tests"
@@ -101,3 +105,18 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     outbound.close()
     vault.forget()
     config.current.cache_clear()
+
+
+@pytest.fixture
+def own_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    """A broker of the test's own, that this process publishes to."""
+    from lib import config, pubsub
+    from tests.servers import Broker
+
+    with Broker.started() as started:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", started.host)
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
+        config.current.cache_clear()
+        yield started
+        pubsub.close()
+        config.current.cache_clear()

@@ -14,7 +14,7 @@ import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from infra import provision
+from infra import command, provision
 from infra.local import demo_enterprise, player
 from infra.local.call import CRM, play_and_show
 from infra.local.demo_enterprise import NotTaken
@@ -43,6 +43,7 @@ def main() -> int:
     secrets = {name: os.environ[f"DEMO_{name.upper()}"] for name in ("secret", "password", "api_key")}
     data = demo_enterprise.enterprise(crm_url=CRM_SIMULATOR, asterisk_url=ASTERISK_SIMULATOR, **secrets)
     try:
+        command.begin()
         _wait()
         provide(data)
         played = play_and_show(
@@ -53,8 +54,7 @@ def main() -> int:
             patience_seconds=_PATIENCE_SECONDS,
         )
     except (AppError, NotReady, NotTaken, OSError, http.client.HTTPException) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
+        return command.fail("demo", error)
     finally:
         db.close()
     who = f"enterprise {data['number']}, login {demo_enterprise.ADMIN_LOGIN}, password DEMO_PASSWORD of .env"

@@ -297,7 +297,7 @@ def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | No
         """
         SELECT call_id FROM deliveries
         WHERE enterprise_number = %s AND effect = 'upload' AND state IN ('ready', 'retry') AND run_at <= now()
-          AND NOT is_stale
+          AND (expires_at IS NULL OR expires_at > now()) AND NOT is_stale
         ORDER BY id LIMIT 1
         """,
         [enterprise_number],
@@ -311,24 +311,25 @@ def count_due_rows_before(conn: Connection, claim: Claim, *, limit: int) -> int:
         """
         SELECT count(*) FROM (
             SELECT FROM deliveries
-            WHERE enterprise_number = %s AND id < %s AND effect = 'upload' AND state IN ('ready', 'retry')
-              AND run_at <= now() AND NOT is_stale
-            ORDER BY id LIMIT %s
+            WHERE enterprise_number = %(number)s AND id < %(id)s AND effect = 'upload' AND state IN ('ready', 'retry')
+              AND run_at <= now() AND (expires_at IS NULL OR expires_at > now()) AND NOT is_stale
+              AND NOT EXISTS (SELECT 1 FROM deliveries own WHERE own.id = %(id)s AND own.is_stale)
+            ORDER BY id LIMIT %(limit)s
         ) due
         """,
-        [claim.delivery.enterprise_number, claim.delivery.id, limit],
+        {"number": claim.delivery.enterprise_number, "id": claim.delivery.id, "limit": limit},
     ).fetchone()
     return int(row[0]) if row else 0
 
 
-def wake_next_row(conn: Connection, enterprise_number: str, *, seconds: float) -> None:
-    """The call of the oldest row of history that is due and nobody is at is woken after so long at most."""
-    conn.execute(
+def wake_next_row(conn: Connection, enterprise_number: str, *, seconds: float) -> bool:
+    """The call of the oldest row of history that is due and nobody is at wakes after so long at most; if any."""
+    woken = conn.execute(
         """
         WITH next AS (
             SELECT c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
             WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
-              AND d.run_at <= now() AND NOT d.is_stale
+              AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND NOT d.is_stale
             ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE OF c SKIP LOCKED
         )
         UPDATE calls SET next_wake_at = least(next_wake_at, clock_timestamp() + make_interval(secs => %s))
@@ -336,6 +337,7 @@ def wake_next_row(conn: Connection, enterprise_number: str, *, seconds: float) -
         """,
         [enterprise_number, seconds],
     )
+    return woken.rowcount > 0
 
 
 def bring_forward(conn: Connection, enterprise_number: str) -> int:
@@ -370,7 +372,7 @@ def put_off(conn: Connection, claim: Claim, *, seconds: float, reason: str) -> N
     Undoes a claim of this transaction: the CRM was not to be asked, which is no attempt.
 
     A row of history keeps its place among those that are due, and goes with the next request that may be sent; only
-    its call is not woken before.
+    its call is not woken before, unless something else of it becomes due. What is due already had to wait for this one.
     """
     conn.execute(
         """
@@ -381,7 +383,10 @@ def put_off(conn: Connection, claim: Claim, *, seconds: float, reason: str) -> N
                          ELSE clock_timestamp() + make_interval(secs => %(seconds)s) END
             WHERE id = %(id)s
         )
-        UPDATE calls SET next_wake_at = least(due_at, clock_timestamp() + make_interval(secs => %(seconds)s))
+        UPDATE calls SET next_wake_at = least(due_at, clock_timestamp() + make_interval(secs => %(seconds)s), (
+            SELECT min(coalesce(d.lease_until, d.run_at)) FROM deliveries d
+            WHERE d.call_id = calls.id AND d.id <> %(id)s AND d.state IN ('ready', 'retry', 'leased')
+              AND coalesce(d.lease_until, d.run_at) > clock_timestamp()))
         WHERE id = %(call_id)s
         """,
         {"id": claim.delivery.id, "call_id": claim.delivery.call_id, "seconds": seconds, "reason": reason},

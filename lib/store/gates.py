@@ -95,8 +95,12 @@ def enter(
     return Place(account=account, lane=lane, until=until, is_probe=key is not None and after.breaker.is_probed)
 
 
-def leave(conn: Connection, place: Place, limits: Limits, *, key: Key | None, answer: Answer | None) -> None:
-    """Gives the place back; None: nothing was sent. What the answer says of the CRM is noted if there is a key."""
+def leave(conn: Connection, place: Place, limits: Limits, *, key: Key | None, answer: Answer | None) -> bool:
+    """
+    Gives the place back; None: nothing was sent. What the answer says of the CRM is noted if there is a key.
+
+    Whether it shows that a CRM that was away is back.
+    """
     row = _lock(conn, place.account)
     left = gate.leave(row.lanes[place.lane], limits, now=row.now, until=place.until, was_sent=answer is not None)
     after = replace(row, lanes={**row.lanes, place.lane: left})
@@ -105,6 +109,7 @@ def leave(conn: Connection, place: Place, limits: Limits, *, key: Key | None, an
         if answer is not None:
             after = after.with_pause(key, gate.pause_after(row.pause(key), key.credentials, answer, now=row.now))
     _write(conn, place.account, after)
+    return row.breaker.away_since is not None and after.breaker.away_since is None
 
 
 def find_away_since(conn: Connection, account: str) -> datetime | None:

@@ -155,7 +155,7 @@ def test_when_the_crm_is_back_the_rows_of_everybody_on_its_account_are_woken(
     enterprise_cache().by_number("0368")
     theirs = fill(database_url, "0368", 3, prefix="1760000001.")
     [probe] = fill(database_url, "0367", 1)
-    away(sql, account, again_in=30)
+    away(sql, account, again_in=50)
     for call in theirs:
         deliver_due("0368", call)
     asleep = sql("SELECT count(*) FROM calls WHERE enterprise_number = '0368' AND next_wake_at > now()")
@@ -169,7 +169,7 @@ def test_when_the_crm_is_back_the_rows_of_everybody_on_its_account_are_woken(
 
 def test_while_the_crm_is_away_the_first_rows_look_in_turn_and_the_others_go_with_them(account, sql, database_url):
     calls = fill(database_url, "0367", 40)
-    away(sql, account, again_in=30)
+    away(sql, account, again_in=50)
 
     for call in calls:
         deliver_due("0367", call)
@@ -187,6 +187,22 @@ def test_while_the_crm_is_away_the_first_rows_look_in_turn_and_the_others_go_wit
     assert len([minutes for _, minutes in looks if minutes > 120]) == 40 - delivery.LOOKERS
 
 
+def test_a_row_that_is_put_off_for_long_keeps_no_other_of_its_call_waiting(account, sql, database_url):
+    calls = fill(database_url, "0367", delivery.LOOKERS + 1)
+    sql(
+        "INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, content, state, reason, run_at) "
+        "SELECT enterprise_number, call_id, effect, 'another', content, 'retry', 'busy', now() + interval '40 seconds' "
+        "FROM deliveries WHERE call_id = %s RETURNING id",
+        calls[-1],
+    )
+    away(sql, account, again_in=50)
+
+    deliver_due("0367", calls[-1])
+
+    [(seconds,)] = sql("SELECT extract(epoch FROM next_wake_at - now())::float FROM calls WHERE id = %s", calls[-1])
+    assert 20 < seconds <= 40
+
+
 def test_who_ends_in_the_middle_of_a_backlog_leaves_a_row_that_wakes_soon(account, sql, database_url, monkeypatch):
     calls = fill(database_url, "0367", 120)
     sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
@@ -202,6 +218,70 @@ def test_who_ends_in_the_middle_of_a_backlog_leaves_a_row_that_wakes_soon(accoun
     assert [call_id for (call_id,) in soon] == calls[:51]
 
 
+def test_a_row_that_goes_alone_does_not_keep_those_behind_it_asleep(account, crm, sql, database_url):
+    calls = fill(database_url, "0367", 40)
+    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
+    sql("UPDATE deliveries SET batch_limit = 1 WHERE call_id = %s RETURNING id", calls[5])
+
+    deliver_due("0367", calls[0])
+
+    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [5, 1, 34]
+    assert states(sql) == [("delivered", None, 40)]
+
+
+def test_a_row_that_fails_wakes_the_next_one(account, crm, sql, database_url):
+    calls = fill(database_url, "0367", 3)
+    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
+    away(sql, account)
+    crm.fault("error_429", endpoint="upload", retry_after=3600)
+
+    deliver_due("0367", calls[0])
+
+    soon = sql("SELECT id FROM calls WHERE next_wake_at < now() + interval '30 seconds'")
+    assert soon == [(calls[1],)]
+
+
+def test_rows_of_an_integration_that_is_switched_off_follow_each_other(  # noqa: PLR0917  (fixtures)
+    account, sql, provisioned, database_url, broker, process
+):
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+    config.current.cache_clear()
+    subscription = broker.topic("call-events")
+    calls = fill(database_url, "0367", 20)
+    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
+    provisioned(domain=account, enabled=False)
+    enterprise_cache().invalidate("0367")
+
+    looked_at, rounds = calls[0], 0
+    while sql("SELECT count(*) FROM deliveries WHERE state <> 'superseded'") != [(0,)]:
+        deliver_due("0367", looked_at)
+        deadline = time.monotonic() + 5
+        while not (woken := broker.pull(subscription)) and sql("SELECT 1 FROM deliveries WHERE state <> 'superseded'"):
+            assert time.monotonic() < deadline, states(sql)
+        looked_at, rounds = (woken[0]["call_id"] if woken else 0), rounds + 1
+
+    assert states(sql) == [("superseded", "integration_disabled", 20)]
+    assert rounds < 10
+
+
+def test_an_answer_that_was_under_way_when_the_crm_went_away_shows_that_it_is_back(account, sql):
+    limits = turn.delivery_limits()
+    with db.transaction() as conn:
+        place = gates.enter(conn, account, limits, seconds=20, key=KEY)
+    assert isinstance(place, gates.Place)
+    sql(
+        "UPDATE crm_gates SET failures = 4, away_since = now(), ask_at = now() + interval '5 seconds' RETURNING account"
+    )
+
+    with db.transaction() as conn:
+        is_back = gates.leave(conn, place, limits, key=KEY, answer=Answer(outcome="done"))
+        place = gates.enter(conn, account, limits, seconds=20, key=KEY)
+        assert isinstance(place, gates.Place)
+        again = gates.leave(conn, place, limits, key=KEY, answer=Answer(outcome="done"))
+
+    assert (is_back, again) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("reason", "seconds", "ahead", "expected"),
     [
@@ -209,10 +289,11 @@ def test_who_ends_in_the_middle_of_a_backlog_leaves_a_row_that_wakes_soon(accoun
         ("crm_away", 300.0, 0, 60.0),
         ("crm_away", 7.0, 2, 127.0),
         ("authentication", 290.0, 1, 120.0),
-        ("crm_away", 7.0, delivery.LOOKERS, delivery.FAR_BEHIND_SECONDS),
+        ("crm_away", 7.0, delivery.LOOKERS, 10_800.0),
+        ("authentication", 290.0, delivery.LOOKERS, 10_800.0),
         ("crm_busy", 0.25, 0, 0.25),
-        ("crm_busy", 0.25, 1, 60.0),
-        ("crm_busy", 0.25, delivery.LOOKERS, 60.0),
+        ("crm_busy", 0.25, 1, 60.25),
+        ("crm_busy", 0.25, delivery.LOOKERS, 600.0),
     ],
 )
 def test_how_soon_a_row_that_was_put_off_is_looked_at(reason, seconds, ahead, expected):

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from infra import provision
+from infra.local import postgres
 from lib import account_link, config, db
 from lib.account_link import Link
 from tests.enterprises import enterprise
@@ -213,3 +214,23 @@ def test_revoking_says_when_nobody_could_sign_in_again(page):
     admin("--login", "admin", "--remove")
 
     assert "Nobody has a password" in run("revoke", "--enterprise", "0367")[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("admin", ["--enterprise", "0367"]),
+        ("revoke", ["--enterprise", "0367"]),
+        ("explain", ["1760000000.1"]),
+        ("replay", ["--enterprise", "0367", "--call", "1760000000.1"]),
+        ("rotate_keys", []),
+    ],
+)
+def test_a_database_that_was_never_migrated_is_told_in_a_sentence(process, postgres_server, module, arguments):
+    with postgres.database(postgres_server) as empty:
+        process.setenv("DATABASE_URL", empty)
+        code, said = run(module, *arguments)
+
+    assert code == 1
+    assert "python -m infra.migrate" in said
+    assert len(said.splitlines()) == 1

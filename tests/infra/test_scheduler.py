@@ -11,26 +11,13 @@ from google.cloud import pubsub_v1
 
 from infra import topology
 from infra.scheduler import Scheduler
-from lib import config, pubsub
-from tests.servers import Broker
 
 ENDPOINTS = dict.fromkeys(("retailcrm-deliver", "sweep-calls", "register-module"), "https://functions.example.com")
 ACCOUNT, AUDIENCE = "pusher@local.iam.gserviceaccount.com", "https://functions.example.com"
 
 
 @pytest.fixture
-def broker(monkeypatch):
-    with Broker.started() as started:
-        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", started.host)
-        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
-        config.current.cache_clear()
-        yield started
-        pubsub.close()
-        config.current.cache_clear()
-
-
-@pytest.fixture
-def signed(broker, monkeypatch):
+def signed(own_broker, monkeypatch):
     """The topology as `python -m infra.topology` applies it, with an account that signs pushes."""
     monkeypatch.setenv("PUSH_SERVICE_ACCOUNT", ACCOUNT)
     monkeypatch.setenv("PUSH_AUDIENCE", AUDIENCE)
@@ -69,7 +56,7 @@ def test_a_tick_leaves_every_subscription_with_the_account_that_signs_its_pushes
     assert before == signatures() == {(ACCOUNT, AUDIENCE)}
 
 
-def test_where_nothing_forgets_the_topology_is_left_alone_even_when_a_topic_is_missing(broker, tmp_path):
+def test_where_nothing_forgets_the_topology_is_left_alone_even_when_a_topic_is_missing(own_broker, tmp_path):
     scheduler = Scheduler(None, tmp_path / "ticked")
 
     scheduler.tick()

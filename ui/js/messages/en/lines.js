@@ -1,6 +1,6 @@
 export default {
   title: "Lines",
-  lead: "The enterprise's telephone lines: what they are called, to which shop they belong, and what is done to a caller's number.",
+  lead: "The enterprise's telephone lines: what they are called, which shop they belong to, and how a caller's number is changed.",
   line: "Line {line}",
   name: "Name",
   name_hint: "It is shown in calls",
@@ -10,7 +10,7 @@ export default {
   site_hint: "Its code in RetailCRM",
   rule: "Number rule",
   rule_hint: "+375{9}: put +375 before the last nine digits",
-  rule_wrong: "A rule is a prefix and how many last digits, in braces, as +375{9}.",
+  rule_wrong: "A rule is a prefix and, in braces, how many last digits to keep, for example +375{9}.",
   save: "Save",
   saving: "Saving…",
   discard: "Discard",

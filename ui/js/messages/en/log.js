@@ -28,8 +28,8 @@ export default {
   crm_says: "The answer: “{words}”",
   usual: "as usual",
   link: "signed in from RetailCRM",
-  nothing: { title: "Nothing was found", text: "There are no such entries. Take a wider time, or clear the filters." },
-  empty: { title: "The log is empty yet", text: "Every card, every history row and every saving of settings will stand here, with RetailCRM's answer." },
+  nothing: { title: "Nothing found", text: "There are no such entries. Choose a longer period, or clear the filters." },
+  empty: { title: "The log is still empty", text: "Every card, every history row and every change of settings will be listed here, with RetailCRM's answer." },
   types: {
     popup: "Customer's card",
     hangup: "Closing of the card",

@@ -1,6 +1,6 @@
 export default {
   title: "Managers",
-  lead: "Who has which extension. By it the customer's card finds its manager, and the call its owner.",
+  lead: "Who has which extension. It decides who sees the customer's card and who owns the call.",
   asking: "Asking RetailCRM for its users…",
   progress: { one: "{count} user loaded…", other: "{count} users loaded…" },
   filters: "Filter managers",
@@ -29,13 +29,13 @@ export default {
   undo_failed: "This could not be undone. {words}",
   push: {
     going: "Sending the numbers to RetailCRM…",
-    retry: "RetailCRM has not accepted the numbers yet: we will try again ourselves",
+    retry: "RetailCRM has not accepted the numbers yet: we will try again by ourselves",
     failed: "The numbers did not get to RetailCRM",
     failed_text: "They are saved here, but RetailCRM has the old ones: cards may come to the wrong people.",
     again: "Send again",
     done: "RetailCRM accepted the numbers",
   },
-  differences: { one: "RetailCRM has it otherwise: {count} difference", other: "RetailCRM has it otherwise: {count} differences" },
+  differences: { one: "RetailCRM has something else: {count} difference", other: "RetailCRM has something else: {count} differences" },
   differences_text: "What is saved here is what counts. Send it, so that RetailCRM has the same.",
   difference: {
     not_in_crm: "{name}: {ours} here, no number in RetailCRM.",
@@ -46,7 +46,7 @@ export default {
   take_ours: "Send ours",
   take_theirs: "Take {number}",
   crm_away: "RetailCRM did not answer: names and differences are not shown",
-  crm_away_text: "Numbers can be assigned all the same: they get there when it answers.",
+  crm_away_text: "Numbers can be assigned anyway: RetailCRM gets them when it answers.",
   nobody: { title: "No managers yet", text: "They appear when RetailCRM is connected: the list comes from there.", open: "Open the connection" },
   no_numbers: "The enterprise has no extensions",
   no_numbers_text: "There is nothing to assign. Telephony support adds extensions.",

@@ -22,7 +22,7 @@ export default {
     log: "Log",
     try: "Try it",
   },
-  theme: { label: "Appearance", auto: "as the system", light: "light", dark: "dark" },
+  theme: { label: "Appearance", auto: "like the system", light: "light", dark: "dark" },
   unsaved: {
     title: "Changes are not saved",
     text: "If you leave now, they are lost.",
