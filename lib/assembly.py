@@ -8,6 +8,8 @@ events each time, so order, copies and lost wake-ups change nothing.
 from __future__ import annotations
 
 import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +42,8 @@ _ROUNDS: Final = 10
 # How far from an event the calls around it are read: what lies farther decides nothing about it.
 _REACH: Final = 3
 _WAITING: Final = 1000
+# Of so many enterprises, those looked at last, the link keys of what waits are kept.
+_KEPT: Final = 20
 # Events that usually make the CRM hear something.
 _TELLING: Final = ("dial", "hangup")
 
@@ -56,6 +60,29 @@ class Group:
     call_id: int | None
     gained: bool
     regrouped: bool
+
+
+class _WaitingKeys:
+    """In a backlog every look meets the same waiting events: their link keys are not made anew each time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[Directory, dict[str, calls.Keys]]] = OrderedDict()
+
+    def of(self, enterprise_number: str, known: Directory, waiting: Sequence[StoredEvent]) -> dict[str, calls.Keys]:
+        made_with, kept = self._kept.get(enterprise_number, (known, dict[str, calls.Keys]()))
+        if made_with != known:
+            kept = {}
+        keys = {one.event_id: kept.get(one.event_id) or _keys(parsed(one), known) for one in waiting}
+        with self._lock:
+            self._kept[enterprise_number] = known, keys
+            self._kept.move_to_end(enterprise_number)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return keys
+
+
+_waiting_keys = _WaitingKeys()
 
 
 class _Look(Enum):
@@ -170,7 +197,8 @@ def _waiting(  # noqa: PLR0917  (one caller)
         call_id=awake,
         without_suspects=look is _Look.WITHOUT_SUSPECTS,
     )
-    left = {other.event_id: (other, _keys(parsed(other), known)) for other in found if other.event_id != own}
+    keys = _waiting_keys.of(enterprise.number, known, found)
+    left = {other.event_id: (other, keys[other.event_id]) for other in found if other.event_id != own}
     chosen: list[StoredEvent] = []
     fresh = [_keys(parsed(event), known)] if event else []
     stored, sought = set[str](), set[str]()

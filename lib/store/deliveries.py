@@ -292,13 +292,16 @@ def _claim(row: tuple[Any, ...]) -> Claim:
 
 
 def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | None:
-    """The call of the enterprise's oldest row of history that is due."""
+    """The call of the oldest row of history of the enterprise that is due and may go: nothing of its call is first."""
     row = conn.execute(
         """
-        SELECT call_id FROM deliveries
-        WHERE enterprise_number = %s AND effect = 'upload' AND state IN ('ready', 'retry') AND run_at <= now()
-          AND (expires_at IS NULL OR expires_at > now()) AND NOT is_stale
-        ORDER BY id LIMIT 1
+        SELECT d.call_id FROM deliveries d
+        WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
+          AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND NOT d.is_stale
+          AND NOT EXISTS (SELECT 1 FROM deliveries notice
+                          WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
+                            AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
+        ORDER BY d.id LIMIT 1
         """,
         [enterprise_number],
     ).fetchone()
@@ -330,6 +333,9 @@ def wake_next_row(conn: Connection, enterprise_number: str, *, seconds: float) -
             SELECT c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
             WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
               AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND NOT d.is_stale
+              AND NOT EXISTS (SELECT 1 FROM deliveries notice
+                              WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
+                                AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
             ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE OF c SKIP LOCKED
         )
         UPDATE calls SET next_wake_at = least(next_wake_at, clock_timestamp() + make_interval(secs => %s))

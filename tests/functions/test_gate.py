@@ -229,6 +229,22 @@ def test_a_row_that_goes_alone_does_not_keep_those_behind_it_asleep(account, crm
     assert states(sql) == [("delivered", None, 40)]
 
 
+def test_a_row_that_waits_for_the_end_of_its_call_does_not_hold_up_those_behind_it(account, crm, sql, database_url):
+    calls = fill(database_url, "0367", 120)
+    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
+    sql(
+        "INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, content, state, run_at, expires_at) "
+        "SELECT enterprise_number, call_id, 'hangup', external_id, content, 'retry', now() + interval '40 seconds', "
+        "now() + interval '1 minute' FROM deliveries WHERE call_id = %s RETURNING id",
+        calls[50],
+    )
+
+    deliver_due("0367", calls[0])
+
+    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [50, 50, 19]
+    assert sql("SELECT state FROM deliveries WHERE call_id = %s AND effect = 'upload'", calls[50]) == [("ready",)]
+
+
 def test_a_row_that_fails_wakes_the_next_one(account, crm, sql, database_url):
     calls = fill(database_url, "0367", 3)
     sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
