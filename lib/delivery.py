@@ -61,8 +61,44 @@ _SPLITTABLE: Final = frozenset({200, 201, 400, 413, 422})
 LOOK_SECONDS: Final = 20.0
 # Of the threads of this process (THREADS) so many may send rows of history: a CRM that hangs keeps each for 15 s.
 ROWS_AT_ONCE: Final = 4
-ROW_WAY_SECONDS: Final = 1.0
-_row_ways = threading.BoundedSemaphore(ROWS_AT_ONCE)
+# When the clock ticks, rows come several at a time, and each is sent in a moment: so many more wait so long for their
+# turn. What finds no way tries again soon while ways become free, else at the next tick.
+ROWS_IN_LINE: Final = 3
+ROW_PATIENCE_SECONDS: Final = 0.25
+ROW_WAY_SECONDS: Final = 0.3
+ROW_TURN_SECONDS: Final = 1.0
+
+
+class _RowWays:
+    """The threads that may send rows of history at a time, and the few that wait a moment for their turn."""
+
+    def __init__(self) -> None:
+        self._ways = threading.BoundedSemaphore(ROWS_AT_ONCE)
+        self._line = threading.BoundedSemaphore(ROWS_IN_LINE)
+        self._freed_at = -ROW_TURN_SECONDS
+
+    def take(self, held: ExitStack) -> bool:
+        """Until `held` ends; False when there was none in time."""
+        if not self._ways.acquire(blocking=False):
+            if not self._line.acquire(blocking=False):
+                return False
+            try:
+                if not self._ways.acquire(timeout=ROW_PATIENCE_SECONDS):
+                    return False
+            finally:
+                self._line.release()
+        held.callback(self._free)
+        return True
+
+    def are_in_use_by_turns(self) -> bool:
+        return time.monotonic() - self._freed_at < ROW_TURN_SECONDS
+
+    def _free(self) -> None:
+        self._freed_at = time.monotonic()
+        self._ways.release()
+
+
+_row_ways = _RowWays()
 
 
 class Step(Enum):
@@ -134,25 +170,22 @@ def _deliver_next(enterprise_number: str, call_id: int) -> Step:
             claim = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
             if claim is None:
                 return Step.NOTHING
-            if claim.delivery.effect == "upload" and not _take_way(held):
-                _put_off(conn, claim, PutOff(reason="crm_busy", seconds=ROW_WAY_SECONDS))
-                return Step.NOTHING
-            batch = _admit(conn, enterprise, account, claim)
+            is_upload = claim.delivery.effect == "upload"
+            has_way = not is_upload or _row_ways.take(held)
+            if has_way:
+                batch = _admit(conn, enterprise, account, claim)
+            else:
+                batch = _put_off(conn, claim, PutOff(reason="crm_busy", seconds=ROW_WAY_SECONDS))
         if isinstance(batch, PutOff):
-            if claim.delivery.effect != "upload" and batch.seconds <= WAKE_SECONDS:
+            # A row that found no way tries again soon, unless none becomes free: then looks would keep pop-ups waiting.
+            is_urgent = _row_ways.are_in_use_by_turns() if not has_way else not is_upload
+            if is_urgent and batch.seconds <= WAKE_SECONDS:
                 _wake(enterprise_number, call_id, seconds=batch.seconds)
             return Step.NOTHING
         if batch is None:
-            return Step.SENT_AND_MORE if claim.delivery.effect == "upload" else Step.SENT
+            return Step.SENT_AND_MORE if is_upload else Step.SENT
         failpoints.hit("K7")
         return _attempt(batch)
-
-
-def _take_way(held: ExitStack) -> bool:
-    if not _row_ways.acquire(blocking=False):
-        return False
-    held.callback(_row_ways.release)
-    return True
 
 
 def _admit(conn: Connection, enterprise: Enterprise, account: Account, claim: Claim) -> Batch | PutOff | None:
