@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 import requests
@@ -646,3 +647,22 @@ def test_a_push_that_has_looked_long_enough_leaves_the_rest_to_a_message_of_its_
 
     assert states(sql) == [("ready", None, 2)]
     assert sorted(message["call_id"] for message in broker.pull(subscription)) == calls
+
+
+def test_a_row_that_finds_every_way_taken_waits_for_its_turn_and_not_for_ever(monkeypatch):
+    monkeypatch.setattr(delivery, "ROW_PATIENCE_SECONDS", 20.0)
+    ways = delivery._RowWays()
+    with ExitStack() as others, ExitStack() as own, ThreadPoolExecutor(1) as pool:
+        taken = [ways.take(others) for _ in range(delivery.ROWS_AT_ONCE)]
+        before = ways.are_in_use_by_turns()
+        waiting = pool.submit(ways.take, own)
+        is_waiting = not futures.wait([waiting], timeout=0.2).done
+        others.close()
+        got = waiting.result(timeout=20)
+        after = ways.are_in_use_by_turns()
+
+        monkeypatch.setattr(delivery, "ROW_PATIENCE_SECONDS", 0.05)
+        rest = [ways.take(others) for _ in range(delivery.ROWS_AT_ONCE)]
+
+    assert (taken, before, is_waiting, got, after) == ([True] * delivery.ROWS_AT_ONCE, False, True, True, True)
+    assert rest == [True] * (delivery.ROWS_AT_ONCE - 1) + [False]
