@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from psycopg import errors
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from lib.db import Connection
@@ -20,6 +21,14 @@ BATCH: Final = 50
 BROUGHT_FORWARD: Final = 2000
 # Why a row of history is not sent any more, that may be wanted again when the call turns out otherwise.
 WITHDRAWN: Final = "withdrawn"
+# A row of history (`d`) of the enterprise `number` that is due and may go: nothing of its call is first.
+_MAY_GO: Final = SQL("""
+    d.enterprise_number = %(number)s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
+    AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND NOT d.is_stale
+    AND NOT EXISTS (SELECT 1 FROM deliveries notice
+                    WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
+                      AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
+""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,17 +237,16 @@ def claim_more_rows(conn: Connection, first: Claim, *, lease_seconds: float) -> 
     Calls that somebody is at are passed over, so nobody is waited for.
     """
     due = conn.execute(
-        """
+        SQL("""
         SELECT d.id, d.call_id, d.batch_limit FROM deliveries d JOIN calls c ON c.id = d.call_id
-        WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
-          AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND d.call_id <> %s
-          AND NOT d.is_stale
-          AND NOT EXISTS (SELECT 1 FROM deliveries notice
-                          WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
-                            AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
-        ORDER BY d.id LIMIT %s FOR NO KEY UPDATE OF c SKIP LOCKED
-        """,
-        [first.delivery.enterprise_number, first.delivery.call_id, first.batch_limit - 1],
+        WHERE {may_go} AND d.call_id <> %(call_id)s
+        ORDER BY d.id LIMIT %(limit)s FOR NO KEY UPDATE OF c SKIP LOCKED
+        """).format(may_go=_MAY_GO),
+        {
+            "number": first.delivery.enterprise_number,
+            "call_id": first.delivery.call_id,
+            "limit": first.batch_limit - 1,
+        },
     ).fetchall()
     most, chosen = first.batch_limit, dict[int, int]()
     for delivery_id, call_id, batch_limit in due:
@@ -292,18 +300,10 @@ def _claim(row: tuple[Any, ...]) -> Claim:
 
 
 def find_call_with_due_row(conn: Connection, enterprise_number: str) -> int | None:
-    """The call of the oldest row of history of the enterprise that is due and may go: nothing of its call is first."""
+    """The call of the oldest row of history of the enterprise that is due and may go."""
     row = conn.execute(
-        """
-        SELECT d.call_id FROM deliveries d
-        WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
-          AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND NOT d.is_stale
-          AND NOT EXISTS (SELECT 1 FROM deliveries notice
-                          WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
-                            AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
-        ORDER BY d.id LIMIT 1
-        """,
-        [enterprise_number],
+        SQL("SELECT d.call_id FROM deliveries d WHERE {may_go} ORDER BY d.id LIMIT 1").format(may_go=_MAY_GO),
+        {"number": enterprise_number},
     ).fetchone()
     return row[0] if row else None
 
@@ -326,22 +326,17 @@ def count_due_rows_before(conn: Connection, claim: Claim, *, limit: int) -> int:
 
 
 def wake_next_row(conn: Connection, enterprise_number: str, *, seconds: float) -> bool:
-    """The call of the oldest row of history that is due and nobody is at wakes after so long at most; if any."""
+    """The call of the oldest row of history that may go, and nobody is at, wakes after so long at most; if any."""
     woken = conn.execute(
-        """
+        SQL("""
         WITH next AS (
             SELECT c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
-            WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('ready', 'retry')
-              AND d.run_at <= now() AND (d.expires_at IS NULL OR d.expires_at > now()) AND NOT d.is_stale
-              AND NOT EXISTS (SELECT 1 FROM deliveries notice
-                              WHERE notice.call_id = d.call_id AND notice.effect <> 'upload'
-                                AND notice.state IN ('ready', 'retry') AND notice.expires_at > now())
-            ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE OF c SKIP LOCKED
+            WHERE {may_go} ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE OF c SKIP LOCKED
         )
-        UPDATE calls SET next_wake_at = least(next_wake_at, clock_timestamp() + make_interval(secs => %s))
+        UPDATE calls SET next_wake_at = least(next_wake_at, clock_timestamp() + make_interval(secs => %(seconds)s))
         FROM next WHERE calls.id = next.id
-        """,
-        [enterprise_number, seconds],
+        """).format(may_go=_MAY_GO),
+        {"number": enterprise_number, "seconds": seconds},
     )
     return woken.rowcount > 0
 
