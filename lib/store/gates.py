@@ -1,8 +1,8 @@
 """
 The gate of each account: one row, locked for a moment by whoever asks the CRM and by whoever has its answer.
 
-It is locked last in a transaction, behind calls and deliveries, and whoever holds it waits for nothing. The database's
-clock decides.
+It is locked behind calls and deliveries, and whoever holds it waits for nothing: what is taken after it is passed over
+where somebody is at it. The database's clock decides.
 """
 
 from __future__ import annotations

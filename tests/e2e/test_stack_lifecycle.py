@@ -31,6 +31,14 @@ START_SECONDS = 60
 STOP_SECONDS = 40.0
 
 
+@pytest.fixture(autouse=True)
+def hangup() -> Iterator[None]:
+    """A child inherits what is ignored: the tests may run behind nohup themselves."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @dataclass
 class Run:
     """`python -m infra.local.run`, and everything that it has said."""
@@ -134,6 +142,18 @@ def test_a_stop_ends_everything_within_seconds(tmp_path, number):
         for offset in OFFSETS.values():
             with socket.socket() as probe:
                 assert probe.connect_ex(("127.0.0.1", run.base_port + offset)) != 0
+
+
+def test_behind_nohup_it_outlives_its_terminal(tmp_path):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with running(tmp_path, "--no-demo") as run:
+        run.wait_for("It stays up")
+
+        run.process.send_signal(signal.SIGHUP)
+
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.process.wait(2)
+        assert get(f"http://127.0.0.1:{run.base_port}/health") == 200
 
 
 def test_a_stop_while_it_starts_ends_everything(tmp_path):
