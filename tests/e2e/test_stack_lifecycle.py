@@ -153,6 +153,7 @@ def test_behind_nohup_it_outlives_its_terminal(tmp_path):
 
         with pytest.raises(subprocess.TimeoutExpired):
             run.process.wait(2)
+        assert "Stopping" not in run.said
         assert get(f"http://127.0.0.1:{run.base_port}/health") == 200
 
 
