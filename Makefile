@@ -15,13 +15,13 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: ## make the virtual environment, if it is missing or out of date
-	@infra/local/bootstrap.sh
+	@infra/stand_ins/bootstrap.sh
 
 run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
-	@$(PY) -m infra.local.run
+	@$(PY) -m infra.stand_ins.run
 
 env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
-	@python3 -m infra.env $(if $(filter 1 yes,$(DEMO)),--demo)
+	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo)
 
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
@@ -41,58 +41,58 @@ lock: venv ## compile the .in files to requirements with versions and hashes
 	@$(COMPILE) --output-file requirements.txt requirements.in
 	@$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
 	@$(COMPILE) --output-file tests/contract/retailcrm-client-requirements.txt tests/contract/retailcrm-client-requirements.in
-	@$(COMPILE) --output-file infra/local/requirements.txt infra/local/requirements.in
+	@$(COMPILE) --output-file infra/stand_ins/requirements.txt infra/stand_ins/requirements.in
 
 schema: venv ## write infra/schema.sql, the sum of the migrations
-	@$(PY) -m infra.schema
+	@$(PY) -m infra.stand_ins.schema
 
-nginx: venv ## write infra/nginx/nginx.conf, the containers' gateway, from the routes of the local one
-	@$(PY) -m infra.nginx.render
+nginx: venv ## write infra/deployment/nginx/nginx.conf, the containers' gateway, from the routes of the local one
+	@$(PY) -m infra.deployment.nginx.render
 
 call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
-	@$(PY) -m infra.local.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)
+	@$(PY) -m infra.stand_ins.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)
 
 provision: venv ## add or change an enterprise (FILE=enterprise.json)
 	@test -n "$(FILE)" || { echo "Which file? make provision FILE=enterprise.json" >&2; exit 2; }
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.provision "$(FILE)"
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.provision "$(FILE)"
 
 explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367)
 	@test -n "$(CALL)" || { echo "Which call? make explain CALL=1758798777.27" >&2; exit 2; }
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.explain --enterprise "$(ENTERPRISE)" "$(CALL)"
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" "$(CALL)"
 
 seek: venv ## after a failover: have the events of the last minutes delivered again (MINUTES=10 DRY=1)
 	@test -n "$(MINUTES)" || { echo "How far back? make seek MINUTES=10" >&2; exit 2; }
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.seek --minutes "$(MINUTES)" $(if $(DRY),--dry-run)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.seek --minutes "$(MINUTES)" $(if $(DRY),--dry-run)
 
 outage: venv ## one enterprise's CRM is away for MINUTES=3, the others' are not: who notices, what is lost
-	@$(PY) -m tests.outage --minutes "$(or $(MINUTES),3)" $(ARGS)
+	@$(PY) -m tests.measure.outage --minutes "$(or $(MINUTES),3)" $(ARGS)
 
 replay: venv ## send again what came to nothing, a dry run at first (SINCE=3d ENTERPRISE=0367 CALL= DELIVERY= REJECTED=1,2 SOURCE= YES=1 REASON= BY=)
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.replay --enterprise="$$ENTERPRISE" --call="$$CALL" \
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.replay --enterprise="$$ENTERPRISE" --call="$$CALL" \
 	    $(if $(DELIVERY),--delivery="$$DELIVERY") --since="$$SINCE" --rejected="$$REJECTED" --source="$$SOURCE" \
 	    $(if $(filter 1 yes,$(YES)),--yes) --reason="$$REASON" --by="$$BY"
 
 admin: venv ## list who administers an enterprise, add one, give a new password, or end it (ENTERPRISE=0367 LOGIN=ivanova REMOVE=1)
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.admin --enterprise="$$ENTERPRISE" --login="$$LOGIN" \
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.admin --enterprise="$$ENTERPRISE" --login="$$LOGIN" \
 	    $(if $(filter 1 yes,$(REMOVE)),--remove) --by="$$BY"
 
 revoke: venv ## end all sessions and account links of an enterprise (ENTERPRISE=0367)
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.revoke --enterprise="$$ENTERPRISE" --by="$$BY"
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.revoke --enterprise="$$ENTERPRISE" --by="$$BY"
 
 rotate-keys: venv ## seal every API key under the first key of VAULT_KEYS
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.inside infra.rotate_keys
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.rotate_keys
 
 bench: venv ## measure latency and throughput, next to simpler services
-	@$(PY) -m tests.bench.fold
-	@$(PY) -m tests.bench $(ARGS)
+	@$(PY) -m tests.measure.bench.fold
+	@$(PY) -m tests.measure.bench $(ARGS)
 
 chaos: venv ## kills, stops and faults under load, judged by the CRM's ledger (DURATION=60 SEED=1 BASELINE=1)
-	@$(PY) -m tests.chaos
+	@$(PY) -m tests.measure.chaos
 
 screenshots: venv ## pictures of every screen of the page, into .cache/screenshots (ARGS="--screens log")
-	@$(PY) -m infra.local.screenshots $(ARGS)
+	@$(PY) -m infra.stand_ins.screenshots $(ARGS)
 
 clean: ## remove state and caches; .venv stays
-	@if [ -d "$(RUN_DIR)" ]; then RUN_DIR="$(RUN_DIR)" $(PY) -m infra.local.run --clean; fi
+	@if [ -d "$(RUN_DIR)" ]; then RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.run --clean; fi
 	@rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

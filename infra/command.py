@@ -12,8 +12,8 @@ from typing import Final
 import psycopg
 from psycopg import conninfo
 
-from lib import config, logs
-from lib.errors import AppError, ConfigError
+from lib.runtime import config, logs
+from lib.runtime.errors import AppError, ConfigError
 
 # What is said in one sentence. Of a database that was never migrated the first table is missing already.
 FAILURES: Final = (AppError, psycopg.errors.UndefinedTable)
@@ -49,7 +49,7 @@ def fail(name: str, error: object) -> int:
 
 def words(error: object) -> str:
     if isinstance(error, psycopg.errors.UndefinedTable):
-        return "the database was never migrated; DATABASE_URL=… python -m infra.migrate does it"
+        return "the database was never migrated; DATABASE_URL=… python -m infra.deployment.migrate does it"
     return str(error)
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra import migrate
-from infra.local import postgres
+from infra.deployment import migrate
+from infra.stand_ins import postgres
 
 if TYPE_CHECKING:
-    from tests.servers import Broker
+    from tests.harness.servers import Broker
 
 POSTGRES_IMAGE = "postgres:15-bookworm"
 OPERATOR_TOKEN = "operator-token-of-the-tests"
@@ -84,9 +84,9 @@ def database_url(postgres_server: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a function, and no memory of another test's; yields what changes the environment."""
-    from lib import config, db, later, outbound, pubsub
-    from lib.cache import enterprise_cache
-    from lib.vault import vault
+    from lib.enterprises.cache import enterprise_cache
+    from lib.runtime import config, db, delayed_publish, outbound, pubsub
+    from lib.runtime.vault import vault
 
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
@@ -99,7 +99,7 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     if enterprise_cache.made is not None:
         enterprise_cache.made.close()
     enterprise_cache.forget()
-    later.close()
+    delayed_publish.close()
     db.close()
     pubsub.close()
     outbound.close()
@@ -110,8 +110,8 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
 @pytest.fixture
 def own_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
     """A broker of the test's own, that this process publishes to."""
-    from lib import config, pubsub
-    from tests.servers import Broker
+    from lib.runtime import config, pubsub
+    from tests.harness.servers import Broker
 
     with Broker.started() as started:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", started.host)

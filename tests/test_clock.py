@@ -12,24 +12,24 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra import provision
-from infra.local import player
-from infra.local.parts import free_base_port
-from infra.local.processes import ROOT
-from infra.local.stack import Stack
-from lib import config
-from lib.vault import vault
-from tests.enterprises import enterprise
-from tests.outcomes import differences
-from tests.servers import CRM
+from infra.commands import provision
+from infra.stand_ins import player
+from infra.stand_ins.parts import free_base_port
+from infra.stand_ins.processes import ROOT
+from infra.stand_ins.stack import Stack
+from lib.runtime import config
+from lib.runtime.vault import vault
+from tests.harness.enterprises import enterprise
+from tests.harness.outcomes import differences
+from tests.harness.servers import CRM
 
 # Who reads the wall clock, and why no ownership, rate or order hangs on it.
 ALLOWED = {
-    "lib/account_link.py": "a link lives for a year; its day of issue decides nothing",
-    "lib/cache.py": "says to the operator when it was refreshed",
-    "lib/failpoints.py": "says to the tester when it fired",
-    "lib/logs.py": "the time of a log line",
-    "lib/redirect/desk.py": "whether an office is open, which minutes of error do not change but at its doors",
+    "lib/enterprises/account_link.py": "a link lives for a year; its day of issue decides nothing",
+    "lib/enterprises/cache.py": "says to the operator when it was refreshed",
+    "lib/runtime/failpoints.py": "says to the tester when it fired",
+    "lib/runtime/logs.py": "the time of a log line",
+    "lib/redirect/router.py": "whether an office is open, which minutes of error do not change but at its doors",
 }
 WALL_CLOCKS = {
     ("time", "time"),

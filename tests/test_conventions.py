@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import topology
-from lib import config
+from infra.deployment import topology
+from lib.runtime import config
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
@@ -67,14 +67,14 @@ def test_every_subscription_has_a_topic_and_a_function():
 
 
 def test_deadlines_nest_from_the_crm_to_the_broker():
-    from lib import delivery
+    from lib.ledger import deliver
 
     crm = config.RetailCRM()
-    deliver = topology.read()["subscriptions"]["call-events.retailcrm-deliver"]
+    subscription = topology.read()["subscriptions"]["call-events.retailcrm-deliver"]
     longest = max(crm.retailcrm_event_timeout_seconds, crm.retailcrm_upload_timeout_seconds)
 
-    assert longest + 5 <= delivery.LEASE_SECONDS
-    assert deliver["ack_deadline_seconds"] >= delivery.LEASE_SECONDS + 5
+    assert longest + 5 <= deliver.LEASE_SECONDS
+    assert subscription["ack_deadline_seconds"] >= deliver.LEASE_SECONDS + 5
 
 
 def test_the_environment_is_read_in_one_place():
@@ -85,7 +85,7 @@ def test_the_environment_is_read_in_one_place():
         if re.search(r"os\.(environ|getenv)", path.read_text())
     }
 
-    assert readers == {"lib/config.py", "lib/logs.py"}
+    assert readers == {"lib/runtime/config.py", "lib/runtime/logs.py"}
 
 
 def tracked() -> list[str]:
@@ -114,7 +114,7 @@ def test_links_between_documents_lead_somewhere():
 
 def test_every_phone_in_test_data_is_a_placeholder():
     known = {"375291111111", "375292222222", "375293333333", "375290000001"}
-    scenarios = json.loads((ROOT / "infra/local/scenarios/scenarios.json").read_text())["scenarios"]
+    scenarios = json.loads((ROOT / "infra/stand_ins/scenarios/scenarios.json").read_text())["scenarios"]
     phones = {event["body"].get("Phone", "").lstrip("+") for scenario in scenarios for event in scenario["events"]}
 
     assert {phone for phone in phones if phone.startswith("375")} <= known

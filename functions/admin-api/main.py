@@ -18,10 +18,11 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib import account_link, config, http, introspection, logs
-from lib.admin import door, opening
+from lib.admin import guard, health, opening
 from lib.admin.api import OPERATIONS
-from lib.vault import vault
+from lib.enterprises import account_link
+from lib.runtime import config, http, logs
+from lib.runtime.vault import vault
 
 logs.configure()
 config.require(
@@ -40,9 +41,9 @@ account_link.check()
 vault()
 
 ROUTES = http.Routes(
-    {operation.rule: door.guarded(operation) for operation in OPERATIONS}
+    {operation.rule: guard.guarded(operation) for operation in OPERATIONS}
     | {f"{method} {opening.PAGE}": opening.open_page for method in ("GET", "POST")}
-    | introspection.routes("admin-api")
+    | health.routes("admin-api")
 )
 
 

@@ -17,34 +17,36 @@ from functools import partial
 import functions_framework
 from flask import Request, Response
 
-from lib import config, failpoints, http, intake, introspection, logs
-from lib.acceptance import accept
-from lib.auth import require_operator
-from lib.cache import enterprise_cache
-from lib.errors import AppError, InvalidPayload, TooLarge
-from lib.http import Answer
+from lib.admin import health
+from lib.enterprises.cache import enterprise_cache
+from lib.intake import forms
+from lib.intake.accept import accept
+from lib.runtime import config, failpoints, http, logs
+from lib.runtime.auth import require_operator
+from lib.runtime.errors import AppError, InvalidPayload, TooLarge
+from lib.runtime.http import Answer
 
 logs.configure()
 config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache)
 
-BATCH_BYTES = intake.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
+BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
 
 def post_event(request: Request) -> Answer:
     body = http.read_json_object(request)
     failpoints.hit("K1")
-    enterprise = enterprise_cache().by_token(intake.token_of(body, field="token"))
+    enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     failpoints.hit("K2")
-    accepted = accept(intake.from_envelope(body, enterprise_number=enterprise.number))
+    accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
     return accepted.as_json(), 200 if accepted.is_copy else 202
 
 
 def post_events(request: Request) -> Answer:
     body = http.read_json_object(request, limit=BATCH_BYTES)
-    enterprise = enterprise_cache().by_token(intake.token_of(body, field="token"))
+    enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     events = body.get("events")
-    if not isinstance(events, list) or not 1 <= len(events) <= intake.BATCH_SIZE:
-        raise InvalidPayload(f"events: must be a list of 1 to {intake.BATCH_SIZE} events")
+    if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
+        raise InvalidPayload(f"events: must be a list of 1 to {forms.BATCH_SIZE} events")
     results = [_accept_one(item, enterprise.number, body.get("origin")) for item in events]
     return {"success": all(r.get("success") for r in results), "results": results}, 200
 
@@ -55,7 +57,7 @@ def _accept_one(item: object, enterprise_number: str, origin: str | None) -> dic
             raise InvalidPayload("must be an object")
         if len(json.dumps(item, ensure_ascii=False).encode()) > http.EVENT_BODY_BYTES:
             raise TooLarge(f"one event may have {http.EVENT_BODY_BYTES // 1024} kB")
-        return accept(intake.from_envelope(item, enterprise_number=enterprise_number, origin=origin)).as_json()
+        return accept(forms.from_envelope(item, enterprise_number=enterprise_number, origin=origin)).as_json()
     except AppError as error:
         return {"success": False, "error": {"code": error.code, "message": str(error)}}
 
@@ -63,16 +65,16 @@ def _accept_one(item: object, enterprise_number: str, origin: str | None) -> dic
 def post_host_event(event_type: str, request: Request) -> Answer:
     body = http.read_json_object(request)
     failpoints.hit("K1")
-    token = intake.token_of(body, field="Token", header=request.headers.get("Token", ""))
+    token = forms.token_of(body, field="Token", header=request.headers.get("Token", ""))
     enterprise = enterprise_cache().by_token(token)
     failpoints.hit("K2")
-    accept(intake.from_host(event_type, body, enterprise_number=enterprise.number))
+    accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
     return {"status": "ok"}, 200
 
 
 def get_integration(request: Request, number: str) -> Answer:
     require_operator(request.headers.get("Authorization", ""))
-    return introspection.describe(enterprise_cache().by_number(number)), 200
+    return health.describe(enterprise_cache().by_number(number)), 200
 
 
 def invalidate(request: Request, number: str) -> Answer:
@@ -85,10 +87,10 @@ ROUTES = http.Routes(
     {
         "POST /dispatch/call-event": post_event,
         "POST /dispatch/call-events": post_events,
-        **{f"POST /{kind}": partial(post_host_event, kind) for kind in intake.HOST_EVENT_TYPES},
+        **{f"POST /{kind}": partial(post_host_event, kind) for kind in forms.HOST_EVENT_TYPES},
         "GET /integrations/<number>": get_integration,
         "POST /cache/invalidate/<number>": invalidate,
-        **introspection.routes("dispatch-call-event", works_without_database=True),
+        **health.routes("dispatch-call-event", works_without_database=True),
     }
 )
 

@@ -23,14 +23,15 @@ import functions_framework
 from flask import Request, Response
 from werkzeug.exceptions import MethodNotAllowed
 
-from lib import config, db, http, introspection, logs, storable
+from lib.admin import health
 from lib.click import order
 from lib.click.place import place
-from lib.clients import clients
-from lib.enterprise import directory, settings
-from lib.errors import AppError, ConfigError, InvalidPayload, NotFound, Unavailable
-from lib.http import Answer
+from lib.enterprises.client_ids import clients
+from lib.enterprises.rules import directory, settings
 from lib.retailcrm import address
+from lib.runtime import config, db, http, logs, pg_json
+from lib.runtime.errors import AppError, ConfigError, InvalidPayload, NotFound, Unavailable
+from lib.runtime.http import Answer
 from lib.store import integration, integration_logs, user_statuses
 from lib.store.enterprises import Enterprise
 
@@ -103,7 +104,7 @@ def _manager(given: Mapping[str, str], enterprise: Enterprise) -> int:
 
 
 def _activity(text: str) -> dict[str, Any]:
-    activity = storable.parse_object(text.encode("utf-8", "replace"))
+    activity = pg_json.parse_object(text.encode("utf-8", "replace"))
     if not isinstance(activity.get("active"), bool) or not isinstance(activity.get("freeze", False), bool):
         raise InvalidPayload("activity: active and freeze must be true or false")
     return {"enabled": activity["active"] and not activity.get("freeze", False)}
@@ -141,7 +142,7 @@ def _parameters(request: Request) -> dict[str, str]:
     if not body.strip():
         return given
     if request.mimetype == "application/json" or body.lstrip()[:1] == b"{":
-        return given | _texts(storable.parse_object(body))
+        return given | _texts(pg_json.parse_object(body))
     try:
         return given | dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_PARAMETERS))
     except ValueError as error:
@@ -193,7 +194,7 @@ ROUTES = http.Routes(
         "GET /retailcrm/status": change_status,
         "POST /retailcrm/status": change_status,
         "POST /retailcrm/activity": switch,
-        **introspection.routes("make-call"),
+        **health.routes("make-call"),
     }
 )
 

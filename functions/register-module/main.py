@@ -16,11 +16,14 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib import account_link, config, db, http, introspection, logs, pubsub, registration
-from lib.errors import InvalidPayload
-from lib.push import Push, push_route
+from lib.admin import health
+from lib.enterprises import account_link
+from lib.intake.push import Push, push_route
+from lib.retailcrm import registration
+from lib.runtime import config, db, http, logs, pubsub
+from lib.runtime.errors import InvalidPayload
+from lib.runtime.vault import vault
 from lib.store import module_commands
-from lib.vault import vault
 
 logs.configure()
 config.require(
@@ -55,9 +58,7 @@ def wake(_: Push) -> None:
         pubsub.publish_all(pubsub.MODULE_COMMANDS, [{"enterprise_number": number} for number in due])
 
 
-ROUTES = http.Routes(
-    {"POST /": push_route(run), "POST /tick": push_route(wake), **introspection.routes("register-module")}
-)
+ROUTES = http.Routes({"POST /": push_route(run), "POST /tick": push_route(wake), **health.routes("register-module")})
 
 
 @functions_framework.http

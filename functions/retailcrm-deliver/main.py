@@ -15,10 +15,12 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib import config, http, introspection, logs, wakeup
-from lib.assembly import assemble
-from lib.delivery import deliver_due
-from lib.push import Push, push_route
+from lib.admin import health
+from lib.intake import messages
+from lib.intake.push import Push, push_route
+from lib.ledger.assemble import assemble
+from lib.ledger.deliver import deliver_due
+from lib.runtime import config, http, logs
 
 logs.configure()
 config.require(
@@ -27,11 +29,11 @@ config.require(
 
 
 def look(push: Push) -> None:
-    message = wakeup.parse(push.json(), published_at=push.published_at)
+    message = messages.parse(push.json(), published_at=push.published_at)
     deliver_due(message.enterprise_number, *assemble(message))
 
 
-ROUTES = http.Routes({"POST /": push_route(look), **introspection.routes("retailcrm-deliver")})
+ROUTES = http.Routes({"POST /": push_route(look), **health.routes("retailcrm-deliver")})
 
 
 @functions_framework.http

@@ -17,11 +17,12 @@ from typing import Any
 import functions_framework
 from flask import Request, Response
 
-from lib import config, http, introspection, logs
-from lib.errors import InvalidPayload, TooLarge
-from lib.http import Answer
+from lib.admin import health
 from lib.redirect import reply
-from lib.redirect.desk import Question, desk
+from lib.redirect.router import Question, desk
+from lib.runtime import config, http, logs
+from lib.runtime.errors import InvalidPayload, TooLarge
+from lib.runtime.http import Answer
 
 logs.configure()
 config.require(
@@ -73,7 +74,7 @@ ROUTES = http.Routes(
     {
         "POST /api/callevent/getcustomerdata": ask_for_dialplan,
         "POST /retailcrm/api/smart-redirect": ask_for_extension,
-        **introspection.routes("smart-redirect"),
+        **health.routes("smart-redirect"),
     }
 )
 

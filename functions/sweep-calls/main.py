@@ -19,12 +19,15 @@ from datetime import datetime
 import functions_framework
 from flask import Request, Response
 
-from lib import config, db, http, introspection, logs, retention, wakeup
-from lib.errors import AppError, PermanentError
-from lib.push import Push, push_route
+from lib.admin import health
+from lib.intake import messages
+from lib.intake.push import Push, push_route
+from lib.ledger import retention
+from lib.ledger.sweep import sweep
+from lib.runtime import config, db, http, logs
+from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
 from lib.store.events import NewEvent
-from lib.sweep import sweep
 
 logs.configure()
 config.require(config.Database, config.PubSub, config.PushAuth, config.Retention)
@@ -48,7 +51,7 @@ def tick(_: Push) -> None:
 def dead_letter(push: Push) -> None:
     """Keeps the letter; an event in it that only Pub/Sub had is stored first, so that the sweep goes on with it."""
     with contextlib.suppress(PermanentError):
-        message = wakeup.parse(push.json(), published_at=_first_published_at(push))
+        message = messages.parse(push.json(), published_at=_first_published_at(push))
         if isinstance(message, NewEvent):
             with db.connection() as conn:
                 if events.find_event(conn, message.event_id) is None:
@@ -70,7 +73,7 @@ ROUTES = http.Routes(
     {
         "POST /": push_route(tick),
         "POST /dead": push_route(dead_letter),
-        **introspection.routes("sweep-calls"),
+        **health.routes("sweep-calls"),
     }
 )
 

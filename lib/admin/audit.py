@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib import db
 from lib.admin.operation import Call
+from lib.runtime import db
 from lib.store import integration_logs
 
 

@@ -9,19 +9,20 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib import db, pubsub, story
-from lib import replay as replaying
 from lib.admin import answers, audit, paging, picture
 from lib.admin.operation import Call, Operation, obj, text
 from lib.admin.picture import Faces
-from lib.enterprise import directory
-from lib.errors import Conflict, NotFound, Unavailable
-from lib.http import Answer
-from lib.replay import Request
+from lib.enterprises.rules import directory
+from lib.intake.messages import WakeCall, call_message
+from lib.ledger import replay as replaying
+from lib.ledger import story
+from lib.ledger.replay import Request
+from lib.runtime import db, pubsub
+from lib.runtime.errors import Conflict, NotFound, Unavailable
+from lib.runtime.http import Answer
 from lib.store import calls, journal, replays
 from lib.store.journal import CallFilter, FoundCall, Key
 from lib.store.replays import Replayable
-from lib.wakeup import WakeCall, call_message
 
 log = logging.getLogger(__name__)
 

@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lib import config, db
-from lib.admin import answers, audit, door
+from lib.admin import answers, audit, guard
 from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.settings import RANGES, Settings
-from lib.errors import ConfigError, Conflict
-from lib.http import Answer
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
-from lib.shape import Shape
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError, Conflict
+from lib.runtime.http import Answer
+from lib.runtime.json_schema import Shape
+from lib.runtime.vault import vault
 from lib.store import configuration, sessions
 from lib.store.enterprises import Enterprise
-from lib.vault import vault
 
 
 def _range(name: str) -> Shape:
@@ -130,7 +130,7 @@ def _changes(given: Mapping[str, Any], before: Mapping[str, Any], number: str) -
                 problems["api_key"] = "must be entered again for another domain"
     if "api_key" in given:
         changes["api_key"] = vault().encrypt(given["api_key"], owner=number)
-    door.refuse(problems)
+    guard.refuse(problems)
     return changes
 
 

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from lib import config
 from lib.admin import answers, configuration, progress
 from lib.admin.configuration import API_KEY, DOMAIN
 from lib.admin.operation import Call, Operation, obj
 from lib.admin.progress import Work
-from lib.errors import ConfigError
-from lib.http import Answer
 from lib.retailcrm import access, manager, module
 from lib.retailcrm.client import Account, Reply
+from lib.runtime import config
+from lib.runtime.errors import ConfigError
+from lib.runtime.http import Answer
+from lib.runtime.vault import vault
 from lib.store.enterprises import Enterprise
-from lib.vault import vault
 
 TIMEOUT_SECONDS: Final = 5.0
 

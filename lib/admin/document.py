@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lib.admin import answers
 from lib.admin.operation import ROOT, Call, Operation
-from lib.http import Answer
+from lib.runtime.http import Answer
 
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from lib import db
-from lib.admin import answers, audit, door
+from lib.admin import answers, audit, guard
 from lib.admin import module as module_desk
 from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.directory import Line
 from lib.calls.numbers import normalize
-from lib.enterprise import directory
-from lib.http import Answer
-from lib.shape import Shape
+from lib.enterprises.rules import directory
+from lib.runtime import db
+from lib.runtime.http import Answer
+from lib.runtime.json_schema import Shape
 from lib.store import enterprises, lines, module_commands
 from lib.store.enterprises import Enterprise
 
@@ -35,7 +35,7 @@ def save(call: Call) -> Answer:
     number, given = call.enterprise.number, call.body["lines"]
     with db.transaction() as conn:
         unknown = [index for index, line in enumerate(given) if not lines.update_line(conn, number, line)]
-        door.refuse({f"lines[{index}].line_id": "is not a line of this enterprise" for index in unknown})
+        guard.refuse({f"lines[{index}].line_id": "is not a line of this enterprise" for index in unknown})
         changed = enterprises.find_enterprise(conn, number)
         assert changed is not None  # noqa: S101  (the session's own, found at the door)
         command = None

@@ -8,7 +8,7 @@ from typing import Final
 from flask import Response
 
 from lib.admin.operation import Call, Operation
-from lib.http import Answer
+from lib.runtime.http import Answer
 
 _FILE: Final = Path(__file__).with_suffix(".svg")
 

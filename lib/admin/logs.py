@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 from typing import Final
 
-from lib import db
 from lib.admin import answers, paging
 from lib.admin.operation import Call, Operation, obj, text
-from lib.http import Answer
+from lib.runtime import db
+from lib.runtime.http import Answer
 from lib.store import journal
 from lib.store.journal import Key, LogFilter
 

@@ -6,17 +6,17 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib import config, db
-from lib.admin import answers, audit, door, mapping, progress
+from lib.admin import answers, audit, guard, mapping, progress
 from lib.admin import module as module_desk
 from lib.admin.operation import Call, Operation, obj
 from lib.admin.progress import Work
-from lib.delivery import account_of
-from lib.errors import ConfigError
-from lib.http import Answer
+from lib.ledger.deliver import account_of
 from lib.retailcrm import module, people
 from lib.retailcrm.client import Account, Reply
 from lib.retailcrm.people import Person, Staff
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError
+from lib.runtime.http import Answer
 from lib.store import configuration, module_commands
 from lib.store import people as staff
 from lib.store.module_commands import Command
@@ -83,7 +83,7 @@ def save_mapping(call: Call) -> Answer:
     with db.transaction() as conn:
         section = configuration.lock_retailcrm(conn, number)
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
-        door.refuse(mapping.problems(changes, numbers))
+        guard.refuse(mapping.problems(changes, numbers))
         before = _mapped(section)
         after, taken = mapping.assign(before, changes)
         command = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from lib import config, db, pubsub
 from lib.admin import answers, audit
 from lib.admin.operation import Call, Operation
-from lib.errors import InvalidPayload, Unavailable
-from lib.http import Answer
+from lib.runtime import config, db, pubsub
+from lib.runtime.errors import InvalidPayload, Unavailable
+from lib.runtime.http import Answer
 from lib.store import module_commands
 from lib.store.module_commands import Action, Command
 

@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl, quote
 
 from flask import Request
 
-from lib.admin import door
+from lib.admin import guard
 from lib.admin.operation import Call
 from lib.admin.sign_in import sign_in
-from lib.errors import AppError
-from lib.http import Answer, read_body
+from lib.runtime.errors import AppError
+from lib.runtime.http import Answer, read_body
 
 PAGE: Final = "/retailcrm-admin/"
 _LINK_BYTES: Final = 16 * 1024
@@ -33,8 +33,8 @@ def open_page(request: Request) -> Answer:
     call = Call(
         arguments={},
         body=wanted,
-        address=door.address_of(request),
-        cookie=request.cookies.get(door.cookie_name(), ""),
+        address=guard.address_of(request),
+        cookie=request.cookies.get(guard.cookie_name(), ""),
     )
     try:
         _, _, *headers = sign_in(call)  # type: ignore[misc]  # with a cookie

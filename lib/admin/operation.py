@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from lib.http import Answer
-from lib.shape import Shape
+from lib.runtime.http import Answer
+from lib.runtime.json_schema import Shape
 from lib.store.enterprises import Enterprise
 from lib.store.sessions import Session
 

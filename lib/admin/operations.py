@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from lib import db
 from lib.admin import answers
 from lib.admin.operation import Call, Operation
-from lib.cache import enterprise_cache
-from lib.errors import NotFound
-from lib.http import Answer
+from lib.enterprises.cache import enterprise_cache
+from lib.runtime import db
+from lib.runtime.errors import NotFound
+from lib.runtime.http import Answer
 from lib.store import enterprises
 
 

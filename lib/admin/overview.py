@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from lib import config, db
 from lib.admin import answers
 from lib.admin.operation import Call, Operation
-from lib.errors import ConfigError
-from lib.http import Answer
 from lib.retailcrm import address
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError
+from lib.runtime.http import Answer
 from lib.store import gates, host_clocks, journal, module_commands, people
 from lib.store.enterprises import Enterprise
 from lib.store.host_clocks import HostClock

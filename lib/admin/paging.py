@@ -14,8 +14,8 @@ from typing import Any, Final
 from flask import Response
 
 from lib.admin.operation import text
-from lib.errors import InvalidPayload
-from lib.shape import Shape
+from lib.runtime.errors import InvalidPayload
+from lib.runtime.json_schema import Shape
 from lib.store.journal import Key
 
 _ROWS: Final = 50

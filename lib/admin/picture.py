@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lib import db
 from lib.calls.directory import Directory
-from lib.enterprise import directory
+from lib.enterprises.rules import directory
+from lib.runtime import db
 from lib.store import people
 from lib.store.enterprises import Enterprise
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from lib import config, db
 from lib.admin import answers, audit
 from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.e164 import e164
 from lib.calls.plan import EndNotice, RingNotice
-from lib.delivery import account_of
-from lib.enterprise import directory
-from lib.errors import ConfigError, InvalidPayload, RateLimited
-from lib.http import Answer
+from lib.enterprises.rules import directory
+from lib.ledger.deliver import account_of
 from lib.retailcrm import client, telephony
 from lib.retailcrm.client import Account, Form, Reply
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError, InvalidPayload, RateLimited
+from lib.runtime.http import Answer
 from lib.store import integration_logs
 from lib.store.enterprises import Enterprise
 

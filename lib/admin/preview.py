@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from lib import db
 from lib.admin import answers, configuration, picture, sandbox
 from lib.admin.operation import Call, Operation, obj, text
 from lib.admin.sandbox import Situation
 from lib.calls.settings import Settings
-from lib.enterprise import directory
-from lib.errors import NotFound
-from lib.http import Answer
+from lib.enterprises.rules import directory
+from lib.runtime import db
+from lib.runtime.errors import NotFound
+from lib.runtime.http import Answer
 
 
 def list_situations(_: Call) -> Answer:

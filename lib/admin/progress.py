@@ -11,9 +11,9 @@ from typing import Any, Final
 from flask import Response
 
 from lib.admin.operation import Call
-from lib.errors import AppError
-from lib.http import Answer
-from lib.shape import Shape
+from lib.runtime.errors import AppError
+from lib.runtime.http import Answer
+from lib.runtime.json_schema import Shape
 
 log = logging.getLogger(__name__)
 

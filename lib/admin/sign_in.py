@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from lib import account_link, config, db
-from lib.admin import answers, door
+from lib.admin import answers, guard
 from lib.admin.operation import Call, Operation, obj, text
-from lib.auth import token_sha256
-from lib.errors import Forbidden, RateLimited, Unauthorized
-from lib.http import Answer
-from lib.passwords import is_password
+from lib.enterprises import account_link
+from lib.runtime import config, db
+from lib.runtime.auth import token_sha256
+from lib.runtime.errors import Forbidden, RateLimited, Unauthorized
+from lib.runtime.http import Answer
+from lib.runtime.passwords import is_password
 from lib.store import enterprises, sessions
 from lib.store.sessions import Attempts
 
@@ -24,7 +25,7 @@ _MOST: Final = Attempts(of_both=10, of_login=60, of_address=40)
 def sign_in(call: Call) -> Answer:
     """With a new secret each time: one that was planted in a browser before is worth nothing after."""
     number, user_id = _by_link(call) if "token" in call.body else _by_password(call)
-    cookie = door.new_cookie()
+    cookie = guard.new_cookie()
     limits = config.current(config.Sessions)
     with db.transaction() as conn:
         sessions.revoke_session(conn, token_sha256(call.cookie))
@@ -37,7 +38,7 @@ def sign_in(call: Call) -> Answer:
         "login": call.body.get("login"),
         "idle_minutes": limits.session_idle_minutes,
     }
-    return content, 200, door.cookie_header(cookie)
+    return content, 200, guard.cookie_header(cookie)
 
 
 def show(call: Call) -> Answer:
@@ -54,7 +55,7 @@ def sign_out(call: Call) -> Answer:
     """Also when nobody is signed in: the wish is granted."""
     with db.connection() as conn:
         sessions.revoke_session(conn, token_sha256(call.cookie))
-    return {"success": True}, 200, door.cookie_header("")
+    return {"success": True}, 200, guard.cookie_header("")
 
 
 def _by_link(call: Call) -> tuple[str, None]:
@@ -70,7 +71,7 @@ def _by_link(call: Call) -> tuple[str, None]:
 
 def _by_password(call: Call) -> tuple[str, int]:
     missing = {name: "is missing" for name in ("enterprise_number", "login", "password") if name not in call.body}
-    door.refuse(missing)
+    guard.refuse(missing)
     number, login = call.body["enterprise_number"], call.body["login"]
     name = token_sha256(f"{number}/{login}")
     with db.transaction() as conn:

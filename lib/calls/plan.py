@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from lib.calls import standing
+from lib.calls import kept_decisions
 from lib.calls.call import Call, Ring
 from lib.calls.decision import Decision
 from lib.calls.outcome import Result
@@ -117,7 +117,7 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings, de
         withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),
         withdraw_rows=_needless_rows(told, row),
         wake_at=wake_at,
-        decisions=standing.settle(decided, decisions, rings=moments, told=seen),
+        decisions=kept_decisions.settle(decided, decisions, rings=moments, told=seen),
     )
 
 

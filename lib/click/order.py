@@ -9,7 +9,7 @@ from typing import Final
 
 from lib.calls.directory import Directory
 from lib.calls.numbers import normalize
-from lib.errors import InvalidPayload
+from lib.runtime.errors import InvalidPayload
 
 _EXTENSION: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _USER_ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lib import asterisk, config, db
+from lib.click import asterisk
 from lib.click.order import Order
-from lib.errors import RateLimited, Unavailable
+from lib.runtime import config, db
+from lib.runtime.errors import RateLimited, Unavailable
 from lib.store import clicks, integration
 from lib.store.clicks import Click
 from lib.store.enterprises import Enterprise

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lib import db
-from lib.errors import Unavailable
+from lib.runtime import db
+from lib.runtime.errors import Unavailable
 from lib.store import integration_logs
 
 log = logging.getLogger(__name__)

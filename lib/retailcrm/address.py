@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lib.errors import ConfigError
-from lib.outbound import Network
+from lib.runtime.errors import ConfigError
+from lib.runtime.outbound import Network
 
 HOST_SUFFIXES: Final = (".retailcrm.ru", ".retailcrm.pro", ".retailcrm.es", ".simla.com", ".simla.io")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from lib import config, outbound, storable
-from lib.errors import InvalidPayload
-from lib.retailcrm import address, turn
+from lib.retailcrm import address, rate_slot
+from lib.runtime import config, outbound, pg_json
+from lib.runtime.errors import InvalidPayload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,10 @@ def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
 
 def send_in_turn(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
     """Raises Unavailable: without the database nobody knows whose turn it is."""
-    patience = min(turn.PATIENCE_SECONDS, timeout_seconds)
-    with turn.taken(account.base_url, form.path, timeout_seconds=timeout_seconds, patience_seconds=patience) as is_ours:
+    patience = min(rate_slot.PATIENCE_SECONDS, timeout_seconds)
+    with rate_slot.taken(
+        account.base_url, form.path, timeout_seconds=timeout_seconds, patience_seconds=patience
+    ) as is_ours:
         return send(account, form, timeout_seconds=timeout_seconds) if is_ours else _NO_TURN
 
 
@@ -72,14 +74,14 @@ def get(
     parameters: Mapping[str, str],
     *,
     timeout_seconds: float,
-    patience_seconds: float = turn.PATIENCE_SECONDS,
+    patience_seconds: float = rate_slot.PATIENCE_SECONDS,
 ) -> Reply:
     """
     Asks for something, in turn; `details` of the Reply is the answer. Raises Unavailable as `send_in_turn` does.
     """
     question = partial(outbound.get, account.base_url + path, parameters)
     patience = min(patience_seconds, timeout_seconds)
-    with turn.taken(account.base_url, path, timeout_seconds=timeout_seconds, patience_seconds=patience) as is_ours:
+    with rate_slot.taken(account.base_url, path, timeout_seconds=timeout_seconds, patience_seconds=patience) as is_ours:
         return _reply(question, account, timeout_seconds=timeout_seconds) if is_ours else _NO_TURN
 
 
@@ -97,9 +99,9 @@ def _reply(exchange: Callable[..., outbound.Answer], account: Account, *, timeou
 
 def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
     """What an answer means: `success` in the body is what counts, also on 200."""
-    text = storable.text(text)
+    text = pg_json.text(text)
     try:
-        body = storable.parse_object(text.encode())
+        body = pg_json.parse_object(text.encode())
     except InvalidPayload:
         body = {}
     error = _error_text(status, text, body)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib.retailcrm import client, turn
+from lib.retailcrm import client, rate_slot
 from lib.retailcrm.client import Account, Reply
 
 
@@ -30,7 +30,9 @@ def find_responsible(account: Account, phone: str, *, ignore_status: bool, timeo
     )
 
 
-def get_settings(account: Account, *, timeout_seconds: float, patience_seconds: float = turn.PATIENCE_SECONDS) -> Reply:
+def get_settings(
+    account: Account, *, timeout_seconds: float, patience_seconds: float = rate_slot.PATIENCE_SECONDS
+) -> Reply:
     return client.get(
         account, "/api/v5/settings", {}, timeout_seconds=timeout_seconds, patience_seconds=patience_seconds
     )

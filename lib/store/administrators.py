@@ -7,7 +7,7 @@ from typing import Literal
 
 from psycopg.rows import class_row
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 
 @dataclass(frozen=True, kw_only=True)

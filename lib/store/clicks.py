@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 # From the click to the first event of its call: the manager's own phone rings in between.
 LINK_SECONDS = 60.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
-from lib.errors import NotFound
+from lib.runtime.db import Connection
+from lib.runtime.errors import NotFound
 
 
 def lock_retailcrm(conn: Connection, enterprise_number: str) -> dict[str, Any]:

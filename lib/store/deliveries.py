@@ -12,8 +12,8 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
-from lib.errors import Unavailable
+from lib.runtime.db import Connection
+from lib.runtime.errors import Unavailable
 
 # RetailCRM takes so many rows of history at once.
 BATCH: Final = 50

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import class_row
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 INTEGRATION_CONFIG_CHANGED = "integration_config_changed"
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 # An identical event that comes this soon is a copy, unless its channel moved in between (docs/calls.md).
 COPY_SECONDS = 10

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from lib import gate
-from lib.db import Connection
-from lib.gate import Answer, Breaker, Lane, Limits, Pause, Refusal
+from lib.runtime import gate
+from lib.runtime.db import Connection
+from lib.runtime.gate import Answer, Breaker, Lane, Limits, Pause, Refusal
 
 LaneName = Literal["telephony", "other"]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from psycopg.rows import class_row
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 # Often enough to be true, seldom enough not to make one row the busiest of the table.
 FRESH_SECONDS: Final = 60.0

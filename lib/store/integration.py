@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
-from lib.errors import NotFound
+from lib.runtime.db import Connection
+from lib.runtime.errors import NotFound
 
 
 def find_number_by_client_id(conn: Connection, client_id: str) -> str | None:

@@ -11,7 +11,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 
 @dataclass(frozen=True, kw_only=True)

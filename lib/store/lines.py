@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 
 def update_line(conn: Connection, enterprise_number: str, line: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 Action = Literal["register", "deactivate", "push_mapping"]
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from lib import db
-from lib.db import Connection
+from lib.runtime import db
+from lib.runtime.db import Connection
 
 # An event of 64 kB in base64, with its envelope.
 RAW_BYTES = 256 * 1024

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 # Tables whose rows go when their own time has come, whatever else is there.
 _BY_AGE: Final[dict[str, LiteralString]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 
 def find_first_talker(conn: Connection, enterprise_number: str, customer: str) -> str | None:

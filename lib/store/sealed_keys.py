@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from psycopg.rows import class_row
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 
 @dataclass(frozen=True, kw_only=True)

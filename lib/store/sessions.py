@@ -7,7 +7,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from lib.db import Connection
+from lib.runtime.db import Connection
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from infra import env
-from infra.local.postgres import free_port
+from infra.commands import env
+from infra.stand_ins.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = {

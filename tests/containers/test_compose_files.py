@@ -10,9 +10,10 @@ import stat
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from infra import env, topology
-from infra.nginx import render
-from lib import config
+from infra.commands import env
+from infra.deployment import topology
+from infra.deployment.nginx import render
+from lib.runtime import config
 from tests.containers.conftest import FILES, IMAGES, ROOT
 
 COMPOSE = yaml.safe_load((ROOT / FILES[0]).read_text())
@@ -168,4 +169,4 @@ def test_no_file_of_the_build_context_can_hold_a_secret():
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 
     assert kept == ["requirements.txt", "lib", "functions", "infra"]
-    assert json.loads((ROOT / "infra/local/demo.json").read_text()).keys().isdisjoint({"secret", "password"})
+    assert json.loads((ROOT / "infra/stand_ins/demo.json").read_text()).keys().isdisjoint({"secret", "password"})

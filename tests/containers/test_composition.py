@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from infra.local import player
-from tests.enterprises import enterprise
-from tests.outcomes import differences
-from tests.servers import CRM
+from infra.stand_ins import player
+from tests.harness.enterprises import enterprise
+from tests.harness.outcomes import differences
+from tests.harness.servers import CRM
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
@@ -26,8 +26,8 @@ BACK_SECONDS = 40.0
 BETWEEN_KILLS_SECONDS = 1.0
 PROVISION = """
 import json, sys
-from infra import provision
-from lib import db
+from infra.commands import provision
+from lib.runtime import db
 with db.transaction() as conn:
     for data in json.load(sys.stdin):
         assert provision.check(data) == []

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from infra.local import gateway, page
-from infra.local.postgres import free_port
-from infra.nginx import render
+from infra import routes
+from infra.deployment.nginx import render
+from infra.stand_ins.postgres import free_port
 from tests.containers.conftest import image
 from tests.infra.test_gateway import Function, ask, running_gateway
 
-LIMITED = [route for route in gateway.ROUTES if route.body_limit <= 2**20]
+LIMITED = [route for route in routes.ROUTES if route.body_limit <= 2**20]
 
 
 def test_the_configuration_of_nginx_is_that_of_the_routes():
@@ -93,7 +93,7 @@ def nginx(start_nginx: Callable[[str], int], function: Function) -> int:
 @pytest.fixture(scope="module")
 def doors(nginx: int, function: Function, ui: Path) -> Iterator[SimpleNamespace]:
     """Both gateways in front of the same server."""
-    upstreams = {route.function: function.url for route in gateway.ROUTES}
+    upstreams = {route.function: function.url for route in routes.ROUTES}
     with running_gateway(upstreams, ui=ui) as local:
         yield SimpleNamespace(local=local, nginx=nginx)
 
@@ -119,11 +119,11 @@ def both(doors, method, path, body=None, headers=None):
 
 
 def security(answer):
-    return {name: answer.headers.get(name.lower()) for name in gateway.SECURITY_HEADERS}
+    return {name: answer.headers.get(name.lower()) for name in routes.SECURITY_HEADERS}
 
 
 @pytest.mark.containers
-@pytest.mark.parametrize("route", gateway.ROUTES, ids=lambda route: route.path)
+@pytest.mark.parametrize("route", routes.ROUTES, ids=lambda route: route.path)
 def test_a_request_arrives_alike(doors, function, route):
     path = f"{route.path}{'a%2Fb/c' if route.path.endswith('/') else ''}?phone=%2B375&x=%20y"
     headers = {"Token": "375290000001", "X-Forwarded-For": "192.0.2.7", "Host": "gateway.example.com", "a_b": "c"}
@@ -229,7 +229,7 @@ def test_the_page_comes_with_its_policy_is_asked_for_each_time_and_sent_once(doo
         local, nginx = both(doors, "GET", path, headers={"Accept-Encoding": "gzip"})
 
         assert (local.status, nginx.status) == (200, 200)
-        for name in page.HEADERS:
+        for name in routes.PAGE_HEADERS:
             assert name == "Vary" or nginx.headers[name.lower()] == local.headers[name.lower()], name
         again = ask(
             doors.nginx, "GET", path, headers={"Accept-Encoding": "gzip", "If-None-Match": nginx.headers["etag"]}

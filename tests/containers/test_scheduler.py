@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from google.cloud import pubsub_v1
 
-from infra import topology
-from infra.scheduler import Scheduler
+from infra.deployment import topology
+from infra.deployment.scheduler import Scheduler
 
 TARGET = topology.Target(
     project="local",

@@ -16,11 +16,11 @@ import psycopg
 import pytest
 import requests
 
-from infra.local import postgres
+from infra.stand_ins import postgres
 from tests.conftest import OPERATOR_TOKEN, VAULT_KEYS
-from tests.enterprises import enterprise
-from tests.page import API, PASSWORD
-from tests.servers import CRM, Broker, Function
+from tests.harness.enterprises import enterprise
+from tests.harness.page import API, PASSWORD
+from tests.harness.servers import CRM, Broker, Function
 
 SEED = int(os.environ.get("CONTRACT_SEED", "367"))
 OF_BOTH = ("0367", "0368")
@@ -116,7 +116,7 @@ def _opened(postgres_server: str, template: str, log: Path) -> Iterator[Door]:
 
 def provision(data: dict[str, Any], environment: dict[str, str]) -> None:
     subprocess.run(
-        [sys.executable, "-m", "infra.provision", "-"],
+        [sys.executable, "-m", "infra.commands.provision", "-"],
         input=json.dumps(data),
         env={**os.environ, **environment},
         text=True,

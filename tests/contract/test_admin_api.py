@@ -26,8 +26,8 @@ from lib.admin.api import OPERATIONS
 from lib.admin.document import document
 from tests.conftest import OPERATOR_TOKEN
 from tests.contract.conftest import OF_BOTH, SEED, Door, is_of, unique_id
-from tests.described import differences, operation_of
-from tests.page import API, PASSWORD
+from tests.harness.described import differences, operation_of
+from tests.harness.page import API, PASSWORD
 
 DESCRIBED = json.loads(json.dumps(document(OPERATIONS)))
 

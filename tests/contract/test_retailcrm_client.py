@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import CRM
+from tests.harness.servers import CRM
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "retailcrm-client-requirements.txt"

@@ -8,13 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from infra import provision
-from infra.local.parts import free_base_port
-from infra.local.stack import Stack
-from lib import config
-from lib.vault import vault
-from tests.enterprises import enterprise
-from tests.servers import CRM
+from infra.commands import provision
+from infra.stand_ins.parts import free_base_port
+from infra.stand_ins.stack import Stack
+from lib.runtime import config
+from lib.runtime.vault import vault
+from tests.harness.enterprises import enterprise
+from tests.harness.servers import CRM
 
 
 @pytest.fixture(scope="module")

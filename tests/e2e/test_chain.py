@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from infra.local import player
-from lib.delivery import LEASE_SECONDS
-from tests.outcomes import differences
+from infra.stand_ins import player
+from lib.ledger.deliver import LEASE_SECONDS
+from tests.harness.outcomes import differences
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

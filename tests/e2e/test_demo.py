@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import requests
 
-from infra.local import container_demo, demo
-from lib import config, db
-from lib.vault import vault
-from tests.servers import CRM, Asterisk
+from infra.stand_ins import container_demo, demo
+from lib.runtime import config, db
+from lib.runtime.vault import vault
+from tests.harness.servers import CRM, Asterisk
 
 
 def clicked(crm: CRM, **changes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.outage.__main__ import run
+from tests.measure.outage.__main__ import run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -21,9 +21,9 @@ import psutil
 import psycopg
 import pytest
 
-from infra.local.parts import OFFSETS, free_base_port
-from infra.local.processes import ROOT
-from infra.local.stack import Crashed, Stack
+from infra.stand_ins.parts import OFFSETS, free_base_port
+from infra.stand_ins.processes import ROOT
+from infra.stand_ins.stack import Crashed, Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +41,7 @@ def hangup() -> Iterator[None]:
 
 @dataclass
 class Run:
-    """`python -m infra.local.run`, and everything that it has said."""
+    """`python -m infra.stand_ins.run`, and everything that it has said."""
 
     process: subprocess.Popen[str]
     run_dir: Path
@@ -102,7 +102,7 @@ def running(run_dir: Path, *arguments: str, base_port: int | None = None, **envi
     port = base_port or free_base_port()
     env = os.environ | {"RUN_DIR": str(run_dir), "PORT": str(port), "PUBSUB_EMULATOR_HOST": ""} | environment
     process = subprocess.Popen(
-        [sys.executable, "-m", "infra.local.run", *arguments],
+        [sys.executable, "-m", "infra.stand_ins.run", *arguments],
         cwd=ROOT,
         env=env,
         stdout=subprocess.PIPE,
@@ -192,7 +192,7 @@ def test_leftovers_of_a_killed_run_and_keeper_do_not_hinder_the_next_start(tmp_p
     with running(tmp_path, "--no-demo") as first:
         first.wait_for("It stays up")
         for child in psutil.Process(first.process.pid).children():
-            if "infra.local.processes" in child.cmdline():
+            if "infra.stand_ins.processes" in child.cmdline():
                 child.kill()
         first.process.kill()
         first.end()
@@ -292,7 +292,7 @@ def test_an_emulator_that_is_there_is_used(tmp_path):
     base = free_base_port()
     host, control = f"127.0.0.1:{base}", base + 1
     emulator = subprocess.Popen(
-        [sys.executable, "-m", "infra.local.emulator", "--port", str(base), "--control-port", str(control)],
+        [sys.executable, "-m", "infra.stand_ins.emulator", "--port", str(base), "--control-port", str(control)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
@@ -335,10 +335,12 @@ def test_the_demo_call_is_played_and_reported_and_the_other_verbs_find_the_stack
     )
     with running(tmp_path / "run") as run:
         run.wait_for("It stays up", 90)
-        provisioned = ask(run.run_dir, "infra.local.inside", "infra.provision", str(tmp_path / "other.json"))
-        called = ask(run.run_dir, "infra.local.call", "--run-dir", str(run.run_dir), "--speed", "20", "2-2-doc")
+        provisioned = ask(
+            run.run_dir, "infra.stand_ins.inside", "infra.commands.provision", str(tmp_path / "other.json")
+        )
+        called = ask(run.run_dir, "infra.stand_ins.call", "--run-dir", str(run.run_dir), "--speed", "20", "2-2-doc")
         stranger = ask(
-            run.run_dir, "infra.local.call", "--run-dir", str(run.run_dir), "--enterprise", "0999", "2-2-doc"
+            run.run_dir, "infra.stand_ins.call", "--run-dir", str(run.run_dir), "--enterprise", "0999", "2-2-doc"
         )
 
     assert "pop-up          +375291111111 for 150, 151, 152" in run.said
@@ -352,5 +354,10 @@ def test_the_demo_call_is_played_and_reported_and_the_other_verbs_find_the_stack
 
 
 def test_the_verbs_say_when_no_stack_runs(tmp_path):
-    assert "start one with `make run`" in ask(tmp_path, "infra.local.inside", "infra.provision", "x.json").stderr
-    assert "start one with `make run`" in ask(tmp_path, "infra.local.call", "--run-dir", str(tmp_path), "1-1").stderr
+    assert (
+        "start one with `make run`"
+        in ask(tmp_path, "infra.stand_ins.inside", "infra.commands.provision", "x.json").stderr
+    )
+    assert (
+        "start one with `make run`" in ask(tmp_path, "infra.stand_ins.call", "--run-dir", str(tmp_path), "1-1").stderr
+    )

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from infra import provision
-from lib import config, db
-from tests.enterprises import enterprise
-from tests.page import Page
-from tests.servers import CRM, Broker
+from infra.commands import provision
+from lib.runtime import config, db
+from tests.harness.enterprises import enterprise
+from tests.harness.page import Page
+from tests.harness.servers import CRM, Broker
 
 
 @pytest.fixture(scope="session")

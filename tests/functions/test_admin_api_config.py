@@ -5,11 +5,11 @@ import logging
 import psycopg
 import pytest
 
-from lib import logs
 from lib.admin.configuration import SETTINGS
 from lib.calls.settings import Settings
 from lib.redirect import settings as redirect
-from tests.enterprises import enterprise
+from lib.runtime import logs
+from tests.harness.enterprises import enterprise
 
 UNHURRIED = {"behaviour": {"other_per_second": 0}}
 KEY = "a-new-key-that-nobody-shall-see-a1b2"

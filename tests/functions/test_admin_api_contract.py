@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.local import gateway
+from infra import routes
 from lib.admin.api import OPERATIONS
 from lib.admin.operation import ROOT
 from tests.conftest import OPERATOR_TOKEN
-from tests.page import API
+from tests.harness.page import API
 
 NAMES = [f"{operation.method} {operation.path}" for operation in OPERATIONS]
 OF_AN_ENTERPRISE = [o for o in OPERATIONS if o.access == "session" and "{number}" in o.path]
@@ -52,7 +52,7 @@ def test_another_site_changes_nothing(page, operation):
 
 @pytest.mark.parametrize("operation", OF_THE_OPERATOR, ids=lambda o: f"{o.method} {o.path}")
 def test_a_session_is_no_operator(page, process, operation):
-    from lib import config
+    from lib.runtime import config
 
     assert page.ask(operation.method, path(operation)).status_code == 403
     process.setenv("OPERATOR_TOKEN", "")
@@ -77,7 +77,7 @@ def test_every_operation_is_described_as_it_is_checked(browser):
 
 
 def test_the_gateway_leads_here():
-    assert any(route.path == f"{ROOT}/" and route.function == "admin-api" for route in gateway.ROUTES)
+    assert any(route.path == f"{ROOT}/" and route.function == "admin-api" for route in routes.ROUTES)
     assert ROOT == API
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import OPERATOR_TOKEN
 from tests.functions.test_retailcrm_deliver import Gateway
-from tests.page import API
+from tests.harness.page import API
 
 CUSTOMER = "375291111111"
 BEARER = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.servers import push_envelope
+from tests.harness.servers import push_envelope
 
 UNHURRIED = {"other_per_second": 0}
 

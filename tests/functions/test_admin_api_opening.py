@@ -7,8 +7,8 @@ import time
 import jwt
 import pytest
 
-from lib import account_link
-from lib.account_link import Link
+from lib.enterprises import account_link
+from lib.enterprises.account_link import Link
 from tests.functions.conftest import ACCOUNT_LINK_SECRET
 
 

@@ -7,8 +7,8 @@ import json
 import psycopg
 import pytest
 
-from lib import db
 from lib.admin import paging
+from lib.runtime import db
 from lib.store import journal
 from tests.functions.test_admin_api_journal import connected, crm, gateway  # noqa: F401  (fixtures)
 

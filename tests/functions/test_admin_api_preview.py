@@ -138,7 +138,7 @@ def test_a_long_list_of_managers_tells_how_far_it_is(connected, crm):  # noqa: F
 
 
 def test_what_goes_wrong_on_the_way_is_the_last_line(connected, crm, process):  # noqa: F811
-    from lib import db
+    from lib.runtime import db
     from lib.store import people as staff
 
     def broken(*_, **__):

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from lib import account_link, config
-from lib.account_link import Link
+from lib.enterprises import account_link
+from lib.enterprises.account_link import Link
+from lib.runtime import config
 from tests.functions.conftest import ACCOUNT_LINK_SECRET
-from tests.page import API, PASSWORD
+from tests.harness.page import API, PASSWORD
 
 OTHER = "0368"
 

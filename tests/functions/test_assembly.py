@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from infra import provision
-from lib import assembly, db
-from tests.assembled import Desk, ended, row_differences, with_copies
-from tests.enterprises import enterprise
+from infra.commands import provision
+from lib.ledger import assemble
+from lib.runtime import db
+from tests.harness.assembled import Desk, ended, row_differences, with_copies
+from tests.harness.enterprises import enterprise
 from tests.unit.calls import playback
 from tests.unit.calls.streams import CUSTOMER, MOBILE, OTHER_MOBILE, Stream
 
@@ -387,14 +388,14 @@ def test_an_event_that_cannot_be_assembled_holds_up_nothing_but_itself(desk, crm
     *messages, broken = one.store(
         over(talking(stream), 50).callerid(51, stream.id(0), DESK, "151", "1").scenario(stream.id(0))
     )
-    parse = assembly.parsed
+    parse = assemble.parsed
 
     def parsed(event):
         if event.event_id == broken.event_id:
             raise ValueError("a bug in the rules")
         return parse(event)
 
-    monkeypatch.setattr(assembly, "parsed", parsed)
+    monkeypatch.setattr(assemble, "parsed", parsed)
     with pytest.raises(ValueError, match="a bug"):
         one.assemble(messages[-1])
     woken_in_vain(sql, [broken])

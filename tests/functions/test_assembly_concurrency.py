@@ -12,14 +12,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from lib import db
-from lib.assembly import assemble
 from lib.calls.event import parse
 from lib.calls.linking import link_keys
-from lib.errors import Unavailable
+from lib.ledger.assemble import assemble
+from lib.runtime import db
+from lib.runtime.errors import Unavailable
 from lib.store import calls, deliveries
 from lib.store import events as event_store
-from tests.assembled import Desk, counted, ended, with_copies
+from tests.harness.assembled import Desk, counted, ended, with_copies
 from tests.unit.calls import playback
 from tests.unit.calls.streams import CUSTOMER, Stream
 

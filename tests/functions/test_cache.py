@@ -6,7 +6,7 @@ import time
 
 import psycopg
 
-from lib.cache import enterprise_cache
+from lib.enterprises.cache import enterprise_cache
 
 
 def rename(database_url, name, to):

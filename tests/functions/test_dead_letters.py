@@ -12,10 +12,10 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import functions_framework
 import pytest
 
-from infra import topology
-from infra.topology import Target
-from lib import pubsub
-from tests.servers import Broker
+from infra.deployment import topology
+from infra.deployment.topology import Target
+from lib.runtime import pubsub
+from tests.harness.servers import Broker
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import config, later, pubsub
+from lib.runtime import config, delayed_publish, pubsub
 from tests.conftest import OPERATOR_TOKEN
-from tests.enterprises import TOKEN
+from tests.harness.enterprises import TOKEN
 
 OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
 DIAL = {
@@ -237,7 +237,7 @@ def test_a_batch_of_more_than_500_is_refused(dispatch):
 
 
 def test_without_pubsub_an_event_is_still_accepted(dispatch, process, sql):
-    from lib import config, pubsub
+    from lib.runtime import config, pubsub
 
     process.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
     pubsub.close()
@@ -250,7 +250,7 @@ def test_without_pubsub_an_event_is_still_accepted(dispatch, process, sql):
 
 
 def test_without_the_database_an_event_of_a_known_enterprise_is_published(dispatch, published, process):
-    from lib import config, db
+    from lib.runtime import config, db
 
     dispatch.post("/dispatch/call-event", json=envelope(uniqueId="1.0"))
     published()
@@ -267,7 +267,7 @@ def test_without_the_database_an_event_of_a_known_enterprise_is_published(dispat
 
 
 def test_with_neither_an_event_is_refused_soon_and_told_so(dispatch, process):
-    from lib import config, db, pubsub
+    from lib.runtime import config, db, pubsub
 
     dispatch.post("/dispatch/call-event", json=envelope(uniqueId="1.0"))
     db.close()
@@ -314,7 +314,7 @@ def test_operators_endpoints_are_closed_without_the_token_and_show_no_secret(dis
 
 
 def test_health_says_what_is_away(dispatch, process):
-    from lib import config, db
+    from lib.runtime import config, db
 
     assert dispatch.get("/health").json["status"] == "ok"
     db.close()
@@ -370,7 +370,7 @@ def test_no_byte_string_is_a_server_error(dispatch, path, body):
 
 
 def test_a_token_is_never_logged(dispatch, caplog):
-    from lib.logs import JsonFormatter
+    from lib.runtime.logs import JsonFormatter
 
     dispatch.post("/dispatch/call-event", json=envelope(token="canary-token"))
     dispatch.post("/dial", json=DIAL)
@@ -419,9 +419,9 @@ def test_without_credentials_of_google_an_event_is_stored_and_waits_for_the_swee
     pubsub.close()
 
     answer = dispatch.post("/dispatch/call-event", json=envelope())
-    later.later().publish("call-events", {"a": 1}, seconds=0)
+    delayed_publish.later().publish("call-events", {"a": 1}, seconds=0)
     time.sleep(0.3)
 
     assert answer.status_code == 202
     assert sql("SELECT count(*) FROM call_events WHERE call_id IS NULL") == [(1,)]
-    assert later.later()._thread.is_alive()
+    assert delayed_publish.later()._thread.is_alive()

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lib import config, egress, outbound
-from lib.errors import ConfigError
 from lib.retailcrm import address, client
 from lib.retailcrm.client import Account, Form
+from lib.runtime import config, egress, outbound
+from lib.runtime.errors import ConfigError
 
 HOST = "demo.retailcrm.ru"
 PUBLIC_4, PUBLIC_6 = "8.8.8.8", "2001:4860:4860::8888"

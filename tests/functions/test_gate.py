@@ -11,14 +11,15 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from lib import config, db, delivery, gate
-from lib.cache import enterprise_cache
-from lib.delivery import deliver_due
-from lib.gate import Answer, Limits
-from lib.retailcrm import client, manager, turn
+from lib.enterprises.cache import enterprise_cache
+from lib.ledger import deliver
+from lib.ledger.deliver import deliver_due
+from lib.retailcrm import client, manager, rate_slot
+from lib.runtime import config, db, gate
+from lib.runtime.gate import Answer, Limits
 from lib.store import gates
 from lib.store.calls import claim_due
-from tests.ledger import fill, wait, workers
+from tests.harness.ledger import fill, wait, workers
 
 KEY = gates.Key(enterprise_number="0367", credentials=b"key")
 
@@ -184,12 +185,12 @@ def test_while_the_crm_is_away_the_first_rows_look_in_turn_and_the_others_go_wit
     ]
     assert [state for state, _ in looks] == ["retry"] * 40
     assert looks[0][1] <= 1
-    assert all(minutes < 12 for _, minutes in looks[: delivery.LOOKERS])
-    assert len([minutes for _, minutes in looks if minutes > 120]) == 40 - delivery.LOOKERS
+    assert all(minutes < 12 for _, minutes in looks[: deliver.LOOKERS])
+    assert len([minutes for _, minutes in looks if minutes > 120]) == 40 - deliver.LOOKERS
 
 
 def test_a_row_that_is_put_off_for_long_keeps_no_other_of_its_call_waiting(account, sql, database_url):
-    calls = fill(database_url, "0367", delivery.LOOKERS + 1)
+    calls = fill(database_url, "0367", deliver.LOOKERS + 1)
     sql(
         "INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, content, state, reason, run_at) "
         "SELECT enterprise_number, call_id, effect, 'another', content, 'retry', 'busy', now() + interval '40 seconds' "
@@ -282,7 +283,7 @@ def test_rows_of_an_integration_that_is_switched_off_follow_each_other(  # noqa:
 
 
 def test_an_answer_that_was_under_way_when_the_crm_went_away_shows_that_it_is_back(account, sql):
-    limits = turn.delivery_limits()
+    limits = rate_slot.delivery_limits()
     with db.transaction() as conn:
         place = gates.enter(conn, account, limits, seconds=20, key=KEY)
     assert isinstance(place, gates.Place)
@@ -306,15 +307,15 @@ def test_an_answer_that_was_under_way_when_the_crm_went_away_shows_that_it_is_ba
         ("crm_away", 300.0, 0, 60.0),
         ("crm_away", 7.0, 2, 127.0),
         ("authentication", 290.0, 1, 120.0),
-        ("crm_away", 7.0, delivery.LOOKERS, 10_800.0),
-        ("authentication", 290.0, delivery.LOOKERS, 10_800.0),
+        ("crm_away", 7.0, deliver.LOOKERS, 10_800.0),
+        ("authentication", 290.0, deliver.LOOKERS, 10_800.0),
         ("crm_busy", 0.25, 0, 0.25),
         ("crm_busy", 0.25, 1, 60.25),
-        ("crm_busy", 0.25, delivery.LOOKERS, 600.0),
+        ("crm_busy", 0.25, deliver.LOOKERS, 600.0),
     ],
 )
 def test_how_soon_a_row_that_was_put_off_is_looked_at(reason, seconds, ahead, expected):
-    assert delivery.look_again_in(gates.PutOff(reason=reason, seconds=seconds), ahead=ahead) == expected
+    assert deliver.look_again_in(gates.PutOff(reason=reason, seconds=seconds), ahead=ahead) == expected
 
 
 def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql, database_url):
@@ -557,7 +558,7 @@ def test_who_asks_for_other_things_takes_a_turn_too(account, crm, limited, sql):
 
 
 def test_a_ringing_phone_does_not_wait_for_a_turn(account, limited, function, provisioned, crm):
-    from tests.enterprises import TOKEN
+    from tests.harness.enterprises import TOKEN
 
     limited(telephony_per_second=1)
     provisioned(domain=crm.url, smart_redirect_mode="routing+name")
@@ -594,10 +595,10 @@ def test_that_the_crm_is_away_and_since_when_is_seen_by_the_operator(account, fu
 
     for _ in range(gate.FAILURES):
         with db.transaction() as conn:
-            place = gates.enter(conn, crm.url, turn.delivery_limits(), seconds=5, key=KEY)
+            place = gates.enter(conn, crm.url, rate_slot.delivery_limits(), seconds=5, key=KEY)
             assert isinstance(place, gates.Place)
             answer = Answer(outcome="unavailable")
-            gates.leave(conn, place, turn.delivery_limits(), key=KEY, answer=answer)
+            gates.leave(conn, place, rate_slot.delivery_limits(), key=KEY, answer=answer)
 
     stats = function("sweep-calls").get("/stats", headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"}).get_json()
 
@@ -610,7 +611,7 @@ def test_that_the_crm_is_away_and_since_when_is_seen_by_the_operator(account, fu
 
 def test_rows_for_crms_that_hang_leave_threads_for_the_pop_ups_of_others(crm, provisioned, limited, sql, database_url):
     limited(deliveries_at_once=20)  # they stand behind one address here, which is to hold none of them back
-    hanging = [f"H{n}" for n in range(delivery.ROWS_AT_ONCE + 1)]
+    hanging = [f"H{n}" for n in range(deliver.ROWS_AT_ONCE + 1)]
     for number in (*hanging, "0367"):
         crm.account(number, behaviour={"telephony_per_second": 0, "other_per_second": 0})
         provisioned(number, token=f"token-of-{number}", domain=crm.url)
@@ -622,7 +623,7 @@ def test_rows_for_crms_that_hang_leave_threads_for_the_pop_ups_of_others(crm, pr
         sending = [pool.submit(deliver_due, number, call_id) for number, call_id in rows.items()]
         done, _ = futures.wait(sending, return_when=futures.FIRST_COMPLETED)
         deadline = time.monotonic() + 2
-        while sql("SELECT count(*) FROM attempts") < [(delivery.ROWS_AT_ONCE,)] and time.monotonic() < deadline:
+        while sql("SELECT count(*) FROM attempts") < [(deliver.ROWS_AT_ONCE,)] and time.monotonic() < deadline:
             time.sleep(0.02)
         left_alone = sql("SELECT count(*) FROM deliveries WHERE effect = 'upload' AND attempts_made = 0")
         deliver_due("0367", popup)
@@ -630,7 +631,7 @@ def test_rows_for_crms_that_hang_leave_threads_for_the_pop_ups_of_others(crm, pr
 
     assert len(done) == 1
     assert left_alone == [(1,)]
-    assert len(still_hanging) == delivery.ROWS_AT_ONCE
+    assert len(still_hanging) == deliver.ROWS_AT_ONCE
     assert len(crm.events("0367")) == 1
 
 
@@ -641,7 +642,7 @@ def test_a_push_that_has_looked_long_enough_leaves_the_rest_to_a_message_of_its_
     config.current.cache_clear()
     subscription = broker.topic("call-events")
     calls = fill(database_url, "0367", 2, effect="popup")
-    monkeypatch.setattr(delivery, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(deliver, "LOOK_SECONDS", -1.0)
 
     deliver_due("0367", *calls)
 
@@ -650,10 +651,10 @@ def test_a_push_that_has_looked_long_enough_leaves_the_rest_to_a_message_of_its_
 
 
 def test_a_row_that_finds_every_way_taken_waits_for_its_turn_and_not_for_ever(monkeypatch):
-    monkeypatch.setattr(delivery, "ROW_PATIENCE_SECONDS", 20.0)
-    ways = delivery._RowWays()
+    monkeypatch.setattr(deliver, "ROW_PATIENCE_SECONDS", 20.0)
+    ways = deliver._RowWays()
     with ExitStack() as others, ExitStack() as own, ThreadPoolExecutor(1) as pool:
-        taken = [ways.take(others) for _ in range(delivery.ROWS_AT_ONCE)]
+        taken = [ways.take(others) for _ in range(deliver.ROWS_AT_ONCE)]
         before = ways.are_in_use_by_turns()
         waiting = pool.submit(ways.take, own)
         is_waiting = not futures.wait([waiting], timeout=0.2).done
@@ -661,8 +662,8 @@ def test_a_row_that_finds_every_way_taken_waits_for_its_turn_and_not_for_ever(mo
         got = waiting.result(timeout=20)
         after = ways.are_in_use_by_turns()
 
-        monkeypatch.setattr(delivery, "ROW_PATIENCE_SECONDS", 0.05)
-        rest = [ways.take(others) for _ in range(delivery.ROWS_AT_ONCE)]
+        monkeypatch.setattr(deliver, "ROW_PATIENCE_SECONDS", 0.05)
+        rest = [ways.take(others) for _ in range(deliver.ROWS_AT_ONCE)]
 
-    assert (taken, before, is_waiting, got, after) == ([True] * delivery.ROWS_AT_ONCE, False, True, True, True)
-    assert rest == [True] * (delivery.ROWS_AT_ONCE - 1) + [False]
+    assert (taken, before, is_waiting, got, after) == ([True] * deliver.ROWS_AT_ONCE, False, True, True, True)
+    assert rest == [True] * (deliver.ROWS_AT_ONCE - 1) + [False]

@@ -15,15 +15,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra import provision
-from infra.local.parts import free_base_port
-from infra.local.processes import ROOT
-from infra.local.stack import Stack
-from lib import config
-from lib.vault import vault
-from tests.enterprises import enterprise
-from tests.ledger import fill
-from tests.receiver import receiving
+from infra.commands import provision
+from infra.stand_ins.parts import free_base_port
+from infra.stand_ins.processes import ROOT
+from infra.stand_ins.stack import Stack
+from lib.runtime import config
+from lib.runtime.vault import vault
+from tests.harness.enterprises import enterprise
+from tests.harness.ledger import fill
+from tests.harness.receiver import receiving
 
 QUIET = [f"q{n}" for n in range(50)]
 LOUD = "0367"

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import db
+from lib.intake.messages import event_message
+from lib.runtime import db
 from lib.store import events
 from lib.store.events import NewEvent, fingerprint
-from lib.wakeup import event_message
-from tests.assembled import Desk
-from tests.servers import push_envelope
+from tests.harness.assembled import Desk
+from tests.harness.servers import push_envelope
 from tests.unit.calls.streams import Stream
 
 LINE = "SIP/0001301-0000000a"

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib import config, db
 from lib.click.place import AT_A_TIME
-from lib.clients import clients
+from lib.enterprises.client_ids import clients
+from lib.runtime import config, db
 from lib.store.clicks import find_click
-from tests.servers import Asterisk
+from tests.harness.servers import Asterisk
 
 CUSTOMER = "+375291111111"
 OTHER = "0368"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib import db
+from lib.runtime import db
 from lib.store import deliveries
 from lib.store.deliveries import NewDelivery, Result
 

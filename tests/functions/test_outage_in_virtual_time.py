@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lib import config, db
+from lib.runtime import config, db
 from lib.store import calls
-from tests.enterprises import TOKEN
-from tests.ledger import fill
-from tests.servers import push_envelope
+from tests.harness.enterprises import TOKEN
+from tests.harness.ledger import fill
+from tests.harness.servers import push_envelope
 
 OUTAGE_SECONDS = 1800.0
 # The longest pause between two tries, with its jitter.

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import requests
 
-from lib import acceptance, config, db, pubsub
+from lib.intake import accept
+from lib.runtime import config, db, pubsub
 from tests.conftest import VAULT_KEYS
-from tests.enterprises import TOKEN
-from tests.proxy import Proxy
-from tests.servers import Function, push_envelope
+from tests.harness.enterprises import TOKEN
+from tests.harness.proxy import Proxy
+from tests.harness.servers import Function, push_envelope
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -124,7 +125,7 @@ def slowest(answers):
 
 
 def test_whoever_waits_for_the_database_and_then_for_pubsub_is_answered_within_a_second():
-    assert db.QUICK_SECONDS + acceptance.UNSTORED_SECONDS < 1
+    assert db.QUICK_SECONDS + accept.UNSTORED_SECONDS < 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)

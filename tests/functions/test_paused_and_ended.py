@@ -16,12 +16,12 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from infra.local.postgres import free_port
-from lib import config
-from lib.wakeup import event_message
-from tests.assembled import Desk
-from tests.enterprises import TOKEN
-from tests.servers import push_envelope
+from infra.stand_ins.postgres import free_port
+from lib.intake.messages import event_message
+from lib.runtime import config
+from tests.harness.assembled import Desk
+from tests.harness.enterprises import TOKEN
+from tests.harness.servers import push_envelope
 from tests.unit.calls.streams import Stream
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -3,10 +3,11 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from infra import topology
-from lib import config, registration
-from tests.page import API
-from tests.servers import push_envelope
+from infra.deployment import topology
+from lib.retailcrm import registration
+from lib.runtime import config
+from tests.harness.page import API
+from tests.harness.servers import push_envelope
 
 
 @pytest.fixture
@@ -404,7 +405,7 @@ def test_a_message_of_nobody_is_kept(worker, sql):
 
 
 def test_deadlines_nest_from_the_crm_to_the_broker():
-    from lib import config
+    from lib.runtime import config
 
     subscription = topology.read()["subscriptions"]["module-commands.register-module"]
     requests = 2 * registration.READ_SECONDS + config.RetailCRM().retailcrm_upload_timeout_seconds

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.functions.test_retailcrm_deliver import Gateway
-from tests.servers import push_envelope
+from tests.harness.servers import push_envelope
 
 
 @pytest.fixture
@@ -29,12 +29,15 @@ def gateway(function, provisioned, crm, sql, broker, process):  # noqa: PLR0917 
 
 def started(*arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "infra.replay", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "infra.commands.replay", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
 def run(*arguments):
-    """`python -m infra.replay …`: the code, and what it said."""
+    """`python -m infra.commands.replay …`: the code, and what it said."""
     process = started(*arguments)
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err

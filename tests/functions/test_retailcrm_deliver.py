@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.enterprises import TOKEN
-from tests.ledger import fill
-from tests.servers import push_envelope
+from tests.harness.enterprises import TOKEN
+from tests.harness.ledger import fill
+from tests.harness.servers import push_envelope
 
 CUSTOMER = "375291111111"
 
@@ -334,7 +334,7 @@ def test_an_event_of_an_enterprise_that_is_not_there_is_kept(gateway, sql):
 
 
 def test_without_the_database_a_message_is_given_back(gateway, process):
-    from lib import config, db
+    from lib.runtime import config, db
 
     message = gateway.take("start", Phone=CUSTOMER, CallType=0, Trunk="0001301")
     db.close()
@@ -345,7 +345,7 @@ def test_without_the_database_a_message_is_given_back(gateway, process):
 
 
 def test_without_an_emulator_an_unsigned_push_is_refused(gateway, process):
-    from lib import config
+    from lib.runtime import config
 
     message = gateway.take("start", Phone=CUSTOMER, CallType=0, Trunk="0001301")
     process.setenv("PUBSUB_EMULATOR_HOST", "")
@@ -449,8 +449,9 @@ def test_an_enterprise_without_a_crm_waits_for_nothing(function, provisioned, cr
 
 
 def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql, process):
-    from lib import db, delivery
-    from lib.cache import enterprise_cache
+    from lib.enterprises.cache import enterprise_cache
+    from lib.ledger import deliver
+    from lib.runtime import db
     from lib.store import deliveries
 
     crm.fault("error_503", endpoint="event", requests=1)
@@ -461,36 +462,37 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql
     with db.transaction() as conn:
         claim = deliveries.claim_next(conn, call_id, lease_seconds=0.0)
         assert claim is not None
-        asleep = delivery._admit(conn, enterprise, delivery.account_of(enterprise), claim)
-    assert isinstance(asleep, delivery.Batch)
+        asleep = deliver._admit(conn, enterprise, deliver.account_of(enterprise), claim)
+    assert isinstance(asleep, deliver.Batch)
     gateway.missed()
     before = [event["type"] for event in crm.events("0367")]
 
-    delivery._attempt(asleep)
+    deliver._attempt(asleep)
 
     assert [event["type"] for event in crm.events("0367")] == before
     assert sql("SELECT count(*) FROM deliveries WHERE state = 'leased'") == [(0,)]
 
 
 def test_a_worker_that_slept_past_its_lease_leaves_the_rows_for_another(gateway, crm, sql, database_url, process):
-    from lib import db, delivery
-    from lib.cache import enterprise_cache
+    from lib.enterprises.cache import enterprise_cache
+    from lib.ledger import deliver
+    from lib.runtime import db
     from lib.store import deliveries
 
     first, *_ = fill(database_url, "0367", 5)
     enterprise = enterprise_cache().by_number("0367")
     with process.context() as short:
-        short.setattr(delivery, "LEASE_SECONDS", 0.01)
+        short.setattr(deliver, "LEASE_SECONDS", 0.01)
         with db.transaction() as conn:
             claim = deliveries.claim_next(conn, first, lease_seconds=0.01)
             assert claim is not None
-            asleep = delivery._admit(conn, enterprise, delivery.account_of(enterprise), claim)
-    assert isinstance(asleep, delivery.Batch)
+            asleep = deliver._admit(conn, enterprise, deliver.account_of(enterprise), claim)
+    assert isinstance(asleep, deliver.Batch)
     time.sleep(0.05)  # the whole machine slept: nobody looked in between
-    delivery._attempt(asleep)
+    deliver._attempt(asleep)
     settled = sql("SELECT state, attempts_made, count(*) FROM deliveries GROUP BY 1, 2")
     told_by_the_sleeper = len(crm.rows("0367"))
-    delivery.deliver_due("0367", first)
+    deliver.deliver_due("0367", first)
 
     assert settled == [("retry", 1, 5)]
     assert told_by_the_sleeper == 0

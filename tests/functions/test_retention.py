@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from lib import config, db, replay, retention
-from lib.errors import ConfigError, NotFound
-from lib.replay import Request
+from lib.ledger import replay, retention
+from lib.ledger.replay import Request
+from lib.ledger.story import tell
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError, NotFound
 from lib.store import replays
-from lib.story import tell
-from tests.assembled import counted
 from tests.functions.test_retailcrm_deliver import CUSTOMER, Gateway
-from tests.servers import push_envelope
+from tests.harness.assembled import counted
+from tests.harness.servers import push_envelope
 
 DAYS = {
     "EVENTS": 10,

@@ -10,10 +10,10 @@ import threading
 import psycopg
 import pytest
 
-from infra import rotate_keys
-from lib import config, db
+from infra.commands import rotate_keys
+from lib.runtime import config, db
+from lib.runtime.vault import Vault, key_id_of, parse_keys, vault
 from lib.store import sealed_keys
-from lib.vault import Vault, key_id_of, parse_keys, vault
 from tests.functions.test_retailcrm_deliver import Gateway
 
 OLD = "old:" + base64.b64encode(bytes(32)).decode()
@@ -35,7 +35,7 @@ def deployed(process):
 
 def rotate():
     done = subprocess.run(
-        [sys.executable, "-m", "infra.rotate_keys"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "infra.commands.rotate_keys"], capture_output=True, text=True, check=False, timeout=60
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr

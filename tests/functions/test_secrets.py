@@ -32,13 +32,14 @@ import pytest
 import requests
 from psycopg import sql
 
-from infra import provision
-from infra.local.parts import free_base_port
-from infra.local.stack import Crashed, Stack
-from lib import config, intake
-from lib.vault import vault
-from tests.enterprises import enterprise
-from tests.servers import CRM
+from infra.commands import provision
+from infra.stand_ins.parts import free_base_port
+from infra.stand_ins.stack import Crashed, Stack
+from lib.intake import forms
+from lib.runtime import config
+from lib.runtime.vault import vault
+from tests.harness.enterprises import enterprise
+from tests.harness.servers import CRM
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -79,10 +80,10 @@ class Canaries:
         return around.format(self.cores[name])
 
     def found_in(self, content: bytes) -> set[str]:
-        return {name for name, core in self.cores.items() if any(form in content for form in forms(core))}
+        return {name for name, core in self.cores.items() if any(form in content for form in spellings(core))}
 
 
-def forms(core: str) -> list[bytes]:
+def spellings(core: str) -> list[bytes]:
     plain = core.encode()
     # In base64 what stands before shifts the letters: of three shifts one fits.
     shifted = [base64.b64encode(b"x" * shift + plain)[4 if shift else 0 : -4] for shift in range(3)]
@@ -244,7 +245,7 @@ def wrong_bodies(function: str, told: dict[str, str]) -> list[tuple[dict[str, st
 
 def routes(document: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Function, method and path of everything that can be asked for from outside."""
-    events = [("dispatch-call-event", "POST", f"/{kind}") for kind in intake.HOST_EVENT_TYPES]
+    events = [("dispatch-call-event", "POST", f"/{kind}") for kind in forms.HOST_EVENT_TYPES]
     described = [
         ("admin-api", method.upper(), path.replace("{number}", "0367").replace("{", "").replace("}", ""))
         for path, methods in document["paths"].items()
@@ -382,7 +383,7 @@ class World:
             return
         path = self.given / f"{number}.json"
         path.write_text(json.dumps(data))
-        self.stack.run("provision", "infra.provision", str(path))
+        self.stack.run("provision", "infra.commands.provision", str(path))
 
     def call_and_click(self) -> None:
         for index, (number, token) in enumerate(self.tokens.items()):
@@ -562,12 +563,12 @@ def test_every_secret_is_found_only_where_it_has_to_stand(tmp_path, echoes):
 
 
 OPERATORS_COMMANDS = (
-    ("infra.migrate",),
-    ("infra.admin", "--enterprise", "0367"),
-    ("infra.revoke", "--enterprise", "0367"),
-    ("infra.replay", "--since", "1h"),
-    ("infra.rotate_keys",),
-    ("infra.explain", "1.1"),
+    ("infra.deployment.migrate",),
+    ("infra.commands.admin", "--enterprise", "0367"),
+    ("infra.commands.revoke", "--enterprise", "0367"),
+    ("infra.commands.replay", "--since", "1h"),
+    ("infra.commands.rotate_keys",),
+    ("infra.commands.explain", "1.1"),
 )
 
 
@@ -583,7 +584,7 @@ OPERATORS_COMMANDS = (
 )
 def test_an_address_of_the_database_that_is_written_wrongly_is_not_quoted(url):
     core = secrets.token_hex(8)
-    ask = "from lib import db, logs; logs.configure(); log = logs.logging.getLogger()\n"
+    ask = "from lib.runtime import db, logs; logs.configure(); log = logs.logging.getLogger()\n"
     ask += "try:\n with db.connection(): pass\nexcept Exception: log.exception('bug')\nfinally: db.close()"
     environment = {**os.environ, "DATABASE_URL": url.format(core)}
 
@@ -611,7 +612,7 @@ def test_a_database_that_is_away_is_one_sentence_of_a_command(command):
         [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False, timeout=30
     )
 
-    name = command[0].removeprefix("infra.").replace("_", "-")
+    name = command[0].rpartition(".")[2].replace("_", "-")
     assert done.returncode == 1
     assert done.stderr.startswith(f"{name}: ")
     assert [line for line in done.stderr.splitlines() if "WARNING" in line or "pool" in line or password in line] == []
@@ -638,5 +639,5 @@ def process_list() -> dict[str, bytes]:
 
 
 def around(content: bytes, core: str) -> str:
-    place = next((found for form in forms(core) if (found := content.find(form)) >= 0), 0)
+    place = next((found for form in spellings(core) if (found := content.find(form)) >= 0), 0)
     return content[max(0, place - 150) : place + 100].decode("utf-8", "replace")

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 import requests
 
-from lib import config, db
-from lib.errors import Unavailable
+from lib.runtime import config, db
+from lib.runtime.errors import Unavailable
 from tests.conftest import VAULT_KEYS
-from tests.enterprises import TOKEN
-from tests.proxy import Proxy
-from tests.servers import Function, push_envelope
+from tests.harness.enterprises import TOKEN
+from tests.harness.proxy import Proxy
+from tests.harness.servers import Function, push_envelope
 
 pytestmark = pytest.mark.timeout(120)
 

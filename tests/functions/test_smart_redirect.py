@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib import config, db
-from lib.clients import clients
-from lib.redirect import desk
-from tests.enterprises import TOKEN
+from lib.enterprises.client_ids import clients
+from lib.redirect import router
+from lib.runtime import config, db
+from tests.harness.enterprises import TOKEN
 
 CUSTOMER = "+375291111111"
 ALWAYS = [
@@ -58,7 +58,7 @@ def settings(provisioned, account, crm):
 def redirect(function, settings, process):
     clients.forget()
     yield function("smart-redirect")
-    desk.close()
+    router.close()
     clients.forget()
 
 
@@ -203,7 +203,7 @@ def test_an_enterprise_chooses_for_each_line(
     answer = client.post(
         "/api/callevent/getcustomerdata", json={"Phone": "375291111111", "TrunkId": "0001301"}, headers={"Token": TOKEN}
     )
-    desk.close()
+    router.close()
 
     assert answer.json == {"Name": name, "DialPlan": f"mngr{phone_id(sql, '151')}_0001301_1" if routed else None}
 
@@ -425,7 +425,7 @@ def test_a_dead_crm_is_the_usual_scheme(function, provisioned, sql, decisions, p
 
     assert (answer.status_code, answer.json["DialPlan"]) == (200, None)
     assert decisions()[0][3]["reason"] == "crm_unavailable"
-    desk.close()
+    router.close()
 
 
 def test_a_database_that_is_away_is_the_usual_scheme_within_the_budget(ask, process):

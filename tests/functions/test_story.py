@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from infra import explain
-from tests.enterprises import TOKEN
+from infra.commands import explain
 from tests.functions.test_retailcrm_deliver import Gateway
+from tests.harness.enterprises import TOKEN
 
 CUSTOMER = "375291111111"
 
@@ -23,7 +23,7 @@ def gateway(function, provisioned, crm_server, sql):
 
 
 def test_it_tells_what_came_what_was_decided_and_what_was_sent(gateway, process):
-    from lib import story
+    from lib.ledger import story
 
     gateway.ring(["150", "109"])
     gateway.missed()
@@ -46,8 +46,8 @@ def test_it_tells_what_came_what_was_decided_and_what_was_sent(gateway, process)
 def test_the_reason_is_the_one_of_then_when_the_mapping_was_mended_since(
     gateway, process, function, provisioned, crm_server
 ):
-    from lib import story
-    from lib.cache import enterprise_cache
+    from lib.enterprises.cache import enterprise_cache
+    from lib.ledger import story
 
     gateway.ring(["109"])
     provisioned(domain=crm_server.url, user_extensions={"22": "109"})
@@ -65,7 +65,7 @@ def test_the_reason_is_the_one_of_then_when_the_mapping_was_mended_since(
 
 
 def test_any_channel_of_the_call_finds_it(gateway, process):
-    from lib import story
+    from lib.ledger import story
 
     gateway.ring()
     main, gateway.unique_id = gateway.unique_id, gateway.unique_id[:-1] + "2"
@@ -97,7 +97,7 @@ def test_the_command_speaks_russian_and_english(gateway, process, database_url, 
 def test_an_unknown_call_is_one_sentence(process, provisioned):
     provisioned()
     done = subprocess.run(
-        [sys.executable, "-m", "infra.explain", "1.1"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "infra.commands.explain", "1.1"], capture_output=True, text=True, check=False, timeout=60
     )
 
     assert done.returncode == 1
@@ -105,7 +105,7 @@ def test_an_unknown_call_is_one_sentence(process, provisioned):
 
 
 def test_a_host_whose_zone_is_wrong_is_said(gateway, provisioned, process, crm_server):
-    from lib import story
+    from lib.ledger import story
 
     gateway.ring()
     body = gateway.missed_body()

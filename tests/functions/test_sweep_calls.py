@@ -7,8 +7,8 @@ import time
 import psycopg
 import pytest
 
-from tests.enterprises import TOKEN
-from tests.servers import push_envelope
+from tests.harness.enterprises import TOKEN
+from tests.harness.servers import push_envelope
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ import functions_framework
 import psycopg
 import pytest
 
-from infra import provision
-from infra.local import postgres
-from lib import account_link, config, db
-from lib.account_link import Link
-from tests.enterprises import enterprise
-from tests.page import Page
+from infra.commands import provision
+from infra.stand_ins import postgres
+from lib.enterprises import account_link
+from lib.enterprises.account_link import Link
+from lib.runtime import config, db
+from tests.harness.enterprises import enterprise
+from tests.harness.page import Page
 
 PASSWORD = "correct horse battery"
 
@@ -48,7 +49,7 @@ def sql(database_url):
 
 def run(module, *arguments, typed=""):
     done = subprocess.run(
-        [sys.executable, "-m", f"infra.{module}", *arguments],
+        [sys.executable, "-m", f"infra.commands.{module}", *arguments],
         input=typed,
         capture_output=True,
         text=True,
@@ -145,7 +146,7 @@ def typed_at_a_terminal(answers, *arguments):
     """The command as a person has it before them: what stands on the screen, and the exit code."""
     pid, screen = pty.fork()
     if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "infra.admin", "--by", "petrova", *arguments])
+        os.execv(sys.executable, [sys.executable, "-m", "infra.commands.admin", "--by", "petrova", *arguments])
     shown, deadline = b"", time.monotonic() + 30
     while time.monotonic() < deadline:
         if not select.select([screen], [], [], 1)[0]:
@@ -232,5 +233,5 @@ def test_a_database_that_was_never_migrated_is_told_in_a_sentence(process, postg
         code, said = run(module, *arguments)
 
     assert code == 1
-    assert "python -m infra.migrate" in said
+    assert "python -m infra.deployment.migrate" in said
     assert len(said.splitlines()) == 1

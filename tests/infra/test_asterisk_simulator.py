@@ -10,8 +10,8 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.local.postgres import free_port
-from tests.servers import process
+from infra.stand_ins.postgres import free_port
+from tests.harness.servers import process
 
 CALL = {"code": "151", "phone": "+375291111111"}
 TRANSFER = {"transfer_type": "blind", "from_ext": "151", "to_ext": "152"}
@@ -22,7 +22,7 @@ NUMBERS = itertools.count(3670)
 def service():
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with process("infra.local.asterisk_simulator", "--port", str(port), health=f"{url}/health"):
+    with process("infra.stand_ins.asterisk_simulator", "--port", str(port), health=f"{url}/health"):
         yield url
 
 

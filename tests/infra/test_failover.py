@@ -12,14 +12,14 @@ import psycopg
 import pytest
 import requests
 
-from infra import provision, seek
-from infra.local.parts import free_base_port
-from infra.local.stack import Stack
-from lib import config
-from lib.vault import vault
-from tests.clusters import Pair
-from tests.enterprises import enterprise
-from tests.servers import CRM
+from infra.commands import provision, seek
+from infra.stand_ins.parts import free_base_port
+from infra.stand_ins.stack import Stack
+from lib.runtime import config
+from lib.runtime.vault import vault
+from tests.harness.clusters import Pair
+from tests.harness.enterprises import enterprise
+from tests.harness.servers import CRM
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

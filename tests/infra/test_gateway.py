@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import gateway
-from infra.local.postgres import free_port
+from infra.stand_ins import gateway
+from infra.stand_ins.postgres import free_port
 
 DISPATCH = "dispatch-call-event"
 

@@ -12,8 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from infra.local import postgres
-from infra.local.processes import ROOT
+from infra.stand_ins import postgres
+from infra.stand_ins.processes import ROOT
 
 
 def servers_of(data_dir: Path) -> list[psutil.Process]:
@@ -40,7 +40,7 @@ def wait_for(condition, seconds: float = 10.0) -> bool:
 def starter(tmp_path: Path):
     """Another Python process that runs a server and is at our mercy."""
     code = (
-        "import sys, time; from pathlib import Path; from infra.local import postgres\n"
+        "import sys, time; from pathlib import Path; from infra.stand_ins import postgres\n"
         "with postgres.server(Path(sys.argv[1])) as url:\n"
         "    print(url, flush=True)\n"
         "    time.sleep(60)\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra import migrate, schema
-from infra.local import postgres
-from infra.migrate import Migration
-from lib.errors import ConfigError
+from infra.deployment import migrate
+from infra.deployment.migrate import Migration
+from infra.stand_ins import postgres, schema
+from lib.runtime.errors import ConfigError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from infra.local import player
-from infra.local.player import Event, Scenario
+from infra.stand_ins import player
+from infra.stand_ins.player import Event, Scenario
 
 NOW = 1_800_000_000.25
 TOKEN = "375290000009"

@@ -7,15 +7,15 @@ import sys
 import psycopg
 import pytest
 
-from lib.passwords import hash_password
-from lib.vault import Vault, parse_keys
+from lib.runtime.passwords import hash_password
+from lib.runtime.vault import Vault, parse_keys
 from tests.conftest import VAULT_KEYS
-from tests.enterprises import enterprise
+from tests.harness.enterprises import enterprise
 
 
 @pytest.fixture
 def run(process, database_url, tmp_path):
-    """`python -m infra.provision FILE` with this content."""
+    """`python -m infra.commands.provision FILE` with this content."""
 
     def provisioned(content):
         file = tmp_path / "enterprise.json"
@@ -24,7 +24,7 @@ def run(process, database_url, tmp_path):
         else:
             file.write_text(content if isinstance(content, str) else json.dumps(content))
         return subprocess.run(
-            [sys.executable, "-m", "infra.provision", str(file)],
+            [sys.executable, "-m", "infra.commands.provision", str(file)],
             capture_output=True,
             text=True,
             check=False,
@@ -195,7 +195,10 @@ def test_a_file_saved_with_a_byte_order_mark_is_read(run):
 
 def test_a_file_that_is_not_there_is_said(process):
     done = subprocess.run(
-        [sys.executable, "-m", "infra.provision", "no-such-file.json"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "infra.commands.provision", "no-such-file.json"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 1

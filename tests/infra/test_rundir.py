@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from infra.local import rundir
-from infra.local.rundir import Secrets, StartError
+from infra.stand_ins import rundir
+from infra.stand_ins.rundir import Secrets, StartError
 
 
 def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path):

@@ -9,8 +9,8 @@ import time
 import pytest
 from google.cloud import pubsub_v1
 
-from infra import topology
-from infra.scheduler import Scheduler
+from infra.deployment import topology
+from infra.deployment.scheduler import Scheduler
 
 ENDPOINTS = dict.fromkeys(("retailcrm-deliver", "sweep-calls", "register-module"), "https://functions.example.com")
 ACCOUNT, AUDIENCE = "pusher@local.iam.gserviceaccount.com", "https://functions.example.com"
@@ -18,7 +18,7 @@ ACCOUNT, AUDIENCE = "pusher@local.iam.gserviceaccount.com", "https://functions.e
 
 @pytest.fixture
 def signed(own_broker, monkeypatch):
-    """The topology as `python -m infra.topology` applies it, with an account that signs pushes."""
+    """The topology as `python -m infra.deployment.topology` applies it, with an account that signs pushes."""
     monkeypatch.setenv("PUSH_SERVICE_ACCOUNT", ACCOUNT)
     monkeypatch.setenv("PUSH_AUDIENCE", AUDIENCE)
     topology.apply(topology.read(), topology.target(list(ENDPOINTS.items())))
@@ -39,7 +39,7 @@ def signatures():
 def test_a_tick_leaves_every_subscription_with_the_account_that_signs_its_pushes(signed, tmp_path):
     ticked = tmp_path / "ticked"
     endpoints = [f"--endpoint={name}={url}" for name, url in ENDPOINTS.items()]
-    command = [sys.executable, "-m", "infra.scheduler", "--every=0.1", f"--ticked={ticked}", *endpoints]
+    command = [sys.executable, "-m", "infra.deployment.scheduler", "--every=0.1", f"--ticked={ticked}", *endpoints]
     before = signatures()
 
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)

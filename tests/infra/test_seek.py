@@ -6,10 +6,11 @@ import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 
-from infra import seek, topology
-from infra.topology import Target
-from lib import config
-from tests.servers import Broker
+from infra.commands import seek
+from infra.deployment import topology
+from infra.deployment.topology import Target
+from lib.runtime import config
+from tests.harness.servers import Broker
 
 NAME = "call-events.retailcrm-deliver"
 SUBSCRIPTION = f"projects/local/subscriptions/{NAME}"

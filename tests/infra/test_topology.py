@@ -8,10 +8,10 @@ import time
 import pytest
 from google.cloud import pubsub_v1
 
-from infra import topology
-from infra.topology import Target
-from lib.errors import ConfigError
-from tests.servers import Broker
+from infra.deployment import topology
+from infra.deployment.topology import Target
+from lib.runtime.errors import ConfigError
+from tests.harness.servers import Broker
 
 ENDPOINTS = {
     "retailcrm-deliver": "http://127.0.0.1:1",
@@ -94,7 +94,7 @@ CLOUD = {
 def run(module, *arguments, **environment):
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", f"infra.{module}", *arguments],
+        [sys.executable, "-m", f"infra.{'commands' if module == 'seek' else 'deployment'}.{module}", *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -21,15 +21,15 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
-from infra import provision
-from infra.local import browser as chromium
-from infra.local.parts import free_base_port
-from infra.local.stack import Stack
-from lib import config
-from lib.vault import vault
-from tests.enterprises import enterprise
-from tests.page import PASSWORD
-from tests.servers import CRM
+from infra.commands import provision
+from infra.stand_ins import browser as chromium
+from infra.stand_ins.parts import free_base_port
+from infra.stand_ins.stack import Stack
+from lib.runtime import config
+from lib.runtime.vault import vault
+from tests.harness.enterprises import enterprise
+from tests.harness.page import PASSWORD
+from tests.harness.servers import CRM
 
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 # What Chromium notes of its own accord: when a request is refused, as some of the tests want, and when a network

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from infra.local import player
+from infra.stand_ins import player
 
 CUSTOMER = "+375 29 111-11-11"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from infra.local import player
+from infra.stand_ins import player
 
 
 @pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])

@@ -7,9 +7,9 @@ import re
 import typing
 from pathlib import Path
 
-from lib import gate
 from lib.admin import calls as desk
 from lib.calls import explain
+from lib.runtime import gate
 
 ROOT = Path(__file__).parents[2]
 _CODE = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -42,7 +42,9 @@ def decisions():
 def reasons():
     """Of what is given as `reason`, or set in SQL; of what an ended delivery is given; of answers and of the gate."""
     found = set(typing.get_args(gate.Refusal))
-    for tree in trees("lib/delivery.py", "lib/assembly.py", "lib/store/deliveries.py", "lib/retailcrm/client.py"):
+    for tree in trees(
+        "lib/ledger/deliver.py", "lib/ledger/assemble.py", "lib/store/deliveries.py", "lib/retailcrm/client.py"
+    ):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 for word in node.keywords:

@@ -34,7 +34,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 40) -> None:
 
 
 class Emulator:
-    """A running `python -m infra.local.emulator`; start and stop it as a supervisor would."""
+    """A running `python -m infra.stand_ins.emulator`; start and stop it as a supervisor would."""
 
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
@@ -47,7 +47,7 @@ class Emulator:
         if self.address:
             ports = ["--port", self.address.rpartition(":")[2], "--control-port", self.control.rpartition(":")[2]]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.emulator", *ports, *self._arguments],
+            [sys.executable, "-m", "infra.stand_ins.emulator", *ports, *self._arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

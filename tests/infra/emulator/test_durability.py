@@ -15,9 +15,9 @@ import pytest
 from google.api_core import exceptions
 from google.protobuf import duration_pb2
 
-from infra.local.emulator import wire
-from infra.local.emulator.broker import Broker
-from infra.local.emulator.journal import Journal
+from infra.stand_ins.emulator import wire
+from infra.stand_ins.emulator.broker import Broker
+from infra.stand_ins.emulator.journal import Journal
 
 TOPIC = "projects/demo/topics/call-events"
 NAME = "projects/demo/subscriptions/call-events.retailcrm-deliver"
@@ -141,7 +141,7 @@ def test_a_full_disk_refuses_publishes_and_loses_none_that_it_took(start_emulato
 
 
 def test_a_long_run_keeps_its_journal_short(tmp_path, monkeypatch):
-    monkeypatch.setattr("infra.local.emulator.journal._REWRITE_ABOVE_BYTES", 10_000)
+    monkeypatch.setattr("infra.stand_ins.emulator.journal._REWRITE_ABOVE_BYTES", 10_000)
 
     async def live_and_restart():
         with closing(Journal(tmp_path)) as journal:
@@ -209,7 +209,7 @@ def test_two_emulators_do_not_share_a_directory(start_emulator, tmp_path):
     start_emulator("--data-dir", str(tmp_path))
 
     second = subprocess.run(
-        [sys.executable, "-m", "infra.local.emulator", "--port", "0", "--data-dir", str(tmp_path)],
+        [sys.executable, "-m", "infra.stand_ins.emulator", "--port", "0", "--data-dir", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=10,
@@ -223,7 +223,7 @@ def test_two_emulators_do_not_share_a_directory(start_emulator, tmp_path):
 @pytest.mark.parametrize("directory", ["/proc/nowhere", "/dev/null/state"])
 def test_a_directory_that_cannot_be_used_is_one_sentence(directory):
     failed = subprocess.run(
-        [sys.executable, "-m", "infra.local.emulator", "--port", "0", "--data-dir", directory],
+        [sys.executable, "-m", "infra.stand_ins.emulator", "--port", "0", "--data-dir", directory],
         capture_output=True,
         text=True,
         timeout=10,

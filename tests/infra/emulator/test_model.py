@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from infra.local.emulator.model import Backlog, Lease, Message, Policy, State
+from infra.stand_ins.emulator.model import Backlog, Lease, Message, Policy, State
 
 
 class BacklogMachine(RuleBasedStateMachine):

@@ -27,7 +27,7 @@ def test_a_port_in_use_is_one_clear_sentence(taken):
         other = "--control-port" if taken == "--port" else "--port"
 
         failed = subprocess.run(
-            [sys.executable, "-m", "infra.local.emulator", taken, port, other, "0"],
+            [sys.executable, "-m", "infra.stand_ins.emulator", taken, port, other, "0"],
             capture_output=True,
             text=True,
             timeout=10,

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import requests
 
-from infra.local.postgres import free_port
+from infra.stand_ins.postgres import free_port
+from tests.harness.servers import process
 from tests.infra.retailcrm_simulator.client import CODES, USERS, Account
-from tests.servers import process
 
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with process("infra.local.retailcrm_simulator", "--port", str(port), health=f"{url}/_sim/health"):
+    with process("infra.stand_ins.retailcrm_simulator", "--port", str(port), health=f"{url}/_sim/health"):
         yield url
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 import requests
 
-from infra.local.postgres import free_port
+from infra.stand_ins.postgres import free_port
+from tests.harness.servers import process
 from tests.infra.retailcrm_simulator.client import CODES, EVENT, USERS, Account, a_call, a_module, an_event
-from tests.servers import process
 
 
 def test_every_request_is_recorded_in_order_with_what_it_did_and_was_answered(account):
@@ -154,7 +154,7 @@ def test_the_stream_tells_what_comes_as_it_comes(new_account):
 
 def test_accounts_modules_and_history_survive_a_restart_even_a_torn_line(tmp_path):
     port, state = free_port(), tmp_path / "state.json"
-    arguments = ("infra.local.retailcrm_simulator", "--port", str(port), "--state", str(state))
+    arguments = ("infra.stand_ins.retailcrm_simulator", "--port", str(port), "--state", str(state))
     account = Account(url=f"http://127.0.0.1:{port}", name="demo", key="the-key-of-demo")
     health = f"{account.url}/_sim/health"
     data = {"name": "demo", "api_key": account.key, "users": USERS, "additional_codes": CODES}

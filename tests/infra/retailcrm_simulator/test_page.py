@@ -10,7 +10,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.local.retailcrm_simulator import app
+from infra.stand_ins.retailcrm_simulator import app
 from tests.infra.retailcrm_simulator.client import EVENT, UPLOAD
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,8 +15,8 @@ import requests
 
 from tests.infra.retailcrm_simulator.client import USERS, Account, a_telephony
 
-RETAILCRM = "infra.local.retailcrm_simulator"
-ASTERISK = "infra.local.asterisk_simulator"
+RETAILCRM = "infra.stand_ins.retailcrm_simulator"
+ASTERISK = "infra.stand_ins.asterisk_simulator"
 
 
 def started(*arguments):

@@ -17,7 +17,7 @@ from lib.calls.linking import group
 from lib.calls.plan import CallRow, EndNotice, RingNotice, Told, plan, row_content
 from lib.calls.settings import Settings
 
-SCENARIOS = Path(__file__).parents[3] / "infra" / "local" / "scenarios" / "scenarios.json"
+SCENARIOS = Path(__file__).parents[3] / "infra" / "stand_ins" / "scenarios" / "scenarios.json"
 
 
 def load() -> tuple[Mapping[str, Any], list[dict]]:

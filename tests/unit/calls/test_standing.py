@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from lib.calls.decision import Decision
-from lib.calls.standing import settle
+from lib.calls.kept_decisions import settle
 
 RANG = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LATER = RANG + timedelta(minutes=5)

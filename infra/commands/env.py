@@ -1,0 +1,134 @@
+"""
+Writes `.env`, from which docker-compose.yml takes its secrets: `python -m infra.commands.env [FILE]`, or `make env`.
+With `--demo` (`make env DEMO=1`) functions may also ask the RetailCRM simulator, which stands in an inner network.
+
+Readable by its owner only. What is there stays as it is: only variables that are missing are added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_HEAD: Final = "# The settings of docker-compose.yml on this machine. Secrets: never commit, never mail.\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    name: str
+    comment: str
+    make: Callable[[], str]
+
+
+def _fixed(value: str) -> Callable[[], str]:
+    return lambda: value
+
+
+VARIABLES: Final = (
+    Variable(
+        name="PUBLIC_URL",
+        comment="Where browsers and RetailCRM find the gateway: https://… in production",
+        make=_fixed("http://127.0.0.1:8080"),
+    ),
+    Variable(name="GATEWAY_LISTEN", comment="Address and port of this machine", make=_fixed("127.0.0.1:8080")),
+    Variable(
+        name="POSTGRES_PASSWORD",
+        comment="Of a database that is made at the first start; changing it here later does not change it there",
+        make=lambda: secrets.token_hex(16),
+    ),
+    Variable(
+        name="VAULT_KEYS",
+        comment="Encrypts the enterprises' API keys: lost with it, they must be entered anew",
+        make=lambda: f"first:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+    ),
+    Variable(name="OPERATOR_TOKEN", comment="Bearer token of operator calls", make=lambda: secrets.token_urlsafe(24)),
+    Variable(
+        name="ACCOUNT_LINK_SECRET",
+        comment="Signs the link by which RetailCRM opens the page",
+        make=lambda: secrets.token_urlsafe(32),
+    ),
+    Variable(
+        name="RETAILCRM_EXTRA_HOSTS",
+        comment="Hosts in inner networks that may be asked as a CRM: the simulator of the demo; empty in production",
+        make=_fixed(""),
+    ),
+    Variable(
+        name="DEMO_PASSWORD",
+        comment="The demo profile: password of `admin`, key of the simulated CRM, secret of the enterprise",
+        make=lambda: secrets.token_urlsafe(9),
+    ),
+    Variable(name="DEMO_API_KEY", comment="", make=lambda: secrets.token_hex(16)),
+    Variable(name="DEMO_SECRET", comment="", make=lambda: secrets.token_hex(16)),
+)
+
+
+_SIMULATOR: Final = {"RETAILCRM_EXTRA_HOSTS": "retailcrm-simulator:8080"}
+
+
+def complete(path: Path, *, demo: bool = False) -> list[str]:
+    """
+    Adds what is missing; the names of what was added. A file that others can read is closed to them.
+
+    With `demo` the simulator may be asked too, unless the variable is there already.
+    """
+    text = path.read_text() if path.exists() else _HEAD
+    given = _SIMULATOR if demo else {}
+    present = set(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE))
+    missing = [variable for variable in VARIABLES if variable.name not in present]
+    if missing:
+        lines = [
+            (f"\n# {variable.comment}\n" if variable.comment else "")
+            + f"{variable.name}={given.get(variable.name) or variable.make()}\n"
+            for variable in missing
+        ]
+        _write(path, text + ("" if text.endswith("\n") else "\n") + "".join(lines))
+    path.chmod(0o600)
+    return [variable.name for variable in missing]
+
+
+def _write(path: Path, text: str) -> None:
+    """All at once, and never readable by others, not for a moment."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make env", description="Writes the settings of docker-compose.yml")
+    parser.add_argument("file", nargs="?", type=Path, default=Path(".env"), metavar="FILE")
+    parser.add_argument("--demo", action="store_true", help="the simulator of the demo may be asked as a CRM")
+    given = parser.parse_args(arguments)
+    path: Path = given.file
+    is_new = not path.exists()
+    try:
+        added = complete(path, demo=given.demo)
+    except OSError as error:
+        print(f"make env: {path}: {error.strerror}", file=sys.stderr)
+        return 1
+    except UnicodeDecodeError:
+        print(f"make env: {path}: is not text", file=sys.stderr)
+        return 1
+    if given.demo and not all(f"{name}={host}" in path.read_text() for name, host in _SIMULATOR.items()):
+        wanted = " ".join(f"{name}={host}" for name, host in _SIMULATOR.items())
+        print(f"make env: {path} was there and is not of the demo: put {wanted} into it", file=sys.stderr)
+        return 1
+    if is_new:
+        print(f"{path} is written, readable by you only. Look at PUBLIC_URL and GATEWAY_LISTEN before others use it.")
+    elif added:
+        print(f"{path} was there and keeps what it had; added: {', '.join(added)}")
+    else:
+        print(f"{path} was there and has everything: nothing is changed. Remove a line to have it made anew.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,17 @@
+"""Who runs a command: for the record of what was done by hand."""
+
+from __future__ import annotations
+
+import getpass
+
+from lib.runtime.errors import InvalidPayload
+
+
+def of(given: str) -> str:
+    """`given`, or the user of the operating system. Raises InvalidPayload."""
+    if given.strip():
+        return given.strip()[:200]
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError) as error:
+        raise InvalidPayload("Nobody knows who you are: say BY=your-name") from error

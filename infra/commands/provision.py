@@ -1,0 +1,372 @@
+"""
+Upserts an enterprise: `python -m infra.commands.provision FILE` (or `-` for standard input).
+
+The whole file is checked first and every problem is named; then everything is written in one transaction, or
+nothing. Running it again changes nothing. What the file does not mention of an integration's settings stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+import phonenumbers
+from psycopg.types.json import Jsonb
+
+from infra import command
+from lib.calls.settings import Settings
+from lib.enterprises.client_ids import NUMBER_ACCEPTED
+from lib.redirect import settings as redirect
+from lib.retailcrm import address
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError, InvalidPayload
+from lib.runtime.passwords import hash_password, is_password
+from lib.runtime.vault import vault
+from lib.store import sessions
+
+_EXTENSION = re.compile(r"[0-9]{1,10}")
+_TRANSFORM = re.compile(r"[+0-9]*\{[0-9]{1,2}\}")
+_USER_ID = re.compile(r"[1-9][0-9]{0,17}")
+_API_KEY = re.compile(r"[!-~]{1,255}")
+
+
+def check(data: object) -> list[str]:
+    """Every problem of an enterprise file, each with the path of its field."""
+    if not isinstance(data, dict):
+        return ["the file must hold one JSON object"]
+    problems: list[str] = []
+
+    def need(condition: object, message: str) -> None:
+        if not condition:
+            problems.append(message)
+
+    for name in ("number", "name", "token", "secret"):
+        need(_is_text(data.get(name)), f"{name}: is missing or not text")
+    need(
+        not _is_text(data.get("number")) or re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]),
+        "number: at most 32 letters, digits, - and _",
+    )
+    need(data.get("token") != data.get("secret") or data.get("token") is None, "secret: must differ from token")
+    need(
+        _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS),
+        "region: must be a country, as BY, RU or KZ",
+    )
+    need(
+        _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()),
+        "timezone: must be one of the tz database, as Europe/Minsk",
+    )
+    url = data.get("asterisk_url")
+    need(
+        url is None or (_is_text(url) and url.startswith(("http://", "https://"))),
+        "asterisk_url: must be an http(s) address",
+    )
+
+    phones = _list(data, "internal_phones", problems)
+    for index, phone in enumerate(phones):
+        need(_is_extension(phone), f"internal_phones[{index}]: must be an extension of digits")
+    _check_users(_list(data, "users", problems), problems)
+    _check_lines(_list(data, "lines", problems), problems)
+    integrations = data.get("integrations_config", {})
+    if not isinstance(integrations, dict) or not isinstance(integrations.get("retailcrm", {}), dict):
+        problems.append("integrations_config: must be an object with an object retailcrm")
+    else:
+        others = [name for name, section in integrations.items() if not isinstance(section, dict)]
+        problems.extend(f"integrations_config.{name}: must be an object" for name in others)
+        _check_retailcrm(integrations.get("retailcrm", {}), problems)
+    return problems
+
+
+def _check_users(users: list[Any], problems: list[str]) -> None:
+    logins: set[str] = set()
+    owners: dict[str, str] = {}
+    for index, user in enumerate(users):
+        where = f"users[{index}]"
+        if not isinstance(user, dict) or not _is_text(user.get("login")):
+            problems.append(f"{where}.login: is missing or not text")
+            continue
+        if user["login"] in logins:
+            problems.append(f"{where}.login: {user['login']} stands twice")
+        logins.add(user["login"])
+        if not isinstance(user.get("is_admin", False), bool):
+            problems.append(f"{where}.is_admin: must be true or false")
+        _check_texts(user, ("password", "first_name", "last_name", "personal_phone"), where, problems)
+        for phone in _list(user, "internal_phones", problems, where):
+            if not _is_extension(phone):
+                problems.append(f"{where}.internal_phones: {phone!r} is not an extension of digits")
+            elif owners.setdefault(phone, user["login"]) != user["login"]:
+                problems.append(f"{where}.internal_phones: {phone} already belongs to {owners[phone]}")
+
+
+def _check_lines(lines: list[Any], problems: list[str]) -> None:
+    seen: set[str] = set()
+    for index, line in enumerate(lines):
+        where = f"lines[{index}]"
+        if not isinstance(line, dict) or not _is_text(line.get("line_id")):
+            problems.append(f"{where}.line_id: is missing or not text")
+            continue
+        if line["line_id"] in seen:
+            problems.append(f"{where}.line_id: {line['line_id']} stands twice")
+        seen.add(line["line_id"])
+        _check_texts(line, ("name", "phone_number", "site_code", "incoming_transform"), where, problems)
+        transform = line.get("incoming_transform")
+        if isinstance(transform, str) and transform and not _TRANSFORM.fullmatch(transform):
+            problems.append(f"{where}.incoming_transform: must be a prefix and a length, as +375{{9}}")
+
+
+def _check_texts(data: dict[str, Any], names: tuple[str, ...], where: str, problems: list[str]) -> None:
+    for name in names:
+        value = data.get(name)
+        if value is not None and (not isinstance(value, str) or "\x00" in value):
+            problems.append(f"{where}.{name}: must be text")
+
+
+def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
+    where = "integrations_config.retailcrm"
+    if not isinstance(section.get("enabled", True), bool):
+        problems.append(f"{where}.enabled: must be true or false")
+    if section.get("domain") is not None:
+        try:
+            address.base_url(str(section["domain"]), config.load(config.RetailCRM).retailcrm_extra_hosts)
+        except ConfigError as error:
+            problems.append(f"{where}.{error}")
+    key = section.get("api_key")
+    if key is not None and not (isinstance(key, str) and _API_KEY.fullmatch(key)):
+        problems.append(f"{where}.api_key: must be characters without spaces")
+    if not isinstance(section.get(NUMBER_ACCEPTED, False), bool | None):
+        problems.append(f"{where}.{NUMBER_ACCEPTED}: must be true or false")
+    _check_mapping(section.get("user_extensions", {}), where, problems)
+    problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
+    lines = section.get(redirect.PREFIX + "lines")
+    for line in ("", *(lines if isinstance(lines, dict) else ())):
+        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
+        problems.extend(problem for problem in found if problem not in problems)
+
+
+def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:
+    if not isinstance(mapping, dict):
+        problems.append(f"{where}.user_extensions: must be an object, user id to extension")
+        return
+    owners: dict[str, str] = {}
+    for user, extension in mapping.items():
+        if not _USER_ID.fullmatch(user):
+            problems.append(f"{where}.user_extensions: {user!r} is not a user id of RetailCRM")
+        if extension is None:
+            continue
+        if not _is_extension(extension):
+            problems.append(f"{where}.user_extensions.{user}: must be an extension of digits, or null")
+        elif owners.setdefault(extension, user) != user:
+            problems.append(f"{where}.user_extensions.{user}: {extension} already belongs to user {owners[extension]}")
+
+
+def provision(conn: db.Connection, data: dict[str, Any]) -> None:
+    """Writes a checked enterprise, in the transaction of the caller. Raises InvalidPayload."""
+    number = data["number"]
+    other = conn.execute(
+        "SELECT number FROM enterprises WHERE number <> %s AND (token = ANY(%s) OR secret = ANY(%s))",
+        [number, [data["token"], data["secret"]], [data["token"], data["secret"]]],
+    ).fetchone()
+    if other is not None:
+        raise InvalidPayload("token, secret: another enterprise has this token or secret")
+    conn.execute(
+        """
+        INSERT INTO enterprises (number, name, token, secret, region, timezone, asterisk_url)
+        VALUES (%(number)s, %(name)s, %(token)s, %(secret)s, %(region)s, %(timezone)s, %(asterisk_url)s)
+        ON CONFLICT (number) DO UPDATE
+        SET name = excluded.name, token = excluded.token, secret = excluded.secret, region = excluded.region,
+            timezone = excluded.timezone, asterisk_url = excluded.asterisk_url, updated_at = clock_timestamp()
+        WHERE (enterprises.name, enterprises.token, enterprises.secret, enterprises.region, enterprises.timezone,
+               enterprises.asterisk_url)
+            IS DISTINCT FROM (excluded.name, excluded.token, excluded.secret, excluded.region, excluded.timezone,
+                              excluded.asterisk_url)
+        """,
+        {
+            "number": number,
+            "name": data["name"],
+            "token": data["token"],
+            "secret": data["secret"],
+            "region": data.get("region", "BY"),
+            "timezone": data.get("timezone", "Europe/Minsk"),
+            "asterisk_url": data.get("asterisk_url"),
+        },
+    )
+    phones = set(data.get("internal_phones", []))
+    for user in data.get("users", []):
+        user_id = _upsert_user(conn, number, user)
+        for phone in user.get("internal_phones", []):
+            phones.discard(phone)
+            _upsert_phone(conn, number, phone, user_id)
+    for phone in sorted(phones):
+        _upsert_phone(conn, number, phone, None)
+    for line in data.get("lines", []):
+        _upsert_line(conn, number, line)
+    _merge_integrations(conn, number, data.get("integrations_config", {}))
+
+
+def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
+    row = conn.execute(
+        "SELECT id, password_hash, is_admin FROM users WHERE enterprise_number = %s AND login = %s",
+        [number, user["login"]],
+    ).fetchone()
+    kept = row[1] if row else None
+    password = user.get("password")
+    values = {
+        "number": number,
+        "login": user["login"],
+        # The same password keeps its hash: writing another one would change what did not change.
+        "password_hash": kept if not password or is_password(password, kept) else hash_password(password),
+        "is_admin": user.get("is_admin", False),
+        "first_name": user.get("first_name") or "",
+        "last_name": user.get("last_name") or "",
+        "personal_phone": user.get("personal_phone"),
+    }
+    written = conn.execute(
+        """
+        INSERT INTO users (enterprise_number, login, password_hash, is_admin, first_name, last_name, personal_phone)
+        VALUES (%(number)s, %(login)s, %(password_hash)s, %(is_admin)s, %(first_name)s, %(last_name)s,
+                %(personal_phone)s)
+        ON CONFLICT (enterprise_number, login) DO UPDATE
+        SET password_hash = excluded.password_hash, is_admin = excluded.is_admin,
+            first_name = excluded.first_name, last_name = excluded.last_name, personal_phone = excluded.personal_phone
+        WHERE (users.password_hash, users.is_admin, users.first_name, users.last_name, users.personal_phone)
+            IS DISTINCT FROM (excluded.password_hash, excluded.is_admin, excluded.first_name, excluded.last_name,
+                              excluded.personal_phone)
+        RETURNING id
+        """,
+        values,
+    ).fetchone()
+    user_id: int = (written or row or (0,))[0]
+    if row and ((row[2] and not values["is_admin"]) or values["password_hash"] != kept):
+        sessions.revoke_of_user(conn, user_id)  # who was let in would not be now
+    return user_id
+
+
+def _upsert_phone(conn: db.Connection, number: str, phone: str, user_id: int | None) -> None:
+    conn.execute(
+        """
+        INSERT INTO user_internal_phones (enterprise_number, user_id, phone_number) VALUES (%s, %s, %s)
+        ON CONFLICT (enterprise_number, phone_number) DO UPDATE SET user_id = excluded.user_id
+        WHERE user_internal_phones.user_id IS DISTINCT FROM excluded.user_id
+        """,
+        [number, user_id, phone],
+    )
+
+
+def _upsert_line(conn: db.Connection, number: str, line: dict[str, Any]) -> None:
+    conn.execute(
+        """
+        INSERT INTO lines (enterprise_number, line_id, name, phone_number, site_code, incoming_transform)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (enterprise_number, line_id) DO UPDATE
+        SET name = excluded.name, phone_number = excluded.phone_number, site_code = excluded.site_code,
+            incoming_transform = excluded.incoming_transform
+        WHERE (lines.name, lines.phone_number, lines.site_code, lines.incoming_transform)
+            IS DISTINCT FROM (excluded.name, excluded.phone_number, excluded.site_code, excluded.incoming_transform)
+        """,
+        [
+            number,
+            line["line_id"],
+            line.get("name") or "",
+            line.get("phone_number") or None,
+            line.get("site_code") or None,
+            line.get("incoming_transform") or None,
+        ],
+    )
+
+
+def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str, Any]) -> None:
+    row = conn.execute("SELECT integrations_config FROM enterprises WHERE number = %s FOR UPDATE", [number]).fetchone()
+    assert row is not None  # noqa: S101  (written above)
+    merged: dict[str, Any] = dict(row[0])
+    for name, section in integrations.items():
+        merged[name] = {**merged.get(name, {}), **section}
+    section = merged.get("retailcrm")
+    given = integrations.get("retailcrm", {}).get("api_key")
+    if section is not None and given:
+        before = row[0].get("retailcrm", {}).get("api_key")
+        section["api_key"] = before if _is_same_key(before, given, number) else vault().encrypt(given, owner=number)
+    if merged == row[0]:
+        return
+    if section is not None:
+        section["version"] = int(section.get("version") or 0) + 1
+    conn.execute("UPDATE enterprises SET integrations_config = %s WHERE number = %s", [Jsonb(merged), number])
+
+
+def _is_same_key(sealed: str | None, given: str, number: str) -> bool:
+    try:
+        return bool(sealed) and vault().decrypt(str(sealed), owner=number) == given
+    except ConfigError:
+        return False
+
+
+def load(text: str) -> dict[str, Any]:
+    """The enterprise of a file. Raises InvalidPayload with every problem, a line each."""
+    try:
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidPayload("the file holds half of a character (\\ud800 to \\udfff alone)") from error
+    except RecursionError as error:
+        raise InvalidPayload("the file is nested too deep") from error
+    except ValueError as error:
+        raise InvalidPayload(f"the file is not JSON: {error}") from error
+    problems = check(data)
+    if problems:
+        raise InvalidPayload("\n".join(problems))
+    enterprise: dict[str, Any] = data
+    return enterprise
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print("usage: python -m infra.commands.provision FILE", file=sys.stderr)
+        return 2
+    try:
+        text = (sys.stdin.buffer.read() if sys.argv[1] == "-" else Path(sys.argv[1]).read_bytes()).decode("utf-8-sig")
+        data = load(text)
+        command.begin()
+        config.load(config.Vault)
+        with db.transaction() as conn:
+            provision(conn, data)
+    except OSError as error:
+        print(f"provision: {sys.argv[1]} cannot be read: {error.strerror}", file=sys.stderr)
+        return 1
+    except UnicodeDecodeError:
+        print(f"provision: nothing was changed; {sys.argv[1]} is not in UTF-8: save it so", file=sys.stderr)
+        return 1
+    except InvalidPayload as error:
+        return command.fail("provision", f"nothing was changed; mend {sys.argv[1]}:\n{error}")
+    except command.FAILURES as error:
+        return command.fail("provision", f"nothing was changed; {command.words(error)}")
+    finally:
+        db.close()
+    print(f"enterprise {data['number']} is provisioned")
+    return 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and "\x00" not in value
+
+
+def _is_one_of(value: object, known: Collection[str]) -> bool:
+    return isinstance(value, str) and value in known
+
+
+def _is_extension(value: object) -> bool:
+    return isinstance(value, str) and bool(_EXTENSION.fullmatch(value))
+
+
+def _list(data: dict[str, Any], name: str, problems: list[str], where: str = "") -> list[Any]:
+    value = data.get(name, [])
+    if not isinstance(value, list):
+        problems.append(f"{where + '.' if where else ''}{name}: must be a list")
+        return []
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""
+Sends again what came to nothing: `make replay …`. Without YES=1 it only says what it would do.
+
+Rows of history that RetailCRM did not get: a call's (CALL), one (DELIVERY), or all since a time (SINCE), of an
+enterprise (ENTERPRISE) or of all. Rejected messages: by id (REJECTED=1,2) or by the subscription that they came by
+(SOURCE). The rows are entered and timed here; the sweep wakes their calls in steps, and each row passes the gate of
+its CRM like any other, so a large replay neither floods a CRM nor delays what is new.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from infra import command
+from infra.commands import person
+from lib.ledger import replay
+from lib.ledger.replay import Request
+from lib.runtime import db, pubsub
+from lib.runtime.errors import Conflict, InvalidPayload, NotFound, PermanentError
+from lib.store import administrators, calls, integration_logs, rejected, replays
+from lib.store.rejected import Chosen, Rejected
+from lib.store.replays import GivenUp, Span
+
+_STEP: Final = 200
+_SHOWN: Final = 20
+_POPUPS: Final = "Pop-ups and their ends are not sent again: they are news of seconds."
+
+
+def main() -> int:
+    given = _arguments()
+    try:
+        command.begin()
+        request = Request(by=person.of(given.by), reason=given.reason.strip()[:500])
+        if given.yes and not request.reason:
+            raise InvalidPayload('Say why, for the record: REASON="…"')
+        what = _what(given)
+        if given.enterprise:
+            with db.connection() as conn:
+                if not administrators.has_enterprise(conn, given.enterprise):
+                    raise NotFound(f"There is no enterprise {given.enterprise}")
+        if what in {"REJECTED", "SOURCE"}:
+            return _messages(given, request)
+        if what in {"CALL", "DELIVERY"}:
+            return _one_call(given, request)
+        return _rows(given, request)
+    except command.FAILURES as error:
+        return command.fail("replay", error)
+    finally:
+        pubsub.close()
+        db.close()
+
+
+def _what(given: argparse.Namespace) -> str:
+    """The one thing that is asked for. Raises InvalidPayload when something beside it would have no meaning."""
+    asked = {
+        "CALL": bool(given.call),
+        "DELIVERY": given.delivery is not None,
+        "REJECTED": bool(given.rejected),
+        "SOURCE": bool(given.source),
+        "SINCE": bool(given.since),
+    }
+    wanted = [name for name, is_asked in asked.items() if is_asked and (name != "SINCE" or not given.source)]
+    if not wanted:
+        raise InvalidPayload("What? CALL=…, DELIVERY=…, SINCE=2026-01-31T10:00 (or 2h, 3d), REJECTED=1,2 or SOURCE=…")
+    if len(wanted) > 1:
+        raise InvalidPayload(f"{' and '.join(wanted)} cannot be asked for together: one at a time")
+    if given.enterprise and wanted[0] in {"REJECTED", "SOURCE"}:
+        raise InvalidPayload(f"ENTERPRISE has no meaning with {wanted[0]}: a message that was rejected belongs to none")
+    return wanted[0]
+
+
+def _one_call(given: argparse.Namespace, request: Request) -> int:
+    with db.connection() as conn:
+        if given.delivery is not None:
+            found = replays.find_call(conn, given.delivery)
+            if found is None or given.enterprise not in {"", found[0]}:
+                raise NotFound(f"There is no delivery {given.delivery}")
+            number, call_id, unique_id = found
+        else:
+            number, unique_id = given.enterprise, given.call
+            if not number:
+                raise InvalidPayload("Of which enterprise? CALL=… needs ENTERPRISE=…")
+            known = calls.find_by_unique_id(conn, number, unique_id)
+            if known is None:
+                raise NotFound(f"Enterprise {number} has no call {unique_id}")
+            call_id = known
+        ledger = replays.list_for_call(conn, number, call_id)
+    chosen = [item for item in ledger if given.delivery in {None, item.id}]
+    able = [item for item in chosen if replay.why_not(item) is None]
+    print(f"Call {unique_id} of enterprise {number}:")
+    for item in chosen:
+        because = replay.why_not(item)
+        words = f"not sent again: {because}" if because else "to be sent again"
+        print(f"  delivery {item.id}: {item.effect}, {item.state}{_because(item.reason)}: {words}")
+    if not able:
+        print("There is nothing to send again.")
+        return 1
+    if not given.yes:
+        return _how_to_confirm()
+    with db.transaction() as conn:
+        again = replay.send_again(conn, request, enterprise_number=number, call_id=call_id, delivery_id=given.delivery)
+        _remember(conn, number, request, again)
+    print(f"Sent again as {_count(len(again), 'delivery', 'deliveries')} {', '.join(map(str, again))}: the next tick.")
+    return 0
+
+
+def _rows(given: argparse.Namespace, request: Request) -> int:
+    with db.connection() as conn:
+        now = db.now(conn)
+    span = Span(since=_moment(given.since, now), until=now, enterprise_number=given.enterprise or None)
+    of_whom = f"enterprise {given.enterprise}" if given.enterprise else "all enterprises"
+    print(f"Rows of history of {of_whom} that came to nothing since {span.since:%Y-%m-%d %H:%M:%S %Z}:")
+    if not given.yes:
+        count = 0
+        for page in _given_up(span):
+            for item in page[: max(0, _SHOWN - count)]:
+                ended = f"{item.finished_at:%Y-%m-%d %H:%M:%S}"
+                print(f"  {item.enterprise_number} {item.unique_id}: {item.state}{_because(item.reason)}, {ended}")
+            count += len(page)
+        print(f"{_count(count, 'row', 'rows')} would be sent again. {_POPUPS}")
+        return _how_to_confirm() if count else 0
+    sent = others = 0
+    for page in _given_up(span):
+        for number in sorted({item.enterprise_number for item in page}):
+            mine = [item for item in page if item.enterprise_number == number]
+            again = _send_page(number, mine, request)
+            sent, others = sent + len(again), others + len(mine) - len(again)
+        print(f"  {sent} sent again, up to {page[-1].finished_at:%Y-%m-%d %H:%M:%S}")
+    somebody = f" {_count(others, 'row was', 'rows were')} somebody else's at that moment." if others else ""
+    print(f"{_count(sent, 'row goes', 'rows go')} out with the next ticks, as fast as each CRM allows.{somebody}")
+    return 0
+
+
+def _send_page(number: str, page: list[GivenUp], request: Request) -> list[int]:
+    """Each in a transaction of its own, so that nothing waits for a page."""
+    again: list[int] = []
+    for item in page:
+        try:
+            with db.transaction() as conn:
+                again += replay.send_again(
+                    conn, request, enterprise_number=number, call_id=item.call_id, delivery_id=item.id
+                )
+        except (Conflict, NotFound):
+            continue  # somebody else sent it again meanwhile, or its call became part of another
+    if again:
+        with db.connection() as conn:
+            _remember(conn, number, request, again)
+    return again
+
+
+def _messages(given: argparse.Namespace, request: Request) -> int:
+    with db.connection() as conn:
+        now = db.now(conn)
+    chosen = Chosen(
+        until=now,
+        ids=_ids(given.rejected),
+        source=given.source,
+        since=_moment(given.since, now) if given.since else None,
+    )
+    able = unable = failed = 0
+    missing = set(chosen.ids)
+    for page in _rejected(chosen):
+        for found in page:
+            missing.discard(found.id)
+            because = _why_not(found)
+            if because:
+                unable += 1
+                print(f"  message {found.id}: not replayed: {because}")
+            elif not given.yes:
+                able += 1
+                print(f"  message {found.id} of {found.source}: {found.reason[:80]}")
+            else:
+                try:
+                    replay.publish_again(found.id, request)
+                    able += 1
+                except PermanentError as error:
+                    failed += 1
+                    print(f"  message {found.id}: not replayed: {error}")
+        if given.yes:
+            print(f"  {able} published, up to {page[-1].received_at:%Y-%m-%d %H:%M:%S}")
+    if not able and not unable and not failed:
+        print("There is no such message, or all were replayed already.")
+        return 1
+    for message_id in sorted(missing):
+        failed += 1
+        print(f"  message {message_id}: there is none")
+    if not given.yes:
+        print(f"{_count(able, 'message', 'messages')} would be published again, {unable} cannot be.")
+        return _how_to_confirm() if able and not failed else 1
+    print(f"{_count(able, 'message was', 'messages were')} published again; what is rejected again gets a new id.")
+    # What cannot be replayed is a failure of who named it by its id; of a source, it is only what stays.
+    return 0 if able and not failed and not (unable and chosen.ids) else 1
+
+
+def _why_not(found: Rejected) -> str | None:
+    if found.replayed_at is not None:
+        return f"it was, at {found.replayed_at:%Y-%m-%d %H:%M:%S}"
+    try:
+        replay.message_of(found)
+    except InvalidPayload as error:
+        return str(error)
+    return None
+
+
+def _given_up(span: Span) -> Iterator[list[GivenUp]]:
+    after = None
+    while True:
+        with db.connection() as conn:
+            page = replays.list_given_up(conn, span, after=after, limit=_STEP)
+        if not page:
+            return
+        yield page
+        after = page[-1].finished_at, page[-1].id
+
+
+def _rejected(chosen: Chosen) -> Iterator[list[Rejected]]:
+    after = None
+    while True:
+        with db.connection() as conn:
+            page = rejected.list_messages(conn, chosen, after=after, limit=_STEP // 4)
+        if not page:
+            return
+        yield page
+        after = page[-1].received_at, page[-1].id
+
+
+def _remember(conn: db.Connection, number: str, request: Request, again: list[int]) -> None:
+    integration_logs.insert(
+        conn,
+        enterprise_number=number,
+        event_type="replay",
+        request={"by": request.by, "reason": request.reason, "deliveries": again},
+        response={},
+        error=None,
+    )
+
+
+def _how_to_confirm() -> int:
+    print('Nothing was done. To do it: the same with YES=1 REASON="…".')
+    return 0
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """A date, a time (of this machine's zone, if it names none), or how long ago: `2h`, `3d`."""
+    ago = re.fullmatch(r"([0-9]{1,4})([mhd])", text.strip())
+    if ago:
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        return now - timedelta(**{unit: int(ago[1])})
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidPayload(f"SINCE={text}: must be like 2026-01-31, 2026-01-31T10:00, 2h or 3d") from error
+
+
+def _ids(text: str) -> list[int]:
+    words = [word for word in re.split(r"[ ,]+", text) if word]
+    if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
+        raise InvalidPayload(f"REJECTED={text}: must be ids, as 1,2,3")
+    return [int(word) for word in words]
+
+
+def _because(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make replay", description="Sends again what came to nothing")
+    parser.add_argument("--enterprise", default="", help="its number; without one: all, with --since")
+    parser.add_argument("--call", default="", help="the id of any channel of a call")
+    parser.add_argument("--delivery", type=int, help="the id of a delivery")
+    parser.add_argument("--since", default="", help="a time, or how long ago: 2h, 3d")
+    parser.add_argument("--rejected", default="", help="ids of rejected messages")
+    parser.add_argument("--source", default="", help="a subscription, or a part of its name")
+    parser.add_argument("--yes", action="store_true", help="do it")
+    parser.add_argument("--by", default="", help="who wants it; the user of the operating system")
+    parser.add_argument("--reason", default="", help="why")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Which path leads to which function, and what every answer carries: for the local gateway and for nginx alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KB: Final = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """
+    `path` is exact, or a prefix when it ends with a slash. `repeatable`: hearing the same request twice is
+    harmless to the function, so it is sent again when a connection broke before the answer.
+    """
+
+    path: str
+    function: str
+    repeatable: bool = False
+    body_limit: int = 256 * KB
+
+
+def _event(path: str, *, body_limit: int = 256 * KB) -> Route:
+    return Route(path=path, function="dispatch-call-event", repeatable=True, body_limit=body_limit)
+
+
+ROUTES: Final = (
+    *(_event(f"/{kind}") for kind in ("start", "dial", "bridge", "bridge_create", "bridge_leave", "bridge_destroy")),
+    *(_event(f"/{kind}") for kind in ("new_callerid", "hangup")),
+    _event("/dispatch/", body_limit=8 * KB * KB),
+    Route(path="/integrations/", function="dispatch-call-event"),
+    Route(path="/cache/", function="dispatch-call-event"),
+    Route(path="/retailcrm/make-call", function="make-call"),
+    Route(path="/retailcrm/status", function="make-call"),
+    Route(path="/retailcrm/activity", function="make-call"),
+    Route(path="/api/callevent/getcustomerdata", function="smart-redirect"),
+    Route(path="/retailcrm/api/smart-redirect", function="smart-redirect"),
+    Route(path="/retailcrm-admin/api/", function="admin-api"),
+)
+UI_PREFIX: Final = "/retailcrm-admin/"
+OPENING: Final = Route(path=UI_PREFIX, function="admin-api", body_limit=16 * KB)
+
+# The hosts give up after 3 s: a function that is back within this time has missed nothing.
+PATIENCE_SECONDS: Final = 2.5
+UPSTREAM_SECONDS: Final = 30.0
+OPERATIONS_SECONDS: Final = 3.0
+
+SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+# RetailCRM opens the page in a tab of its own; nobody has a reason to frame it.
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Asked for each time, and answered with 304: a new version of the page is never half an old one.
+    "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
+}

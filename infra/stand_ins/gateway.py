@@ -1,0 +1,357 @@
+"""
+One port in front of every function, as a load balancer is in the cloud:
+`python -m infra.stand_ins.gateway --port P --upstream dispatch-call-event=http://127.0.0.1:P2 …`.
+
+It routes by path, refuses what is too large, waits out the restart of a function, and answers for one that is
+away. It decides nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import html
+import json
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from infra.routes import (
+    KB,
+    OPENING,
+    OPERATIONS_SECONDS,
+    PATIENCE_SECONDS,
+    ROUTES,
+    SECURITY_HEADERS,
+    UI_PREFIX,
+    UPSTREAM_SECONDS,
+    Route,
+)
+from infra.stand_ins.page import Page
+from lib.runtime import logs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+log = logging.getLogger(__name__)
+
+# Less than the 2 s after which the functions' server closes an idle connection, so that it is never closed under a
+# request that is on its way.
+_IDLE_SECONDS: Final = 1.0
+
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_SERVER_OWN: Final = _HOP_BY_HOP | {"date", "server"}
+# What is told line by line, or is long, goes on as it comes.
+_STREAMED: Final = frozenset({"application/x-ndjson", "text/csv"})
+
+
+class Gateway:
+    """`upstreams`: function to base URL. A path of a function that is not among them does not exist."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        upstreams: Mapping[str, str],
+        *,
+        ui: Path | None = None,
+        links: Mapping[str, str] | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._session = session
+        self._upstreams = {name: url.rstrip("/") for name, url in upstreams.items()}
+        self._page = Page(ui) if ui else None
+        self._links = dict(links or {})
+        self._patience_seconds = patience_seconds
+        routes = [route for route in ROUTES if route.function in upstreams]
+        self._exact = {route.path: route for route in routes if not route.path.endswith("/")}
+        self._prefixes = [route for route in routes if route.path.endswith("/")]
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._answer(request)
+        if not response.prepared:
+            response.headers.update(_missing(response.headers))
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        route = self._exact.get(path) or next((r for r in self._prefixes if path.startswith(r.path)), None)
+        if route:
+            return await self._forward(request, route)
+        if self._page and f"{path}/".startswith(UI_PREFIX):
+            return await self._open(request, self._page)
+        if path == "/":
+            return self._addresses()
+        if path == "/health":
+            return await self._health()
+        function = path.removeprefix("/stats/")
+        if path.startswith("/stats/") and function in self._upstreams:
+            return await self._stats(request, function)
+        return error(404, "not_found", "There is nothing at this address")
+
+    async def _forward(self, request: web.BaseRequest, route: Route, *, path: str | None = None) -> web.StreamResponse:
+        """`path`: in place of the one that was asked for."""
+        body = await _read(request, route.body_limit)
+        if body is None:
+            response = error(413, "too_large", f"The body is over {route.body_limit // KB} kB")
+            response.force_close()
+            return response
+        asked = request.raw_path if path is None else f"{path}?{request.rel_url.raw_query_string}"
+        url = URL(self._upstreams[route.function] + asked, encoded=True)
+        headers = _forwarded_headers(request)
+        clock = asyncio.get_running_loop().time
+        patient_until = clock() + self._patience_seconds
+        while True:
+            try:
+                async with self._session.request(
+                    request.method, url, headers=headers, data=body or None, allow_redirects=False
+                ) as upstream:
+                    return await _passed_on(request, upstream)
+            except TimeoutError:
+                return self._away(route, 504, "upstream_timeout", "did not answer in time")
+            except aiohttp.ClientConnectorError:
+                if clock() > patient_until:
+                    return self._away(route, 502, "upstream_unavailable", "is not running")
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                if not route.repeatable or clock() > patient_until:
+                    return self._away(route, 502, "upstream_unavailable", "broke off before it answered")
+            except aiohttp.ClientError:
+                return self._away(route, 502, "upstream_unavailable", "answered something that is not HTTP")
+            await asyncio.sleep(0.05)
+
+    def _away(self, route: Route, status: int, code: str, what: str) -> web.Response:
+        log.error(code, extra={"function": route.function, "path": route.path, "status": status})
+        return error(status, code, f"{route.function} {what}")
+
+    async def _health(self) -> web.Response:
+        names = list(self._upstreams)
+        reports = await asyncio.gather(*(self._function_health(name) for name in names))
+        healthy = all(status == 200 for status, _ in reports)
+        content = {
+            "status": "ok" if healthy else "degraded",
+            "functions": {name: report for name, (_, report) in zip(names, reports, strict=True)},
+        }
+        return _json(200 if healthy else 503, content)
+
+    async def _function_health(self, name: str) -> tuple[int, object]:
+        try:
+            async with self._session.get(f"{self._upstreams[name]}/health", timeout=_OPERATIONS_TIMEOUT) as answer:
+                return answer.status, json.loads(await answer.read())
+        except (aiohttp.ClientError, TimeoutError):
+            return 502, {"status": "unreachable"}
+        except ValueError:
+            return 502, {"status": "not JSON"}
+
+    async def _stats(self, request: web.BaseRequest, function: str) -> web.Response:
+        headers = {hdrs.AUTHORIZATION: request.headers.get(hdrs.AUTHORIZATION, "")}
+        try:
+            url = f"{self._upstreams[function]}/stats"
+            async with self._session.get(url, headers=headers, timeout=_OPERATIONS_TIMEOUT) as upstream:
+                return web.Response(
+                    status=upstream.status, headers=_kept_headers(upstream.headers), body=await upstream.read()
+                )
+        except (aiohttp.ClientError, TimeoutError):
+            return error(502, "upstream_unavailable", f"{function} is not running")
+
+    async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
+        """
+        A file of the page, or the page as RetailCRM opens it: by POST, or with a token in the address. Those are for
+        the function, which lets in and sends on to an address without a token.
+        """
+        name = request.path.removeprefix(UI_PREFIX)
+        is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}
+        if is_page and (request.method == "POST" or (request.method == "GET" and "token" in request.query)):
+            return await self._let_in(request)
+        if request.method not in {"GET", "HEAD"}:
+            return error(405, "method_not_allowed", "This address can only be read")
+        if not request.path.startswith(UI_PREFIX):
+            return _sent_on(UI_PREFIX)
+        return page.answer(request, name) or error(404, "not_found", "There is nothing at this address")
+
+    async def _let_in(self, request: web.BaseRequest) -> web.StreamResponse:
+        if OPENING.function not in self._upstreams:
+            return _sent_on(UI_PREFIX)
+        answer = await self._forward(request, OPENING, path=UI_PREFIX)
+        # A person looks at this, not a program: the page says it in words.
+        return _sent_on(f"{UI_PREFIX}#/?refused=upstream_unavailable") if answer.status >= 500 else answer
+
+    def _addresses(self) -> web.Response:
+        links = self._links | {"Health of every function": "/health"}
+        items = "\n".join(
+            f'<li><a href="{html.escape(url)}">{html.escape(name)}</a></li>' for name, url in links.items()
+        )
+        page = f'<!doctype html>\n<html lang="en">\n<title>Telephony gateway</title>\n<ul>\n{items}\n</ul>\n</html>\n'
+        return web.Response(text=page, content_type="text/html")
+
+
+_OPERATIONS_TIMEOUT: Final = aiohttp.ClientTimeout(total=OPERATIONS_SECONDS)
+
+
+def error(status: int, code: str, message: str) -> web.Response:
+    return _json(status, {"error": {"code": code, "message": message}})
+
+
+@asynccontextmanager
+async def serving(
+    port: int,
+    upstreams: Mapping[str, str],
+    *,
+    ui: Path | None = None,
+    links: Mapping[str, str] | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    upstream_seconds: float = UPSTREAM_SECONDS,
+) -> AsyncIterator[None]:
+    """The gateway, listening on 127.0.0.1 while inside."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, keepalive_timeout=_IDLE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=upstream_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=(hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT),
+    )
+    async with session:
+        gateway = Gateway(session, upstreams, ui=ui, links=links, patience_seconds=patience_seconds)
+        runner = web.ServerRunner(_Server(gateway.answer), shutdown_timeout=2)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+            yield
+        finally:
+            await runner.cleanup()
+
+
+class _Protocol(web.RequestHandler):
+    """What is not even HTTP gets an error of the common shape too."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  (may quote the request)
+    ) -> web.StreamResponse:
+        if status >= 500:
+            log.error("bug", extra={"path": request.path}, exc_info=exc)
+            response = error(status, "internal", "An error of ours; it is in the log")
+        else:
+            response = error(status, "invalid_request", "This is not a request that can be understood")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # how aiohttp turns its own off: the functions write a line each
+            lingering_time=1.0,
+        )
+
+
+async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
+    """The body; None when it is over the limit, which is not read to its end."""
+    if (request.content_length or 0) > limit:
+        return None
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    """What is streamed breaks off for the client where it breaks off for us."""
+    headers = _kept_headers(upstream.headers)
+    if upstream.content_type not in _STREAMED:
+        return web.Response(status=upstream.status, headers=headers, body=await upstream.read())
+    headers.update(_missing(headers))
+    response = web.StreamResponse(status=upstream.status, headers=headers)
+    await response.prepare(request)
+    try:
+        async for part in upstream.content.iter_any():
+            await response.write(part)
+        await response.write_eof()
+    except (aiohttp.ClientError, ConnectionError, TimeoutError) as broken:
+        log.warning("broke off", extra={"path": request.path, "reason": type(broken).__name__})
+        if request.transport:
+            request.transport.abort()
+    return response
+
+
+def _missing(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in SECURITY_HEADERS.items() if name not in headers}
+
+
+def _sent_on(address: str) -> web.Response:
+    """303: whatever was posted is not posted again, and the address before it is in no history."""
+    return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
+
+
+def _forwarded_headers(request: web.BaseRequest) -> CIMultiDict[str]:
+    headers = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP)
+    chain = [*request.headers.getall("X-Forwarded-For", []), request.remote or "unknown"]
+    headers["X-Forwarded-For"] = ", ".join(chain)
+    headers.setdefault("X-Forwarded-Proto", "http")
+    return headers
+
+
+def _kept_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _SERVER_OWN)
+
+
+def _json(status: int, content: object) -> web.Response:
+    return web.Response(status=status, text=json.dumps(content, ensure_ascii=False), content_type="application/json")
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    upstreams = dict(pair.split("=", 1) for pair in options.upstream)
+    links = dict(pair.split("=", 1) for pair in options.link)
+    async with serving(options.port, upstreams, ui=options.ui, links=links):
+        await stop.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.stand_ins.gateway", description="One port for every function"
+    )
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--upstream", action="append", default=[], metavar="FUNCTION=URL")
+    parser.add_argument("--ui", type=Path, help="folder of the page")
+    parser.add_argument("--link", action="append", default=[], metavar="NAME=URL", help="shown on the first page")
+    logs.configure()
+    asyncio.run(_serve(parser.parse_args()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

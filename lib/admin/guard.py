@@ -1,0 +1,137 @@
+"""
+In front of every operation: who is asking, from which page, and whether the request has its shape.
+
+A session belongs to one enterprise: the path of another one does not exist for it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from flask import Request
+from werkzeug.http import dump_cookie
+
+from lib.admin.operation import Call, Operation
+from lib.runtime import config, db
+from lib.runtime.auth import require_operator, token_sha256
+from lib.runtime.errors import Forbidden, InvalidPayload, NotFound, Unauthorized
+from lib.runtime.http import Answer, Handler, read_json_object
+from lib.runtime.json_schema import Shape, problems
+from lib.store import enterprises, sessions
+from lib.store.enterprises import Enterprise
+from lib.store.sessions import Session
+
+BODY_BYTES: Final = 256 * 1024
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+def guarded(operation: Operation) -> Handler:
+    def answer(request: Request, **arguments: str) -> Answer:
+        session = enterprise = None
+        if operation.access == "operator":
+            require_operator(request.headers.get("Authorization", ""))
+        elif request.method not in {"GET", "HEAD"}:
+            _require_same_origin(request)
+        if operation.access == "session":
+            session, enterprise = _signed_in(request, arguments.get("number"))
+        query = dict(request.args.items())
+        _require(query, operation.query)
+        body = _body(request) if request.method in {"POST", "PUT"} and operation.access != "operator" else {}
+        _require(body, operation.body)
+        call = Call(
+            arguments=arguments,
+            query=query,
+            body=body,
+            own_enterprise=enterprise,
+            own_session=session,
+            address=address_of(request),
+            accept=request.headers.get("Accept", ""),
+            cookie=request.cookies.get(cookie_name(), ""),
+        )
+        return operation.handle(call)
+
+    return answer
+
+
+def refuse(found: dict[str, str]) -> None:
+    """Raises InvalidPayload with every problem beside its field, if there are any."""
+    if found:
+        message = "; ".join(f"{name}: {problem}" for name, problem in list(found.items())[:20])
+        raise InvalidPayload(message, code="invalid_fields", details={"fields": found})
+
+
+def new_cookie() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def cookie_name() -> str:
+    """Browsers accept a name with `__Host-` from a secure page only."""
+    return "__Host-session" if _is_secure() else "session"
+
+
+def cookie_header(value: str) -> dict[str, str]:
+    """Sets the cookie, or removes it when `value` is empty."""
+    return {
+        "Set-Cookie": dump_cookie(
+            cookie_name(),
+            value,
+            path="/",
+            max_age=None if value else 0,
+            httponly=True,
+            secure=_is_secure(),
+            samesite="Lax",
+        )
+    }
+
+
+def _is_secure() -> bool:
+    """Always, but for a gateway on this machine."""
+    address = urlsplit(config.current(config.Public).public_url)
+    return not (address.scheme == "http" and address.hostname in _LOOPBACK)
+
+
+def _require_same_origin(request: Request) -> None:
+    """Browsers say where a request comes from; what does not say so may change nothing."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    ours = urlsplit(config.current(config.Public).public_url)
+    is_ours = site == "same-origin" if site else origin == f"{ours.scheme}://{ours.netloc}"
+    if not is_ours:
+        raise Forbidden("Changes are accepted from the page of the gateway only", code="cross_origin")
+
+
+def _signed_in(request: Request, number: str | None) -> tuple[Session, Enterprise]:
+    cookie = request.cookies.get(cookie_name(), "")
+    limits = config.current(config.Sessions)
+    with db.connection() as conn:
+        session = sessions.touch_session(
+            conn,
+            token_sha256(cookie),
+            idle_minutes=limits.session_idle_minutes,
+            absolute_hours=limits.session_absolute_hours,
+        )
+        if session is None:
+            raise Unauthorized("Sign in first", code="session_required")
+        if number is not None and number != session.enterprise_number:
+            raise NotFound("There is no such enterprise", code="unknown_enterprise")
+        enterprise = enterprises.find_enterprise(conn, session.enterprise_number)
+    if enterprise is None:
+        raise Unauthorized("Sign in first", code="session_required")
+    return session, enterprise
+
+
+def _body(request: Request) -> dict[str, Any]:
+    if request.mimetype != "application/json":
+        raise InvalidPayload("The body must be JSON (Content-Type: application/json)", code="not_json")
+    return read_json_object(request, limit=BODY_BYTES)
+
+
+def _require(value: object, shape: Shape) -> None:
+    refuse(problems(value, shape))
+
+
+def address_of(request: Request) -> str:
+    """Of the client, as the gateway saw it: what stands before its entry anybody can write."""
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return (forwarded or request.remote_addr or "")[:64]

@@ -1,0 +1,103 @@
+"""
+From what a call service posts to an event that can be stored.
+
+Two forms: our own envelope (`{token, uniqueId, event_type, raw, …}`) and the hosts' own (`POST /dial`, the token
+in a header or in the body). Only the frame is checked here; what the body means is `lib.calls`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from lib.runtime.errors import InvalidPayload
+from lib.store.events import NewEvent
+
+EVENT_TYPES: Final = (
+    "start",
+    "dial",
+    "bridge",
+    "bridge_create",
+    "bridge_leave",
+    "bridge_destroy",
+    "new_callerid",
+    "hangup",
+    "recording",
+)
+HOST_EVENT_TYPES: Final = tuple(kind for kind in EVENT_TYPES if kind != "recording")
+ORIGINS: Final = ("live", "download", "backfill")
+BATCH_SIZE: Final = 500
+_TEXT_LENGTH = 255
+_URL_LENGTH = 2000
+
+
+def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: str | None = None) -> NewEvent:
+    """An event of `POST /dispatch/call-event` (or of a batch). Raises InvalidPayload that names the field."""
+    event_type = body.get("event_type")
+    if event_type not in EVENT_TYPES:
+        raise InvalidPayload(f"event_type: must be one of {', '.join(EVENT_TYPES)}")
+    raw = body.get("raw")
+    if not isinstance(raw, dict):
+        raise InvalidPayload("raw: must be an object, the event as the host sent it")
+    data_source = body.get("origin", origin or "live")
+    if data_source not in ORIGINS:
+        raise InvalidPayload(f"origin: must be one of {', '.join(ORIGINS)}")
+    if "uniqueId" not in body:
+        raise InvalidPayload("uniqueId: is missing")
+    return NewEvent(
+        event_id=str(uuid4()),
+        enterprise_number=enterprise_number,
+        unique_id=_text(body, "uniqueId"),
+        event_type=event_type,
+        raw=_without_token(raw),
+        record_url=_url(body.get("record_url")),
+        data_source=data_source,
+    )
+
+
+def from_host(event_type: str, body: Mapping[str, Any], *, enterprise_number: str) -> NewEvent:
+    """An event in the hosts' own form. Raises InvalidPayload that names the field."""
+    return NewEvent(
+        event_id=str(uuid4()),
+        enterprise_number=enterprise_number,
+        unique_id=_text(body, "UniqueId"),
+        event_type=event_type,
+        raw=_without_token(body),
+    )
+
+
+def token_of(body: Mapping[str, Any], *, field: str, header: str = "") -> str:
+    """The token of a request. Raises InvalidPayload when there is none."""
+    token = header or body.get(field)
+    if isinstance(token, int) and not isinstance(token, bool):
+        token = str(token)
+    if not isinstance(token, str) or not token.strip():
+        raise InvalidPayload(f"{field}: is missing or not text")
+    return token.strip()
+
+
+def _without_token(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What the host said; by what it was known has no place beside every event, in messages and on pages."""
+    return {name: value for name, value in raw.items() if name.lower() != "token"}
+
+
+def _text(body: Mapping[str, Any], field: str) -> str:
+    value = body.get(field, "")
+    if value is None:
+        value = ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidPayload(f"{field}: must be text")
+    if len(value) > _TEXT_LENGTH:
+        raise InvalidPayload(f"{field}: is longer than {_TEXT_LENGTH} characters")
+    return value.strip()
+
+
+def _url(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _URL_LENGTH or not value.startswith(("https://", "http://")):
+        raise InvalidPayload("record_url: must be an http(s) address")
+    return value

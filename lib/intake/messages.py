@@ -1,0 +1,97 @@
+"""
+The messages of topic `call-events`: an event that arrived, or a call to look at again.
+
+`{"event": {…}}` carries the whole event, so that it survives when the database was away at intake;
+`{"call_id": n, "enterprise_number": "…"}` only wakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from lib.intake.forms import EVENT_TYPES, ORIGINS
+from lib.runtime.errors import InvalidPayload
+from lib.store.events import NewEvent, StoredEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class WakeCall:
+    enterprise_number: str
+    call_id: int
+
+
+def event_message(event: NewEvent | StoredEvent, *, received_at: datetime | None) -> dict[str, object]:
+    return {
+        "event": {
+            "event_id": event.event_id,
+            "enterprise_number": event.enterprise_number,
+            "unique_id": event.unique_id,
+            "event_type": event.event_type,
+            "raw": event.raw,
+            "record_url": event.record_url,
+            "data_source": event.data_source,
+            "received_at": received_at.isoformat() if received_at else None,
+        }
+    }
+
+
+def call_message(wake: WakeCall) -> dict[str, object]:
+    return {"call_id": wake.call_id, "enterprise_number": wake.enterprise_number}
+
+
+def parse(body: Mapping[str, Any], *, published_at: datetime | None) -> NewEvent | WakeCall:
+    """
+    The message; an event that the database has no time of receipt for was received when it was published, or, when
+    that is not known either, when it is stored.
+
+    Raises InvalidPayload.
+    """
+    event = body.get("event")
+    if event is None:
+        return _wake(body)
+    if not isinstance(event, dict):
+        raise InvalidPayload("event: must be an object")
+    try:
+        received_at = datetime.fromisoformat(event["received_at"]) if event["received_at"] else published_at
+        parsed = NewEvent(
+            event_id=str(UUID(event["event_id"])),
+            enterprise_number=event["enterprise_number"],
+            unique_id=event["unique_id"],
+            event_type=event["event_type"],
+            raw=event["raw"],
+            record_url=event["record_url"],
+            data_source=event["data_source"],
+            received_at=received_at,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidPayload(f"event: {type(error).__name__} {error}") from error
+    if (
+        parsed.event_type not in EVENT_TYPES
+        or parsed.data_source not in ORIGINS
+        or not isinstance(parsed.raw, dict)
+        or not all(isinstance(text, str) for text in (parsed.enterprise_number, parsed.unique_id))
+        or not isinstance(parsed.record_url, str | None)
+        or not _is_moment(received_at)
+    ):
+        raise InvalidPayload("event: a field has a wrong form")
+    return parsed
+
+
+def _is_moment(received_at: datetime | None) -> bool:
+    return received_at is None or (received_at.tzinfo is not None and 2000 < received_at.year < 2100)
+
+
+def _wake(body: Mapping[str, Any]) -> WakeCall:
+    call_id, number = body.get("call_id"), body.get("enterprise_number")
+    if (
+        not isinstance(call_id, int)
+        or isinstance(call_id, bool)
+        or not 0 < call_id < 2**63
+        or not isinstance(number, str)
+    ):
+        raise InvalidPayload("The message has neither an event nor a call_id with its enterprise_number")
+    return WakeCall(enterprise_number=number, call_id=call_id)

@@ -1,0 +1,235 @@
+"""
+Making RetailCRM's integration module what it shall be: read it, merge ours into it, send the whole object.
+
+A command can be run again at any time: it is made of what is saved at that moment. Each step is recorded before
+the next, for the person who watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from lib.enterprises import account_link
+from lib.enterprises.account_link import Link
+from lib.enterprises.rules import directory
+from lib.ledger.deliver import account_of
+from lib.retailcrm import access, client, manager, module
+from lib.retailcrm.client import Account, Form, Reply
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError
+from lib.store import configuration, enterprises, integration, integration_logs, module_commands, sessions
+from lib.store.enterprises import Enterprise
+from lib.store.module_commands import Command
+
+log = logging.getLogger(__name__)
+
+# Longer than the deadlines of all requests together; the subscription's ack deadline is longer still.
+LEASE_SECONDS: Final = 40.0
+READ_SECONDS: Final = 5.0
+ATTEMPTS: Final = 8
+_BACKOFF_SECONDS: Final = (2.0, 300.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How a command ended, in words for an administrator; `code` is for a page in another language."""
+
+    state: Literal["done", "failed", "retry"]
+    code: str
+    message: str
+    retry_in_seconds: float = 0.0
+
+
+class _Stop(Exception):
+    """The CRM did not do what was asked."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.error)
+        self.reply = reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Progress:
+    command: Command
+    steps: list[dict[str, str]] = field(default_factory=list)
+
+    def step(self, name: str, state: Literal["done", "warning", "failed"], message: str) -> None:
+        self.steps.append({"name": name, "state": state, "message": message})
+        with db.connection() as conn:
+            module_commands.save_steps(conn, self.command, self.steps)
+
+
+def run_next(enterprise_number: str) -> bool:
+    """Runs the enterprise's next command; False when none is due. Raises Unavailable."""
+    with db.transaction() as conn:
+        command = module_commands.claim_next(conn, enterprise_number, lease_seconds=LEASE_SECONDS)
+    if command is None:
+        return False
+    with db.connection() as conn:
+        enterprise = enterprises.find_enterprise(conn, enterprise_number)
+    if enterprise is None:  # deleted at this moment, and its commands with it
+        return False
+    progress = _Progress(command=command)
+    try:
+        verdict = _run(command, enterprise, progress)
+    except ConfigError as error:
+        progress.step("settings", "failed", str(error))
+        verdict = Verdict(state="failed", code="not_configured", message=str(error))
+    except _Stop as stop:
+        verdict = judge(stop.reply, attempts_made=command.attempts_made)
+    with db.transaction() as conn:
+        module_commands.finish(
+            conn,
+            command,
+            state=verdict.state,
+            code=verdict.code,
+            message=verdict.message,
+            retry_in_seconds=verdict.retry_in_seconds,
+        )
+    log.info(command.action, extra={"enterprise": enterprise_number, "state": verdict.state, "code": verdict.code})
+    return True
+
+
+def judge(reply: Reply, *, attempts_made: int) -> Verdict:
+    """What becomes of a command that RetailCRM did not carry out."""
+    words = reply.error or "no answer"
+    match reply.outcome:
+        case "authentication":
+            message = f"RetailCRM refuses the API key: {words} Check the key and what it may do, then try again."
+            return Verdict(state="failed", code="key_refused", message=message)
+        case "permanent" if not _is_half(reply):
+            message = f"RetailCRM does not accept the module: {words}"
+            return Verdict(state="failed", code="module_refused", message=message)
+    waiting = "is busy" if reply.outcome == "busy" else "does not answer as it should"
+    code = "crm_busy" if reply.outcome == "busy" else "crm_away"
+    if attempts_made >= ATTEMPTS:
+        message = f"RetailCRM {waiting} ({words}), {attempts_made} times now. Try again later."
+        return Verdict(state="failed", code=code, message=message)
+    base, most = _BACKOFF_SECONDS
+    pause = min(most, base * 2 ** (attempts_made - 1)) * random.uniform(0.5, 1)  # noqa: S311  (jitter)
+    pause = max(pause, min(reply.retry_after_seconds or 0, most))
+    message = f"RetailCRM {waiting} ({words}). It is tried again by itself."
+    return Verdict(state="retry", code=code, message=message, retry_in_seconds=pause)
+
+
+def _is_half(reply: Reply) -> bool:
+    """Half of a "not found", or of a refusal, is no word on the module; asked again, it comes whole."""
+    return not reply.details and reply.text.lstrip().startswith("{")
+
+
+def _run(command: Command, enterprise: Enterprise, progress: _Progress) -> Verdict:
+    account = account_of(enterprise)
+    code = config.current(config.Module).module_code
+    existing = _read(account, code, progress)
+    if not existing and command.action != "register":
+        return Verdict(state="done", code="not_registered", message="The module is not registered: nothing to change")
+    timezone = _timezone(account, progress)
+    link = _next_link(enterprise) if command.action == "register" else None
+    active = {"register": True, "deactivate": False}.get(command.action, existing.get("active") is True)
+    wanted = _wanted(enterprise, active=active, link=link)
+    complaints = _send(account, enterprise, module.merged(existing, wanted), progress)
+    with db.transaction() as conn:
+        if link:
+            sessions.raise_link_version(conn, enterprise.number, above=link.version - 1)
+        if command.action != "push_mapping":
+            integration.merge_retailcrm(conn, enterprise.number, {"enabled": active})
+        configuration.note_sync(conn, enterprise.number, {"crm_timezone": timezone} if timezone else {})
+    return _success(command, wanted, complaints)
+
+
+def _read(account: Account, code: str, progress: _Progress) -> Mapping[str, Any]:
+    """The module as it is; empty when there is none."""
+    reply = module.get(account, code, timeout_seconds=READ_SECONDS)
+    if module.is_unknown(reply):
+        progress.step("read", "done", "The module is not there yet")
+        return {}
+    if reply.outcome != "done":
+        progress.step("read", "failed", f"RetailCRM: {reply.error}")
+        raise _Stop(reply)
+    found = reply.details.get("integrationModule")
+    progress.step("read", "done", "The module is there; what stands in it is kept")
+    return found if isinstance(found, dict) else {}
+
+
+def _timezone(account: Account, progress: _Progress) -> str | None:
+    reply = manager.get_settings(account, timeout_seconds=READ_SECONDS)
+    zone = access.timezone(reply.details) if reply.outcome == "done" else None
+    if zone is None:
+        progress.step("timezone", "warning", "RetailCRM does not say its time zone: the telephony's own is used")
+    else:
+        progress.step("timezone", "done", f"RetailCRM's time zone is {zone}")
+    return zone
+
+
+def _send(account: Account, enterprise: Enterprise, whole: Mapping[str, Any], progress: _Progress) -> module.Complaints:
+    form = module.edit_form(whole)
+    reply = client.send_in_turn(
+        account, form, timeout_seconds=config.current(config.RetailCRM).retailcrm_upload_timeout_seconds
+    )
+    with db.connection() as conn:
+        integration_logs.insert(
+            conn,
+            enterprise_number=enterprise.number,
+            event_type="register_module",
+            request=_as_log(form, whole),
+            response={"http_status": reply.http_status, "body": reply.details or reply.text[:4000].replace("\x00", "")},
+            error=reply.error if reply.outcome != "done" else None,
+        )
+    if reply.outcome != "done":
+        progress.step("send", "failed", f"RetailCRM: {reply.error}")
+        raise _Stop(reply)
+    progress.step("send", "done", "RetailCRM has accepted the module")
+    complaints = module.complaints(reply.details)
+    if complaints.user_ids:
+        users = ", ".join(map(str, complaints.user_ids))
+        progress.step("managers", "warning", f"RetailCRM does not know these managers: {users}")
+    if complaints.sites:
+        progress.step("lines", "warning", f"RetailCRM does not know these shops: {', '.join(complaints.sites)}")
+    return complaints
+
+
+def _success(command: Command, wanted: module.Wanted, complaints: module.Complaints) -> Verdict:
+    if complaints.user_ids or complaints.sites:
+        message = "Done, but RetailCRM does not know everybody: see the steps"
+        return Verdict(state="done", code="done_with_complaints", message=message)
+    count = sum(1 for extension in wanted.extensions.values() if extension)
+    messages = {
+        "register": f"The module is registered and active; managers with an extension: {count}",
+        "deactivate": "The module is switched off in RetailCRM",
+        "push_mapping": f"RetailCRM has the extensions; managers with one: {count}",
+    }
+    return Verdict(state="done", code="done", message=messages[command.action])
+
+
+def _next_link(enterprise: Enterprise) -> Link:
+    """The links before it stand until the CRM has this one."""
+    with db.connection() as conn:
+        version = sessions.find_link_version(conn, enterprise.number) or 0
+    return Link(enterprise_number=enterprise.number, version=version + 1)
+
+
+def _wanted(enterprise: Enterprise, *, active: bool, link: Link | None) -> module.Wanted:
+    settings = config.current(config.Module)
+    mapping = enterprise.retailcrm.get("user_extensions") or {}
+    lines = directory(enterprise).lines.values()
+    return module.Wanted(
+        code=settings.module_code,
+        integration_code=settings.module_code,
+        name=settings.module_name,
+        client_id=enterprise.client_id,
+        public_url=config.current(config.Public).public_url,
+        active=active,
+        extensions={int(user): extension for user, extension in mapping.items() if user.isdigit()},
+        external_phones=[(line.site_code, line.phone_number) for line in lines if line.site_code and line.phone_number],
+        account_url=account_link.url(link) if link else None,
+    )
+
+
+def _as_log(form: Form, whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what opens doors: the clientId and the token in the link."""
+    link = str(whole.get("accountUrl") or "").partition("?")[0]
+    return {"path": form.path, form.name: {**whole, "clientId": "•••", "accountUrl": link}}

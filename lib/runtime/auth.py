@@ -1,0 +1,70 @@
+"""Who is asking: hosts by token, the operator by bearer token, Pub/Sub by a signed identity (OIDC)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import cache
+
+import jwt
+
+from lib.runtime import config
+from lib.runtime.errors import Forbidden, Unauthorized, Unavailable
+
+_ISSUERS = ("https://accounts.google.com", "accounts.google.com")
+_LEEWAY_SECONDS = 60
+
+
+def token_sha256(token: str) -> bytes:
+    """What a host's token is looked up by, so that the comparison in the database leaks nothing."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def require_operator(authorization: str) -> None:
+    """Raises Forbidden unless the header carries OPERATOR_TOKEN; without one set, nobody is let in."""
+    expected = config.current(config.Operator).operator_token
+    given = bearer(authorization)
+    if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
+        raise Forbidden("Operator calls need `Authorization: Bearer` with the operator token")
+
+
+def require_pubsub(authorization: str) -> None:
+    """
+    Raises Unauthorized unless Google signed this push for us (RS256, audience, service account).
+
+    Raises Unavailable when the keys cannot be fetched. An emulator signs nothing: with one configured every
+    push is let in, and the functions listen on loopback only.
+    """
+    settings = config.current(config.PushAuth)
+    if settings.pubsub_emulator_host:
+        return
+    if not settings.push_audience or not settings.push_service_account:
+        raise Unauthorized("Pushes are refused: set PUSH_AUDIENCE and PUSH_SERVICE_ACCOUNT")
+    token = bearer(authorization)
+    try:
+        key = _key_set(settings.push_keys_url).get_signing_key_from_jwt(token)
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=["RS256"],
+            audience=settings.push_audience,
+            issuer=_ISSUERS,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": ["exp", "iat", "aud", "iss"]},
+        )
+    except jwt.PyJWKClientConnectionError as error:
+        raise Unavailable("The keys that sign pushes cannot be fetched") from error
+    except (jwt.PyJWTError, ValueError) as error:
+        raise Unauthorized(f"The push is not signed for us: {type(error).__name__}") from error
+    if claims.get("email") != settings.push_service_account or claims.get("email_verified") is not True:
+        raise Unauthorized("The push is signed by another service account")
+
+
+@cache
+def _key_set(url: str) -> jwt.PyJWKClient:
+    return jwt.PyJWKClient(url, cache_keys=True, lifespan=3600, timeout=3)

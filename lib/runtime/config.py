@@ -1,0 +1,238 @@
+"""
+Settings of a process, read from the environment once, typed, every problem in one message.
+
+Each section is a frozen dataclass; a field `database_url` is the variable DATABASE_URL. A function loads
+the sections that it uses, so it can be deployed with only the secrets that it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from lib.runtime.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    database_url: str = field(repr=False)
+    database_pool_size: int = 8
+    database_pool_timeout_seconds: float = 1.0
+    database_statement_timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PubSub:
+    google_cloud_project: str
+    pubsub_emulator_host: str = ""
+    pubsub_publish_timeout_seconds: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushAuth:
+    """Who may push. Checked unless an emulator is configured: an emulator signs nothing."""
+
+    pubsub_emulator_host: str = ""
+    push_audience: str = ""
+    push_service_account: str = ""
+    push_keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    operator_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vault:
+    """`vault_keys`: `id:base64 of 32 bytes`, comma separated; the first encrypts, all decrypt."""
+
+    vault_keys: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnterpriseCache:
+    enterprise_cache_ttl_seconds: float = 90.0
+    enterprise_cache_refresh_min_seconds: float = 180.0
+    enterprise_cache_refresh_max_seconds: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetailCRM:
+    """`retailcrm_extra_hosts`: `host:port` patterns (`127.0.0.1:*`) of simulators, comma separated."""
+
+    retailcrm_extra_hosts: str = ""
+    retailcrm_event_timeout_seconds: float = 3.0
+    retailcrm_upload_timeout_seconds: float = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """How one account of RetailCRM may be asked by all instances together; 0: no limit."""
+
+    retailcrm_telephony_per_second: int = 40
+    retailcrm_other_per_second: int = 10
+    retailcrm_deliveries_at_once: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asterisk:
+    asterisk_timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clicks:
+    """How many calls by click may begin within a minute."""
+
+    clicks_per_manager_per_minute: int = 20
+    clicks_per_enterprise_per_minute: int = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmartRedirect:
+    """`smart_redirect_workers`: how many questions may wait at a time; fewer than THREADS, some must stay free."""
+
+    smart_redirect_budget_ms: int = 1000
+    smart_redirect_workers: int = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Public:
+    """Where browsers and RetailCRM find the gateway, as `https://telephony.example.com`."""
+
+    public_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountLink:
+    """`account_link_secret`: at least 32 bytes; it signs the link by which RetailCRM opens the page."""
+
+    account_link_secret: str = field(repr=False)
+    account_link_days: int = 365
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sessions:
+    session_idle_minutes: int = 30
+    session_absolute_hours: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """The integration module as RetailCRM knows it; `module_code` must begin the same for every enterprise."""
+
+    module_code: str = "vochi-telephony"
+    module_name: str = "Vochi-CRM"
+
+
+# Pub/Sub keeps a message for as long, and a copy of an event may come out of it: its key must still be there.
+KEY_DAYS: typing.Final = 31
+_LEAST_DAYS: typing.Final = {
+    "retention_events_days": 3,  # a call may last two days
+    "retention_calls_days": KEY_DAYS,  # with its calls go the keys of its events
+    "retention_attempts_days": 8,  # a row of history is tried for seven days
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """
+    For how many days what is kept. `events`: what hosts said, word for word; `calls`: what was concluded from it and
+    sent, and the keys by which copies of events are recognised.
+    """
+
+    retention_events_days: int = 90
+    retention_calls_days: int = 400
+    retention_attempts_days: int = 90
+    retention_logs_days: int = 180
+    retention_rejected_days: int = 90
+    retention_clicks_days: int = 90
+    retention_sessions_days: int = 30
+    retention_commands_days: int = 180
+    retention_replays_days: int = 400
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{spec.name.upper()} must be {least} or more"
+            for spec in dataclasses.fields(self)
+            if getattr(self, spec.name) < (least := _LEAST_DAYS.get(spec.name, 1))
+        ]
+        if self.retention_calls_days < self.retention_events_days:
+            problems.append("RETENTION_CALLS_DAYS must not be less than RETENTION_EVENTS_DAYS")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+T = typing.TypeVar("T")
+
+
+def load(section: type[T], environ: Mapping[str, str] | None = None) -> T:
+    """
+    The section filled from the environment.
+
+    Raises ConfigError that names every variable that is missing or has a wrong form.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251  (the one place)
+    hints = typing.get_type_hints(section)
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for spec in dataclasses.fields(section):  # type: ignore[arg-type]  # sections are dataclasses
+        name = spec.name.upper()
+        text = environ.get(name, "")
+        if not text:
+            if spec.default is dataclasses.MISSING:
+                problems.append(f"{name} is not set")
+            continue
+        try:
+            values[spec.name] = _convert(text, hints[spec.name])
+        except ValueError:
+            problems.append(f"{name} is not a valid {hints[spec.name].__name__}")
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return section(**values)
+
+
+def require(*sections: type) -> None:
+    """For a function that cannot do its work without them. Raises ConfigError that names everything that is wrong."""
+    problems: list[str] = []
+    for section in sections:
+        try:
+            load(section)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+@cache
+def current(section: type[T]) -> T:
+    """The section of this process, read on first use."""
+    return load(section)
+
+
+def _convert(text: str, wanted: type) -> object:
+    return wanted(text)
+
+
+SECTIONS = (
+    Database,
+    PubSub,
+    PushAuth,
+    Operator,
+    Vault,
+    EnterpriseCache,
+    RetailCRM,
+    Gate,
+    Asterisk,
+    Clicks,
+    SmartRedirect,
+    Public,
+    AccountLink,
+    Sessions,
+    Module,
+    Retention,
+)

@@ -1,0 +1,121 @@
+"""
+The HTTP edge of every function: routes, bodies with a limit, one shape of error.
+
+Nothing but this module and `push` knows Flask. Answers are JSON; an AppError becomes
+`{"error": {"code", "message"}}` with its status, anything else a logged 500 that says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import Request, Response
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+
+from lib.runtime import pg_json
+from lib.runtime.errors import AppError, InvalidPayload, PermanentError, TooLarge, TransientError
+
+log = logging.getLogger(__name__)
+
+EVENT_BODY_BYTES = 64 * 1024
+
+Answer = Response | tuple[object, int] | tuple[object, int, Mapping[str, str]]
+Handler = Callable[..., Answer]
+
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Routes:
+    """A function's contract: `"POST /dispatch/call-event"` to what answers it."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+        self._map = Map(
+            [Rule(key.partition(" ")[2], methods=[key.partition(" ")[0]], endpoint=key) for key in handlers],
+            strict_slashes=False,
+            merge_slashes=False,
+        )
+
+    def answer(self, request: Request) -> Response:
+        started = time.perf_counter()
+        route = ""
+        try:
+            route, arguments = self._map.bind_to_environ(request.environ).match()
+            response = _response(self._handlers[route](request, **arguments))
+        except AppError as error:
+            response = error_response(error)
+        except HTTPException as error:
+            response = _error(
+                error.code or 500, _HTTP_CODES.get(error.code or 500, "http_error"), error.description or ""
+            )
+            if error.get_response().headers.get("Allow"):
+                response.headers["Allow"] = error.get_response().headers["Allow"]
+        except Exception:
+            log.exception("bug", extra={"route": route})
+            response = _error(500, "internal", "An error of ours; it is in the log")
+        log.log(
+            logging.WARNING if response.status_code >= 500 else logging.INFO,
+            "request",
+            extra={
+                "route": route,
+                "status": response.status_code,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+            },
+        )
+        return response
+
+
+_HTTP_CODES = {400: "invalid_payload", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def read_body(request: Request, *, limit: int = EVENT_BODY_BYTES) -> bytes:
+    """The body, at most `limit` bytes. Raises TooLarge without reading on, chunked or not, and InvalidPayload."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"The body is over {limit // 1024} kB")
+    try:
+        body: bytes = request.stream.read(limit + 1)
+    except HTTPException:
+        raise
+    except Exception:  # noqa: BLE001  (each server has errors of its own, and they hold parts of the body)
+        raise InvalidPayload("The body broke off, or is not in the chunks that it announces") from None
+    if len(body) > limit:
+        raise TooLarge(f"The body is over {limit // 1024} kB")
+    return body
+
+
+def read_json_object(request: Request, *, limit: int = EVENT_BODY_BYTES) -> dict[str, Any]:
+    """The body as a JSON object that PostgreSQL can store. Raises InvalidPayload."""
+    return pg_json.parse_object(read_body(request, limit=limit))
+
+
+def error_response(error: AppError) -> Response:
+    level = logging.ERROR if not isinstance(error, PermanentError | TransientError) else logging.INFO
+    log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
+    return _error(error.status, error.code, str(error), error.details)
+
+
+def _response(answer: Answer) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    content, status, *further = answer
+    text = "" if content is None else json.dumps(content, ensure_ascii=False, default=_plain)
+    response = Response(text, status, _HEADERS, mimetype="application/json")
+    for headers in further:
+        response.headers.update(headers)
+    return response
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _error(status: int, code: str, message: str, details: Mapping[str, object] | None = None) -> Response:
+    text = json.dumps({"error": {"code": code, "message": message, **(details or {})}}, ensure_ascii=False)
+    # Streamed: the framework reads what is left of a request's body, however large, unless the answer streams.
+    return Response(iter([text.encode()]), status, _HEADERS, mimetype="application/json")

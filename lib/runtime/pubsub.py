@@ -1,0 +1,99 @@
+"""
+Publishing: one client per process, made on first use; every wait is bounded.
+
+The client is Google's own; what it retries and how long it waits is set here, because an accepted event must
+be answered within milliseconds, and the sweep finds what a lost wake-up leaves behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import grpc
+from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
+from google.pubsub_v1.services.publisher import PublisherClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.types import PublishRequest, PubsubMessage
+
+from lib.runtime import config
+from lib.runtime.errors import Unavailable
+from lib.runtime.lazy import once
+from lib.runtime.outage_guard import Availability
+
+CALL_EVENTS = "call-events"
+TICKS = "ticks"
+MODULE_COMMANDS = "module-commands"
+
+# Pub/Sub takes ten megabytes and a thousand messages in a request.
+REQUEST_BYTES: Final = 5_000_000
+_availability = Availability("Pub/Sub")
+
+
+class NotTaken(Unavailable):
+    """Pub/Sub answers, and will not have this message."""
+
+
+def publish(topic: str, body: Mapping[str, object], *, within_seconds: float | None = None, **attributes: str) -> None:
+    """Publishes one JSON message. Raises Unavailable when that is not confirmed in time, NotTaken if refused."""
+    publish_all(topic, [body], within_seconds=within_seconds, **attributes)
+
+
+def publish_all(
+    topic: str, bodies: Sequence[Mapping[str, object]], *, within_seconds: float | None = None, **attributes: str
+) -> None:
+    """
+    Publishes all, in as few requests as fit, each within PUBSUB_PUBLISH_TIMEOUT_SECONDS or sooner.
+
+    Raises Unavailable; some may have got through then.
+    """
+    batch: list[PubsubMessage] = []
+    size = 0
+    for body in bodies:
+        data = json.dumps(body, ensure_ascii=False).encode()
+        if batch and size + len(data) > REQUEST_BYTES:
+            _publish(topic, batch, within_seconds)
+            batch, size = [], 0
+        batch.append(PubsubMessage(data=data, attributes=attributes))
+        size += len(data)
+    if batch:
+        _publish(topic, batch, within_seconds)
+
+
+def _publish(topic: str, messages: list[PubsubMessage], within_seconds: float | None) -> None:
+    _availability.check()
+    settings = config.current(config.PubSub)
+    request = PublishRequest(topic=f"projects/{settings.google_cloud_project}/topics/{topic}", messages=messages)
+    patience = settings.pubsub_publish_timeout_seconds
+    try:
+        client().publish(request=request, retry=None, timeout=min(patience, within_seconds or patience))
+    except (exceptions.GoogleAPIError, GoogleAuthError, grpc.RpcError) as error:
+        if not isinstance(error, exceptions.ClientError):
+            _availability.silent()
+        if isinstance(error, exceptions.DeadlineExceeded):
+            # What does not answer may be a connection whose other end is gone: the next one asks on a new one.
+            client.forget()
+        kind = NotTaken if isinstance(error, exceptions.ClientError) else Unavailable
+        raise kind(f"Pub/Sub did not take the message: {type(error).__name__}") from error
+    _availability.answered()
+
+
+@once
+def client() -> PublisherClient:
+    host = config.current(config.PubSub).pubsub_emulator_host
+    if not host:
+        return PublisherClient()
+    # A broker that comes back must be found at once, not after the default back-off of two minutes.
+    options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 500)]
+    channel = grpc.insecure_channel(host, options=options)
+    return PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+
+
+def close() -> None:
+    """Closes the connection, if there is one."""
+    _availability.answered()
+    if client.made is not None:
+        client.made.transport.close()  # type: ignore[no-untyped-call]
+        client.forget()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from lib.calls.directory import Directory, Line
+from lib.click import order
+from lib.runtime.errors import InvalidPayload
+
+DIRECTORY = Directory(
+    region="BY",
+    internal_phones=frozenset({"150", "151", "109"}),
+    extension_users={"150": 18, "151": 19},
+    lines={"0001301": Line(line_id="0001301")},
+)
+CUSTOMER = "+375291111111"
+
+
+@pytest.mark.parametrize(
+    ("given", "extension", "user_id"),
+    [
+        ({"userId": "19"}, "151", 19),
+        ({"userId": "19", "code": "109"}, "109", 19),
+        ({"userId": "19", "code": ""}, "151", 19),
+        ({"userId": "19", "code": "777"}, "151", 19),
+        ({"userId": "19", "code": "109;id"}, "151", 19),
+        ({"code": "150"}, "150", None),
+        ({"userId": "999", "code": "150"}, "150", 999),
+    ],
+)
+def test_the_code_comes_before_the_mapping(given, extension, user_id):
+    wanted = order.read({"phone": CUSTOMER, **given}, DIRECTORY)
+
+    assert (wanted.extension, wanted.phone, wanted.user_id) == (extension, CUSTOMER, user_id)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"userId": "999"}, "no_extension"),
+        ({"userId": "999", "code": "777"}, "no_extension"),
+        ({}, "no_extension"),
+        ({"userId": "nineteen"}, "invalid_payload"),
+        ({"userId": "-1"}, "invalid_payload"),
+        ({"userId": "19", "phone": "151"}, "invalid_phone"),
+        ({"userId": "19", "phone": "  "}, "invalid_phone"),
+    ],
+)
+def test_what_leads_to_no_call_says_why(given, code):
+    with pytest.raises(InvalidPayload) as refused:
+        order.read({"phone": CUSTOMER, **given}, DIRECTORY)
+
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("phone", "dialled"),
+    [
+        (" 48221234567", "+48221234567"),
+        (" 375291111111", CUSTOMER),
+        (" 80291111111", CUSTOMER),
+        ("+48 22 123 45 67", "+48221234567"),
+    ],
+)
+def test_a_plus_that_became_a_space_is_a_plus_again(phone, dialled):
+    assert order.dialled(phone, DIRECTORY) == dialled
+
+
+def test_what_is_logged_is_printable_and_short_and_has_no_clientid():
+    shown = order.as_log({"clientId": "secret", "phone": "\x00" + "1" * 500, "code": "", "userId": "19"})
+
+    assert shown == {"userId": "19", "phone": "1" * 64}

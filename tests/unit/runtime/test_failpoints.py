@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import timeit
+
+import pytest
+
+from lib.runtime import failpoints
+from lib.runtime.errors import ConfigError
+
+ALLOWED = {"FAILPOINTS_ALLOWED": "yes", "PUBSUB_EMULATOR_HOST": "127.0.0.1:9"}
+
+
+def run(code, **environment):
+    """A process that says `alive` unless a failpoint ends it."""
+    command = [sys.executable, "-c", f"from lib.runtime import failpoints\n{code}\nprint('alive')"]
+    kept = {name: value for name, value in os.environ.items() if name not in {"FAILPOINTS", *ALLOWED}}
+    return subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_an_armed_place_kills_the_process_and_says_so():
+    ended = run("failpoints.hit('K3'); failpoints.hit('K4')", FAILPOINTS="K4=kill", **ALLOWED)
+
+    assert ended.returncode == -signal.SIGKILL
+    assert json.loads(ended.stderr)["failpoint"] == "K4"
+
+
+def test_every_third_hit_is_the_third():
+    ended = run("for n in range(9): print(n, flush=True); failpoints.hit('K7')", FAILPOINTS="K7=kill:1/3", **ALLOWED)
+
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stdout.split() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"FAILPOINTS_ALLOWED": "yes"},
+        {"PUBSUB_EMULATOR_HOST": "127.0.0.1:9"},
+        {"FAILPOINTS_ALLOWED": "1", "PUBSUB_EMULATOR_HOST": "127.0.0.1:9"},
+    ],
+)
+def test_what_is_not_allowed_or_not_local_is_not_armed_and_said(environment):
+    ended = run("failpoints.hit('K4'); failpoints.soon('K4')", FAILPOINTS="K4=kill", **environment)
+
+    assert ended.stdout == "alive\n"
+    assert "not obeyed" in ended.stderr
+
+
+@pytest.mark.parametrize("text", ["K15=kill", "K4", "K4=explode", "K4=kill:often", "K4=kill:1/x"])
+def test_a_rule_that_nobody_can_obey_is_refused(text):
+    with pytest.raises(ConfigError, match="FAILPOINTS"):
+        failpoints.parse(text)
+
+
+def test_a_place_that_is_not_armed_costs_a_call_of_an_empty_function():
+    each = min(timeit.repeat("hit('K4')", globals={"hit": failpoints.hit}, number=10_000, repeat=5)) / 10_000
+
+    assert failpoints.hit is failpoints.soon
+    assert each < 2e-6

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from lib.runtime.lazy import once
+
+
+def test_it_is_made_once_however_many_ask_at_the_same_time():
+    made = []
+
+    @once
+    def slow():
+        time.sleep(0.05)
+        made.append(1)
+        return object()
+
+    with ThreadPoolExecutor(16) as pool:
+        values = set(pool.map(lambda _: slow(), range(16)))
+
+    assert len(values) == len(made) == 1
+
+
+def test_a_failure_is_not_kept_and_what_is_forgotten_is_made_again():
+    answers = iter([ValueError("first"), 2, 3])
+
+    @once
+    def next_one():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    try:
+        next_one()
+    except ValueError:
+        assert next_one.made is None
+    assert next_one() == next_one() == 2
+    next_one.forget()
+    assert next_one() == 3

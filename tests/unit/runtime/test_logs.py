@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from lib.runtime.logs import JsonFormatter, mask, own_secrets
+
+
+def written(message="said", **extra):
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "test", **extra})
+    return json.loads(JsonFormatter().format(record))
+
+
+def test_a_line_is_json_with_its_extras():
+    line = written(status=204, call="1760000000.1")
+
+    assert (line["severity"], line["message"], line["status"], line["call"]) == ("INFO", "said", 204, "1760000000.1")
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "Token", "api_key", "apiKey", "X-API-KEY", "password", "client_secret", "Authorization"]
+)
+def test_a_secret_is_not_written_under_any_usual_name(name):
+    assert "canary" not in json.dumps(written(request={"headers": {name: "canary"}}))
+
+
+def test_phones_are_masked_wherever_they_stand():
+    line = json.dumps(written("from +375291111111", phone="375291111111", deep=[{"x": "to 80291111111."}]))
+
+    assert "291111111" not in line
+
+
+def test_identifiers_are_not_taken_for_phones():
+    assert mask("call 1760000000.370 event 6f9619ff-8b86-4d01-b42d-00cf4fc964ff") == (
+        "call 1760000000.370 event 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+    )
+
+
+def test_an_exception_stands_in_the_same_line():
+    try:
+        raise ValueError("for +375291111111")
+    except ValueError:
+        import sys
+
+        line = written(exc_info=sys.exc_info())
+
+    assert "ValueError" in line["exception"]
+    assert "375291111111" not in line["exception"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://gateway:canary-pw%zz@127.0.0.1:5432/gateway",
+        "postgresql//gateway:canary-pw%zz@127.0.0.1/gateway",
+        "host=127.0.0.1 password=canary-pw%zz user=gateway",
+        "host=127.0.0.1 password='canary-pw%zz' user=gateway",
+        "postgresql:gateway:canary-pw%zz@127.0.0.1/gateway",
+        "postgresql://127.0.0.1/gateway?user=gateway&password=canary-pw%zz",
+    ],
+)
+def test_what_the_process_was_given_to_keep_is_hidden_whoever_quotes_it(url):
+    environ = {"DATABASE_URL": url, "OPERATOR_TOKEN": 'canary"token', "VAULT_KEYS": "a:canary-key,b:canary-key-2"}
+    said = f'invalid token: "canary-pw%zz" in {url}; {environ}; canary"token a:canary-key b:canary-key-2'
+    record = logging.makeLogRecord({"msg": "%s", "args": (said,), "levelname": "INFO", "x": [said]})
+
+    line = JsonFormatter(own_secrets(environ)).format(record)
+
+    assert "canary" not in line
+    assert json.loads(line)["message"].startswith('invalid token: "•••" in ')
+
+
+def test_a_password_is_hidden_up_to_the_last_at_sign_whole_in_pieces_and_as_it_is_meant():
+    wrong = own_secrets({"DATABASE_URL": "postgresql://gateway:canary@one:canary/two%40x@127.0.0.1:5432/gateway"})
+    right = own_secrets({"DATABASE_URL": "postgresql://gateway:pass%40word%2F1@127.0.0.1:5432/gateway"})
+    none = own_secrets({"DATABASE_URL": "postgresql://gateway@127.0.0.1:5432/gateway"})
+
+    assert wrong[1:] == ["canary@one:canary/two%40x", "canary@one:canary/two@x", "canary"]
+    assert {"pass%40word%2F1", "pass@word/1"} <= set(right)
+    assert none == ["postgresql://gateway@127.0.0.1:5432/gateway"]
