@@ -204,12 +204,12 @@ CREATE TABLE deliveries (
     finished_at timestamp with time zone,
     batch_limit smallint NOT NULL DEFAULT 50,
     is_stale boolean NOT NULL DEFAULT false,
+    crm text NOT NULL DEFAULT 'retailcrm'::text,
     CONSTRAINT deliveries_batch_limit_check CHECK (((batch_limit >= 1) AND (batch_limit <= 50))),
     CONSTRAINT deliveries_check CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT deliveries_effect_check CHECK ((effect = ANY (ARRAY['popup'::text, 'hangup'::text, 'upload'::text]))),
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
     CONSTRAINT deliveries_pkey PRIMARY KEY (id),
-    CONSTRAINT deliveries_call_id_effect_external_id_extensions_generation_key UNIQUE (call_id, effect, external_id, extensions, generation),
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
 );
 
@@ -217,11 +217,13 @@ CREATE INDEX deliveries_failed_rows_idx ON deliveries USING btree (enterprise_nu
 
 CREATE INDEX deliveries_given_up_idx ON deliveries USING btree (finished_at, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
 
-CREATE INDEX deliveries_waiting_uploads_idx ON deliveries USING btree (enterprise_number, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text])));
+CREATE INDEX deliveries_waiting_rows_idx ON deliveries USING btree (enterprise_number, crm, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text])));
 
-CREATE UNIQUE INDEX deliveries_one_in_flight_per_call_key ON deliveries USING btree (call_id) WHERE (state = 'leased'::text);
+CREATE UNIQUE INDEX deliveries_one_notice_in_flight_key ON deliveries USING btree (call_id, crm) WHERE ((state = 'leased'::text) AND (effect <> 'upload'::text));
 
-CREATE UNIQUE INDEX deliveries_upload_external_id_key ON deliveries USING btree (enterprise_number, external_id, generation) WHERE (effect = 'upload'::text);
+CREATE UNIQUE INDEX deliveries_one_of_each_key ON deliveries USING btree (call_id, crm, effect, external_id, extensions, generation);
+
+CREATE UNIQUE INDEX deliveries_upload_crm_external_id_key ON deliveries USING btree (enterprise_number, crm, external_id, generation) WHERE (effect = 'upload'::text);
 
 CREATE TABLE attempts (
     delivery_id bigint NOT NULL,
@@ -405,3 +407,15 @@ CREATE TABLE crm_gates (
     CONSTRAINT crm_gates_check CHECK (((away_since IS NULL) = (ask_at IS NULL))),
     CONSTRAINT crm_gates_pkey PRIMARY KEY (account)
 ) WITH (fillfactor=20);
+
+CREATE TABLE row_timers (
+    enterprise_number text NOT NULL,
+    crm text NOT NULL,
+    wake_at timestamp with time zone,
+    account text,
+    CONSTRAINT row_timers_pkey PRIMARY KEY (enterprise_number, crm)
+) WITH (fillfactor=50);
+
+CREATE INDEX row_timers_account_idx ON row_timers USING btree (account) WHERE (wake_at IS NOT NULL);
+
+CREATE INDEX row_timers_wake_at_idx ON row_timers USING btree (wake_at) WHERE (wake_at IS NOT NULL);

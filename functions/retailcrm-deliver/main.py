@@ -1,11 +1,12 @@
 """
-Look at one call and tell RetailCRM what is due.
+Look at one call and tell RetailCRM who rings, and that it is over; enter its row of history.
 
 Trigger   Pub/Sub push: subscription `call-events.retailcrm-deliver`
 Reads     call_events, enterprises (cached)
-Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, integration_logs, crm_gates
-Publishes call-events, for what waits for its CRM for a moment
-Calls     RetailCRM POST /api/v5/telephony/call/event, /api/v5/telephony/calls/upload
+Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, row_timers, host_clocks,
+          integration_logs, crm_gates
+Publishes call-events, for what waits for its CRM for a moment; due-rows
+Calls     RetailCRM POST /api/v5/telephony/call/event
 Answers   204 recorded: delivered, scheduled again, skipped or kept as rejected
           503 give it back: we could not store
 """
@@ -16,10 +17,10 @@ import functions_framework
 from flask import Request, Response
 
 from lib.admin import health
+from lib.crms import CRMS, RETAILCRM
 from lib.intake import messages
 from lib.intake.push import Push, push_route
-from lib.ledger.assemble import assemble
-from lib.ledger.deliver import deliver_due
+from lib.ledger.wake import wake
 from lib.runtime import config, http, logs
 
 logs.configure()
@@ -29,8 +30,7 @@ config.require(
 
 
 def look(push: Push) -> None:
-    message = messages.parse(push.json(), published_at=push.published_at)
-    deliver_due(message.enterprise_number, *assemble(message))
+    wake(messages.parse(push.json(), published_at=push.published_at), crm=RETAILCRM, crms=CRMS)
 
 
 ROUTES = http.Routes({"POST /": push_route(look), **health.routes("retailcrm-deliver")})

@@ -31,6 +31,7 @@ OFFSETS: Final = {
     "smart-redirect": 14,
     "register-module": 15,
     "admin-api": 16,
+    "retailcrm-upload": 17,
 }
 PORTS_IN_ALL: Final = 40
 INTAKE: Final = "dispatch-call-event"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from lib.admin import answers, audit, paging, picture
 from lib.admin.operation import Call, Operation, obj, text
 from lib.admin.picture import Faces
+from lib.crms import RETAILCRM
 from lib.enterprises.rules import directory
 from lib.intake.messages import WakeCall, call_message
 from lib.ledger import replay as replaying
@@ -90,7 +91,7 @@ def search(call: Call) -> Answer:
 def tell(call: Call) -> Answer:
     """As `make explain` does, made ready to be drawn, and what may be sent again."""
     number, unique_id = call.enterprise.number, call.arguments["unique_id"]
-    told = story.tell(number, unique_id)
+    told = story.tell(number, unique_id, crm=RETAILCRM.name)
     with db.connection() as conn:
         ledger = {item.id: item for item in replays.list_for_call(conn, number, _call_id(conn, call))}
         seen = picture.faces(conn, call.enterprise)

@@ -11,8 +11,9 @@ from lib.admin import answers, configuration, progress
 from lib.admin.configuration import API_KEY, DOMAIN
 from lib.admin.operation import Call, Operation, obj
 from lib.admin.progress import Work
+from lib.ledger.crm import Reply
 from lib.retailcrm import access, manager, module
-from lib.retailcrm.client import Account, Reply
+from lib.retailcrm.client import Account
 from lib.runtime import config
 from lib.runtime.errors import ConfigError
 from lib.runtime.http import Answer

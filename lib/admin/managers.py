@@ -10,9 +10,10 @@ from lib.admin import answers, audit, guard, mapping, progress
 from lib.admin import module as module_desk
 from lib.admin.operation import Call, Operation, obj
 from lib.admin.progress import Work
-from lib.ledger.deliver import account_of
+from lib.ledger.crm import Reply
 from lib.retailcrm import module, people
-from lib.retailcrm.client import Account, Reply
+from lib.retailcrm.account import account_of
+from lib.retailcrm.client import Account
 from lib.retailcrm.people import Person, Staff
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError

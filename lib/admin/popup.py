@@ -13,9 +13,10 @@ from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.e164 import e164
 from lib.calls.plan import EndNotice, RingNotice
 from lib.enterprises.rules import directory
-from lib.ledger.deliver import account_of
+from lib.ledger.crm import Reply
 from lib.retailcrm import client, telephony
-from lib.retailcrm.client import Account, Form, Reply
+from lib.retailcrm.account import account_of
+from lib.retailcrm.client import Account, Form
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, InvalidPayload, RateLimited
 from lib.runtime.http import Answer

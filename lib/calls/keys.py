@@ -58,7 +58,7 @@ def link_keys(event: CallEvent, directory: Directory) -> LinkKeys:
 
 
 # What a side of a weak key seeks: its other side, this long before and after itself.
-_SPANS: Final = {
+SPANS: Final = {
     # rule 3: the halves of one Local channel seek each other
     "l:": ("l:", LOCAL_NAMES_LAST, LOCAL_NAMES_LAST),
     # rules 4 and 6 to 8: a call of a customer; a leg or channel that names the customer
@@ -77,7 +77,7 @@ _SPANS: Final = {
 
 
 def _sought(key: str, moment: datetime) -> Sought:
-    other, before, after = _SPANS[key[:2]]
+    other, before, after = SPANS[key[:2]]
     return Sought(other + key[2:], moment - before, moment + after)
 
 

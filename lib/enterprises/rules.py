@@ -10,7 +10,7 @@ from lib.calls.settings import Settings
 from lib.store.enterprises import Enterprise
 
 
-def directory(enterprise: Enterprise) -> Directory:
+def directory(enterprise: Enterprise, crm: str | None = None) -> Directory:
     lines = {
         line["line_id"]: Line(
             line_id=line["line_id"],
@@ -32,7 +32,7 @@ def directory(enterprise: Enterprise) -> Directory:
     return dataclasses.replace(known, personal_phones=_personal_phones(enterprise, known))
 
 
-def settings(enterprise: Enterprise) -> Settings:
+def settings(enterprise: Enterprise, crm: str | None = None) -> Settings:
     """As chosen; switched off as long as the CRM's address or key is missing."""
     chosen = Settings.from_config(enterprise.retailcrm)
     connected = bool(enterprise.retailcrm.get("domain") and enterprise.retailcrm.get("api_key"))

@@ -1,8 +1,9 @@
 """
-From a stored event to what the CRM must hear: link, fold, plan, enter into the ledger.
+From stored events to what each CRM must hear: link, fold, plan, enter into the ledger.
 
-One short transaction per wake-up, nothing sent inside it. What a call means is derived again from all its stored
-events each time, so order, copies and lost wake-ups change nothing.
+One process at a time assembles an enterprise, and takes along every event of it that waits; whoever comes meanwhile
+leaves its event and goes. One short transaction in two round trips, nothing sent inside it. What a call means is
+derived again from all its stored events each time, so order, copies and lost wake-ups change nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum, auto
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from psycopg import errors
@@ -24,29 +22,50 @@ from lib.calls import event as parsing
 from lib.calls import linking
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
+from lib.calls.keys import SPANS
 from lib.calls.plan import CallRow, Plan, plan
+from lib.calls.settings import Settings
+from lib.enterprises import rules
 from lib.enterprises.cache import enterprise_cache
-from lib.enterprises.rules import directory, settings
 from lib.intake.messages import WakeCall
-from lib.ledger import codec
-from lib.runtime import db, failpoints
+from lib.ledger import codec, deliver
+from lib.ledger.crm import CRM
+from lib.ledger.deliver import Admitted
+from lib.runtime import db, failpoints, pipeline
 from lib.runtime.db import Connection
 from lib.runtime.errors import NotFound, TransientError, Unavailable
-from lib.store import calls, deliveries, events, host_clocks
+from lib.store import deliveries, events, host_clocks, neighbourhood, notices, rows
 from lib.store.deliveries import Delivery
 from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent, StoredEvent
+from lib.store.neighbourhood import CallChange, CallState, Found, Keys, NearCall, Question, Turn
+from lib.store.rows import Lane
+from lib.store.states import LIVE
 
 log = logging.getLogger(__name__)
 
-_ROUNDS: Final = 10
-# How far from an event the calls around it are read: what lies farther decides nothing about it.
-_REACH: Final = 3
-_WAITING: Final = 1000
-# Of so many enterprises, those looked at last, the link keys of what waits are kept.
+# A round that meets a call which retention is just forgetting begins again.
+_ROUNDS: Final = 5
+# Of so many enterprises the link keys of events that wait are kept.
 _KEPT: Final = 20
-# Events that usually make the CRM hear something.
-_TELLING: Final = ("dial", "hangup")
+_SPANS: Final = [
+    neighbourhood.Span(side=side, other=other, before=before, after=after)
+    for side, (other, before, after) in SPANS.items()
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """
+    What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
+    `admitted`: what this process is to send now; `lanes`: where rows of history are due; `left`: an event that came
+    meanwhile.
+    """
+
+    is_ours: bool
+    admitted: Admitted = field(default_factory=Admitted)
+    lanes: Sequence[Lane] = ()
+    left: StoredEvent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +82,63 @@ class Group:
     regrouped: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What one CRM's plan goes by."""
+
+    crm: str
+    directory: Directory
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """
+    Everything about the calls around the events that wait. `home`: the call that holds each stored event, None for one
+    that waits.
+    """
+
+    enterprise: Enterprise
+    linking: Directory
+    rules: Sequence[Rules]
+    turn: Turn
+    found: Found
+    calls: Mapping[int, NearCall]
+    home: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One CRM's plan for a call, and what that CRM was told of it."""
+
+    rules: Rules
+    call: folding.Call
+    plan: Plan
+    ledger: Sequence[Delivery]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A call as it is to be stored. `ledger`: what every CRM was told of it."""
+
+    change: CallChange
+    planned: Sequence[Planned]
+    ledger: Sequence[Delivery]
+
+    @property
+    def call_id(self) -> int:
+        return self.change.call_id
+
+
 class _WaitingKeys:
-    """In a backlog every look meets the same waiting events: their link keys are not made anew each time."""
+    """In a backlog every round meets the same waiting events: their link keys are not made anew each time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[Directory, dict[str, calls.Keys]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Directory, dict[str, Keys]]] = OrderedDict()
 
-    def of(self, enterprise_number: str, known: Directory, waiting: Sequence[StoredEvent]) -> dict[str, calls.Keys]:
-        made_with, kept = self._kept.get(enterprise_number, (known, dict[str, calls.Keys]()))
+    def of(self, enterprise_number: str, known: Directory, waiting: Sequence[StoredEvent]) -> dict[str, Keys]:
+        made_with, kept = self._kept.get(enterprise_number, (known, dict[str, Keys]()))
         if made_with != known:
             kept = {}
         keys = {one.event_id: kept.get(one.event_id) or _keys(parsed(one), known) for one in waiting}
@@ -86,182 +153,250 @@ class _WaitingKeys:
 _waiting_keys = _WaitingKeys()
 
 
-class _Look(Enum):
-    """Which stored events that are part of no call yet are looked at beside the message's own."""
-
-    OWN = auto()
-    ALL = auto()
-    WITHOUT_SUSPECTS = auto()
+class _Changed(Exception):
+    """A call that was read is not there any more, or its events are not."""
 
 
-class _MoreIsWaiting(Exception):
-    """The CRM would be told something, and stored events that may belong to the call were not looked at."""
-
-
-def assemble(message: NewEvent | WakeCall) -> list[int]:
+def assemble(message: NewEvent | WakeCall, *, crm: CRM | None, crms: Mapping[str, CRM]) -> Round:
     """
-    Brings the call of this message up to date; the ids of the calls that may have something due.
+    Brings the calls of this message, and of every event of its enterprise that waits, up to date. What `crm`, if there
+    is one, must hear first is claimed in the same transaction.
 
     Raises NotFound for an enterprise that is not there, Unavailable.
     """
     enterprise = enterprise_cache().by_number(message.enterprise_number)
-    if not isinstance(message, WakeCall) and message.event_type not in _TELLING:
-        with suppress(_MoreIsWaiting):
-            return _assemble(enterprise, message, _Look.OWN)
     try:
-        return _assemble(enterprise, message, _Look.ALL)
+        return _assemble(enterprise, message, crm, crms)
     except (TransientError, NotFound):
         raise
     except Exception:
-        # An event that cannot be assembled holds up nothing but itself; one that only waited long is no such event.
-        log.exception("tried again without the events that were woken in vain")
-        return _assemble(enterprise, message, _Look.WITHOUT_SUSPECTS)
+        # An event that cannot be assembled holds up nothing but itself.
+        log.exception("tried again without other events that wait")
+        return _assemble(enterprise, message, crm, crms, alone=True)
 
 
-def _assemble(enterprise: Enterprise, message: NewEvent | WakeCall, look: _Look) -> list[int]:
+def _assemble(
+    enterprise: Enterprise,
+    message: NewEvent | WakeCall,
+    crm: CRM | None,
+    crms: Mapping[str, CRM],
+    *,
+    alone: bool = False,
+) -> Round:
+    known = rules.directory(enterprise, None)
+    for _ in range(_ROUNDS):
+        try:
+            with pipeline.transaction() as current:
+                asked = neighbourhood.take_turn(current.conn, enterprise.number)
+                question = _question(message, known, alone=alone)
+                answer = neighbourhood.read(current.conn, question, _SPANS)
+                turn = neighbourhood.turn(asked)
+                found = neighbourhood.found(answer, enterprise.number)
+                is_stored = found.is_stored or isinstance(message, WakeCall)
+                if turn.is_ours and is_stored:
+                    found = _with_neighbours_of_waiting(current.conn, question, found, known)
+                    scene = _scene(enterprise, known, crms, turn, found)
+                    return _update(current, scene, message, crm)
+                current.roll_back()
+        except _Changed:
+            continue
+        except errors.UniqueViolation as error:
+            raise Unavailable("Two calls that are one are being told of at this moment") from error
+        if is_stored:
+            return Round(is_ours=False)
+        assert not isinstance(message, WakeCall)  # noqa: S101  (a call is always stored)
+        message = _stored(message)
+    raise Unavailable("The calls around this event change faster than they can be read")
+
+
+def _question(message: NewEvent | WakeCall, known: Directory, *, alone: bool) -> Question:
+    number = message.enterprise_number
+    if isinstance(message, WakeCall):
+        return Question(enterprise_number=number, awake=message.call_id, alone=alone)
+    keys = []
+    if message.received_at is not None:
+        # The message carries the whole event, so its neighbours are found before it is read.
+        keys = [_keys(parsed(message), known)]
+    return Question(
+        enterprise_number=number,
+        event_id=message.event_id,
+        unique_id=message.unique_id,
+        near=message.received_at,
+        keys=keys,
+        alone=alone,
+    )
+
+
+def _stored(message: NewEvent) -> NewEvent:
+    """Now, because intake could not; of a copy, the first one."""
     with db.transaction() as conn:
-        if isinstance(message, WakeCall):
-            return _update(conn, enterprise, None, message.call_id, look)
-        event = _stored(conn, message)
-        if event.call_id is not None:
-            return [event.call_id]
-        return _update(conn, enterprise, event, None, look)
-
-
-def _stored(conn: Connection, message: NewEvent) -> StoredEvent:
-    """The event as stored; stored now if intake could not."""
-    found = events.find_event(conn, message.event_id)
-    if found is None:
         try:
             stored = events.insert_event(conn, message)
         except errors.UniqueViolation as error:
             raise Unavailable("The same message is being stored at this moment") from error
         failpoints.hit("K3")
-        found = events.find_event(conn, stored.event_id)
-    if found is None:
-        raise Unavailable("The event is not to be read back")
-    return found
+    return replace(message, event_id=stored.event_id, received_at=stored.received_at)
 
 
-def _update(
-    conn: Connection, enterprise: Enterprise, event: StoredEvent | None, awake: int | None, look: _Look
-) -> list[int]:
-    known = directory(enterprise)
-    waiting = [] if look is _Look.OWN else _waiting(conn, enterprise, known, event, awake, look)
-    arrived = [parsed(one) for one in ([event] if event else []) + waiting]
-    keys = [_keys(one, known) for one in arrived]
-    now = calls.lock_keys(conn, enterprise.number, [name for one in keys for name in _lock_names(one)])
-    found = calls.find_linked(conn, enterprise.number, keys) | ({awake} if awake else set())
-    rows, stored = _neighbours(conn, enterprise.number, known, keys, found)
-    if not stored and not arrived:
-        # The call became part of another one, which has a timer of its own; or its events are not kept any more, and
-        # something of it is sent again.
-        return [awake] if awake else []
-    row_ids = [row.id for row in rows]
-    home: dict[str, int | None] = {other.event_id: other.call_id for other in stored}
-    members = [parsed(other) for other in stored]
-    gained = [one for one in arrived if one.event_id not in home]
-    home |= dict.fromkeys((one.event_id for one in gained), None)
-    members += gained
-    groups = _place(linking.group(members, known), home, rows)
-    ledger = _share(_ledger(conn, row_ids), groups, home)
-    touched = [
-        _write(conn, enterprise, known, group, ledger[index], rows, home, now, thorough=look is not _Look.OWN)
+def _with_neighbours_of_waiting(conn: Connection, question: Question, found: Found, known: Directory) -> Found:
+    """The message's own event found its neighbours already; others that wait have theirs."""
+    others = [one for one in found.waiting if not question.keys or one.event_id != question.event_id]
+    if not others:
+        return found
+    keys = _waiting_keys.of(question.enterprise_number, known, others)
+    wider = replace(question, keys=[*question.keys, *keys.values()])
+    return neighbourhood.found(neighbourhood.read(conn, wider, _SPANS), question.enterprise_number)
+
+
+def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], turn: Turn, found: Found) -> Scene:
+    names = [name for name in crms if name in enterprise.integrations] or list(crms)[:1]
+    home: dict[str, int | None] = {event.event_id: call.id for call in found.calls for event in call.events}
+    return Scene(
+        enterprise=enterprise,
+        linking=known,
+        rules=[
+            Rules(crm=name, directory=rules.directory(enterprise, name), settings=rules.settings(enterprise, name))
+            for name in names
+        ],
+        turn=turn,
+        found=found,
+        calls={call.id: call for call in found.calls},
+        home=home | dict.fromkeys((event.event_id for event in found.waiting), None),
+    )
+
+
+def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | WakeCall, crm: CRM | None) -> Round:
+    conn, number = current.conn, scene.enterprise.number
+    awake = message.call_id if isinstance(message, WakeCall) else None
+    groups = _groups(scene)
+    derived = list(_derive(conn, scene, groups, awake))
+    gone = {call.id for call in scene.calls.values() if call.events} - {group.call_id for group in groups}
+    touched = {one.call_id for one in derived}
+    read = sorted((touched | gone) & scene.calls.keys())
+    locked = neighbourhood.lock_calls(conn, read)
+    for one in derived:
+        _write(conn, scene, one)
+    if gone:
+        neighbourhood.delete_calls(conn, sorted(gone))
+    to_claim = {one.call_id for one in derived if crm and _may_have_notice(one, crm.name)}
+    own = awake or scene.found.home
+    if own is not None and own not in touched | gone:
+        # Its own message comes again; or its events are not kept any more, and something of it is sent again.
+        notices.lock_calls(conn, [own])
+        notices.settle_lost_leases(conn, [own])
+        to_claim.add(own)
+    claiming = deliver.claim(conn, crm, scene.enterprise, sorted(to_claim)) if crm and to_claim else None
+    if len(locked.fetchall()) < len(read):
+        raise _Changed
+    admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
+    current.commit()
+    left = neighbourhood.find_left(conn, number)
+    return Round(
+        is_ours=True,
+        admitted=admitted,
+        lanes=tuple(dict.fromkeys(lane for one in derived for lane in _lanes(number, one))),
+        left=neighbourhood.left(left, number),
+    )
+
+
+def _groups(scene: Scene) -> list[Group]:
+    stored = [event for call in scene.calls.values() for event in call.events]
+    members = [parsed(event) for event in (*stored, *scene.found.waiting)]
+    return _place(linking.group(members, scene.linking), scene.home, list(scene.calls.values()))
+
+
+def _derive(conn: Connection, scene: Scene, groups: Sequence[Group], awake: int | None) -> Iterator[Derived]:
+    """Every call that gained or lost an event, or woke: folded and planned again."""
+    ledger = _share([one for call in scene.calls.values() for one in call.ledger], groups, scene.home)
+    chosen = [
+        (group, ledger[index])
         for index, group in enumerate(groups)
         if group.regrouped or group.gained or group.call_id == awake
     ]
-    gone = set(row_ids) - {group.call_id for group in groups}
-    if gone:
-        calls.delete_calls(conn, sorted(gone))
-    return [call_id for call_id in touched if call_id is not None]
+    new = sum(group.call_id is None for group, _ in chosen)
+    ids = iter([scene.turn.new_call_id, *(neighbourhood.new_call_ids(conn, new - 1) if new > 1 else ())])
+    for group, told in chosen:
+        yield _derived(scene, group, told, next(ids) if group.call_id is None else group.call_id)
 
 
-def _waiting(  # noqa: PLR0917  (one caller)
-    conn: Connection,
-    enterprise: Enterprise,
-    known: Directory,
-    event: StoredEvent | None,
-    awake: int | None,
-    look: _Look,
-) -> list[StoredEvent]:
-    """
-    Stored events that may belong to this call, and whose own message is still on its way: what is decided now is
-    decided from all that is stored, whichever message comes first.
-    """
-    own = event.event_id if event else None
-    found = events.list_waiting(
-        conn,
-        enterprise.number,
-        near=event.received_at if event else None,
-        limit=_WAITING,
-        unique_id=event.unique_id if event else "",
-        call_id=awake,
-        without_suspects=look is _Look.WITHOUT_SUSPECTS,
+def _derived(scene: Scene, group: Group, ledger: Sequence[Delivery], call_id: int) -> Derived:
+    came_from = {scene.home[event.event_id] for event in group.events} - {None}
+    decisions = [one for origin in came_from if origin for one in scene.calls[origin].decisions]
+    planned = []
+    for one in scene.rules:
+        call = folding.assemble(group.events, one.directory, one.settings, scene.turn.now)
+        mine = [delivery for delivery in ledger if delivery.crm == one.crm]
+        told = [codec.told(delivery) for delivery in mine]
+        decided = codec.decisions_of(decisions, one.crm)
+        planned.append(
+            Planned(rules=one, call=call, plan=plan(call, told, scene.turn.now, one.settings, decided), ledger=mine)
+        )
+    fresh = [event for event in group.events if group.regrouped or scene.home[event.event_id] is None]
+    change = CallChange(
+        call_id=call_id,
+        state=_state(planned, group.events),
+        gained=[event.event_id for event in group.events if scene.home[event.event_id] != call_id],
+        keys=[_keys(event, scene.linking) for event in fresh],
+        forgets_links=group.regrouped,
     )
-    keys = _waiting_keys.of(enterprise.number, known, found)
-    left = {other.event_id: (other, keys[other.event_id]) for other in found if other.event_id != own}
-    chosen: list[StoredEvent] = []
-    fresh = [_keys(parsed(event), known)] if event else []
-    stored, sought = set[str](), set[str]()
-    call_ids, to_read = set[int](), {awake} if awake else set[int]()
-    while left and (fresh or to_read):
-        to_read |= calls.find_linked(conn, enterprise.number, fresh) - call_ids
-        if to_read:
-            fresh += [_keys(parsed(other), known) for other in events.list_events(conn, sorted(to_read))]
-        call_ids |= to_read
-        to_read = set()
-        for one in fresh:
-            stored |= {*one.exact, *one.weak}
-            sought |= {*one.exact, *(key for key, _, _ in one.sought)}
-        reached = [
-            event_id
-            for event_id, (_, one) in left.items()
-            if not sought.isdisjoint({*one.exact, *one.weak}) or not stored.isdisjoint(key for key, _, _ in one.sought)
-        ]
-        fresh = [left[event_id][1] for event_id in reached]
-        chosen += [left.pop(event_id)[0] for event_id in reached]
-    return chosen
+    return Derived(change=change, planned=planned, ledger=ledger)
 
 
-def _ledger(conn: Connection, call_ids: Sequence[int]) -> list[Delivery]:
-    """What the calls were told, with what dead workers left settled."""
-    ledger = deliveries.list_deliveries(conn, call_ids) if call_ids else []
-    if any(delivery.state == "leased" for delivery in ledger):
-        deliveries.settle_lost_leases(conn, call_ids)
-        ledger = deliveries.list_deliveries(conn, call_ids)
-    return ledger
+def _write(conn: Connection, scene: Scene, derived: Derived) -> None:
+    """Stores a call, and enters into the ledger what its CRMs must hear."""
+    number, call_id = scene.enterprise.number, derived.call_id
+    neighbourhood.write_call(conn, number, derived.change)
+    moved = [delivery.id for delivery in derived.ledger if delivery.call_id != call_id]
+    if moved:
+        deliveries.move_deliveries(conn, moved, call_id)
+    if any(delivery.state == "leased" for delivery in derived.ledger):
+        notices.settle_lost_leases(conn, [call_id])
+    for planned in derived.planned:
+        _enter(conn, scene, call_id, planned)
+    for lane in _lanes(number, derived):
+        rows.wake(conn, lane)
 
 
-def _neighbours(
-    conn: Connection, enterprise_number: str, known: Directory, keys: Sequence[calls.Keys], found: set[int]
-) -> tuple[list[calls.StoredCall], list[StoredEvent]]:
-    """
-    The calls that may have to do with each other, locked, and their events: what is found, what its events lead to,
-    and so on, but not for ever: the calls of somebody who rings all day are a chain. Rows are locked in one order; a
-    round that finds more lets go and starts again. So does one that finds less: while it waited for a row, that call
-    may have become part of another.
-    """
-    if not found:
-        return [], []
-    for step in range(_ROUNDS):
-        with conn.transaction() as attempt:
-            rows = calls.lock_calls(conn, enterprise_number, found)
-            stored = events.list_events(conn, [row.id for row in rows])
-            theirs = [_keys(parsed(event), known) for event in stored]
-            more = calls.find_linked(conn, enterprise_number, [*keys, *theirs])
-            settled = more <= {row.id for row in rows}
-            if not settled and step >= _REACH:
-                more = calls.find_linked(conn, enterprise_number, keys)
-                settled = more <= {row.id for row in rows}
-            attempt.force_rollback = not settled
-        if settled:
-            return rows, stored
-        found = {row.id for row in rows} | more
-    raise Unavailable("The calls around this event change faster than they can be read")
+def _enter(conn: Connection, scene: Scene, call_id: int, planned: Planned) -> None:
+    crm, wanted = planned.rules.crm, planned.plan
+    if any(isinstance(notice, CallRow) for notice in wanted.wanted):
+        clock = planned.call.clock
+        host_clocks.observe(
+            conn, scene.enterprise.number, lag_seconds=clock.lag_seconds, wall_seconds=clock.wall_seconds
+        )
+    if wanted.withdraw_popups and any(one.effect == "popup" and one.state in LIVE for one in planned.ledger):
+        deliveries.withdraw_popups(conn, call_id, crm=crm, reason="call_over")
+    if wanted.withdraw_rows:
+        rows.withdraw(conn, call_id, crm=crm, external_ids=wanted.withdraw_rows)
+    new = [codec.new_delivery(crm, notice, scene.turn.now) for notice in wanted.wanted]
+    if any(delivery.effect == "upload" for delivery in planned.ledger):
+        for one in new:
+            if one.effect == "upload":
+                rows.renew(conn, call_id, one)
+        rows.mark_stale(conn, call_id)
+    if new:
+        deliveries.insert_deliveries(conn, scene.enterprise.number, call_id, new)
+
+
+def _lanes(enterprise_number: str, derived: Derived) -> Iterator[Lane]:
+    """Where a row of this call waits, or is to."""
+    for planned in derived.planned:
+        wants = any(isinstance(notice, CallRow) for notice in planned.plan.wanted)
+        if wants or any(one.effect == "upload" and one.state in LIVE for one in planned.ledger):
+            yield Lane(enterprise_number=enterprise_number, crm=planned.rules.crm)
+
+
+def _may_have_notice(derived: Derived, crm: str) -> bool:
+    return any(
+        any(not isinstance(notice, CallRow) for notice in planned.plan.wanted)
+        or any(one.effect != "upload" and one.state in LIVE for one in planned.ledger)
+        for planned in derived.planned
+        if planned.rules.crm == crm
+    )
 
 
 def _place(
-    grouped: Sequence[Sequence[CallEvent]], home: Mapping[str, int | None], rows: Sequence[calls.StoredCall]
+    grouped: Sequence[Sequence[CallEvent]], home: Mapping[str, int | None], rows: Sequence[NearCall]
 ) -> list[Group]:
     """Which row holds which group: the one whose main id is in it, else the oldest of its rows that is free."""
     holder: dict[int, int] = {}
@@ -308,84 +443,34 @@ def _share(
     return shared
 
 
-def _write(  # noqa: PLR0917  (one caller; each is a part of the story)
-    conn: Connection,
-    enterprise: Enterprise,
-    known: Directory,
-    group: Group,
-    ledger: Sequence[Delivery],
-    rows: Sequence[calls.StoredCall],
-    home: Mapping[str, int | None],
-    now: datetime,
-    *,
-    thorough: bool,
-) -> int | None:
-    """Folds and plans one group and stores what came out; the id of its row if the CRM has something to hear."""
-    policy = settings(enterprise)
-    folded = folding.assemble(group.events, known, policy, now)
-    came_from = {home[event.event_id] for event in group.events}
-    decided = [codec.decision_from_json(one) for row in rows if row.id in came_from for one in row.decisions]
-    planned = plan(folded, [codec.told(delivery) for delivery in ledger], now, policy, decided)
-    if planned.wanted and not thorough:
-        raise _MoreIsWaiting
-    state = _state(folded, planned, group.events)
-    if group.call_id is None:
-        call_id = calls.insert_call(conn, enterprise.number, state)
-    else:
-        call_id = group.call_id
-        calls.update_call(conn, call_id, state)
-    if group.regrouped:
-        calls.delete_links(conn, [call_id])
-    fresh = [event for event in group.events if group.regrouped or home[event.event_id] is None]
-    calls.upsert_links(conn, enterprise.number, call_id, [_keys(event, known) for event in fresh])
-    events.assign_call(conn, [e.event_id for e in group.events if home[e.event_id] != call_id], call_id)
-    if any(isinstance(wanted, CallRow) for wanted in planned.wanted):
-        host_clocks.observe(
-            conn,
-            enterprise.number,
-            lag_seconds=folded.clock.lag_seconds,
-            wall_seconds=folded.clock.wall_seconds,
-        )
-    if not ledger and not planned.wanted:
-        return None
-    moved = [delivery.id for delivery in ledger if delivery.call_id != call_id]
-    if moved:
-        deliveries.move_deliveries(conn, moved, call_id)
-    if planned.withdraw_popups and ledger:
-        deliveries.withdraw_popups(conn, call_id, reason="call_over")
-    if planned.withdraw_rows:
-        deliveries.withdraw_rows(conn, call_id, planned.withdraw_rows)
-    wanted = [codec.new_delivery(notice, now) for notice in planned.wanted]
-    if any(delivery.effect == "upload" for delivery in ledger):
-        for new in wanted:
-            if new.effect == "upload":
-                deliveries.renew_row(conn, call_id, new)
-        deliveries.mark_stale_rows(conn, call_id)
-    deliveries.insert_deliveries(conn, enterprise.number, call_id, wanted)
-    deliveries.settle_timer(conn, call_id)
-    return call_id
-
-
-def _state(folded: folding.Call, planned: Plan, members: Sequence[CallEvent]) -> calls.CallState:
+def _state(planned: Sequence[Planned], members: Sequence[CallEvent]) -> CallState:
+    """As the first CRM's rules see it; what each was decided for says so."""
     moments = [event.moment for event in members]
-    return calls.CallState(
-        main_unique_id=folded.main_unique_id,
-        kind=folded.kind,
-        customer=folded.customer,
-        line_id=folded.line_id,
-        result=folded.result,
-        owner_extension=folded.owner_extension,
-        started_at=folded.started_at,
+    call = planned[0].call
+    wakes = [one.plan.wake_at for one in planned if one.plan.wake_at is not None]
+    return CallState(
+        main_unique_id=call.main_unique_id,
+        kind=call.kind,
+        customer=call.customer,
+        line_id=call.line_id,
+        result=call.result,
+        owner_extension=call.owner_extension,
+        started_at=call.started_at,
         first_event_at=min(moments),
         last_event_at=max(moments),
-        over_at=folded.over_at,
-        due_at=planned.wake_at,
-        decisions=[codec.decision_as_json(decision) for decision in (*planned.decisions, *folded.warnings)],
+        over_at=call.over_at,
+        due_at=min(wakes, default=None),
+        decisions=[
+            codec.decision_as_json(decision, one.rules.crm)
+            for one in planned
+            for decision in (*one.plan.decisions, *one.call.warnings)
+        ],
     )
 
 
-def parsed(event: StoredEvent) -> CallEvent:
-    """A stored event as the rules read it."""
+def parsed(event: StoredEvent | NewEvent) -> CallEvent:
+    """An event as the rules read it."""
+    assert event.received_at is not None  # noqa: S101  (known as soon as it is stored)
     return parsing.parse(
         event_id=event.event_id,
         event_type=event.event_type,
@@ -397,13 +482,6 @@ def parsed(event: StoredEvent) -> CallEvent:
     )
 
 
-def _keys(event: CallEvent, known: Directory) -> calls.Keys:
+def _keys(event: CallEvent, known: Directory) -> Keys:
     found = linking.link_keys(event, known)
-    return calls.Keys(
-        exact=sorted(found.exact), weak=sorted(found.weak), sought=sorted(found.sought), moment=event.moment
-    )
-
-
-def _lock_names(keys: calls.Keys) -> list[str]:
-    """The two sides of a weak key (`c<…`, `c>…`) meet at one lock."""
-    return [*keys.exact, *(key.replace("<", ":", 1).replace(">", ":", 1) for key in keys.weak)]
+    return Keys(exact=sorted(found.exact), weak=sorted(found.weak), sought=sorted(found.sought), moment=event.moment)

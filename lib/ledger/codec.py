@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lib.calls.decision import Decision
 from lib.calls.plan import CallRow, EndNotice, RingNotice, Told, row_content
+from lib.runtime.errors import InvalidPayload
 from lib.store.deliveries import Delivery, NewDelivery
+from lib.store.rows import Lane
 
 Notice = RingNotice | EndNotice | CallRow
 
@@ -19,10 +21,24 @@ END_IS_NEWS: Final = timedelta(minutes=1)
 ROW_IS_WANTED: Final = timedelta(days=7)
 
 
-def new_delivery(notice: Notice, now: datetime) -> NewDelivery:
+def rows_message(lane: Lane) -> dict[str, object]:
+    """Of topic `due-rows`."""
+    return {"enterprise_number": lane.enterprise_number, "crm": lane.crm}
+
+
+def lane_of(body: Mapping[str, Any]) -> Lane:
+    """Raises InvalidPayload."""
+    number, crm = body.get("enterprise_number"), body.get("crm")
+    if not isinstance(number, str) or not isinstance(crm, str):
+        raise InvalidPayload("The message has no enterprise_number, or no crm")
+    return Lane(enterprise_number=number, crm=crm)
+
+
+def new_delivery(crm: str, notice: Notice, now: datetime) -> NewDelivery:
     match notice:
         case RingNotice():
             return NewDelivery(
+                crm=crm,
                 effect="popup",
                 external_id=notice.call_id,
                 extensions=notice.extensions,
@@ -31,6 +47,7 @@ def new_delivery(notice: Notice, now: datetime) -> NewDelivery:
             )
         case EndNotice():
             return NewDelivery(
+                crm=crm,
                 effect="hangup",
                 external_id=notice.call_id,
                 content=_content(notice),
@@ -38,6 +55,7 @@ def new_delivery(notice: Notice, now: datetime) -> NewDelivery:
             )
         case CallRow():
             return NewDelivery(
+                crm=crm,
                 effect="upload",
                 external_id=notice.external_id,
                 content=row_content(notice),
@@ -67,8 +85,9 @@ def told(delivery: Delivery) -> Told:
     )
 
 
-def decision_as_json(decision: Decision) -> dict[str, Any]:
+def decision_as_json(decision: Decision, crm: str) -> dict[str, Any]:
     return {
+        "crm": crm,
         "code": decision.code,
         "params": {name: _plain(value) for name, value in decision.params.items()},
         "at": _plain(decision.at),
@@ -78,6 +97,11 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
 def decision_from_json(stored: Mapping[str, Any]) -> Decision:
     code, at = stored["code"], stored.get("at")
     return Decision(code=code, params=stored["params"], at=datetime.fromisoformat(at) if at else None)
+
+
+def decisions_of(stored: Iterable[Mapping[str, Any]], crm: str) -> list[Decision]:
+    """Those about this CRM; one that names none was made when there was one CRM alone."""
+    return [decision_from_json(one) for one in stored if one.get("crm", crm) == crm]
 
 
 def _content(notice: RingNotice | EndNotice) -> dict[str, Any]:

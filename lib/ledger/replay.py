@@ -16,13 +16,14 @@ from lib.intake.envelope import Push
 from lib.runtime import db, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.errors import Conflict, InvalidPayload, NotFound
-from lib.store import deliveries, rejected, replays
+from lib.store import rejected, replays, rows
 from lib.store.rejected import Rejected
 from lib.store.replays import Replayable
+from lib.store.rows import Lane
+from lib.store.states import GIVEN_UP
 
-_STATES: Final = ("failed", "expired", "in_doubt")
 # Subscriptions are named after their topic: `<topic>.<function>`, and their dead letters `<topic>.<function>.dead`.
-_TOPICS: Final = (pubsub.CALL_EVENTS, pubsub.MODULE_COMMANDS)
+_TOPICS: Final = (pubsub.CALL_EVENTS, pubsub.DUE_ROWS, pubsub.MODULE_COMMANDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def why_not(item: Replayable) -> str | None:
         return "a pop-up is news while the phone rings, and that is over"
     if not item.is_latest:
         return "it was sent again already"
-    if item.state not in _STATES:
+    if item.state not in GIVEN_UP:
         return f"it is {item.state}"
     return None
 
@@ -89,7 +90,8 @@ def send_again(
                 delivery_id=again,
                 session_id=request.session_id,
             )
-    deliveries.settle_timer(conn, call_id)
+    for crm in {item.crm for item in chosen}:
+        rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=crm))
     return entered
 
 

@@ -19,9 +19,10 @@ from lib.store import calls, clicks, deliveries, events, host_clocks
 from lib.store.deliveries import Attempt, Delivery
 
 
-def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
+def tell(enterprise_number: str, unique_id: str, *, crm: str) -> dict[str, Any]:
     """
-    The story as JSON-able data (`lib.calls.explain`), found by the id of any of the call's channels.
+    The story as JSON-able data (`lib.calls.explain`), as one CRM was told it, found by the id of any of the call's
+    channels.
 
     Raises NotFound, Unavailable.
     """
@@ -38,13 +39,13 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
             )
         now = db.now(conn)
         stored = events.list_events(conn, [call_id])
-        ledger = deliveries.list_deliveries(conn, [call_id])
-        attempts = deliveries.list_attempts(conn, call_id)
+        ledger = deliveries.list_deliveries(conn, [call_id], crm=crm)
+        attempts = deliveries.list_attempts(conn, call_id, crm=crm)
         clock = host_clocks.find(conn, enterprise_number)
     members = [parsed(event) for event in stored]
-    call = assemble(members, directory(enterprise), settings(enterprise), now)
+    call = assemble(members, directory(enterprise, crm), settings(enterprise, crm), now)
     told = [_delivery(delivery, attempts, call.started_at) for delivery in ledger]
-    story = explain(call, members, told, _decisions(decided, call))
+    story = explain(call, members, told, _decisions(decided, call, crm))
     story["host_clock"] = (
         {
             "lag_seconds": clock.lag_seconds,
@@ -58,10 +59,10 @@ def tell(enterprise_number: str, unique_id: str) -> dict[str, Any]:
     return story
 
 
-def _decisions(decided: Sequence[Mapping[str, Any]], call: Call) -> list[Decision]:
+def _decisions(decided: Sequence[Mapping[str, Any]], call: Call, crm: str) -> list[Decision]:
     """As decided then: derived now, they would come from today's mapping and settings. Warnings are told apart."""
     warnings = {warning.code for warning in call.warnings}
-    return [codec.decision_from_json(one) for one in decided if one["code"] not in warnings]
+    return [one for one in codec.decisions_of(decided, crm) if one.code not in warnings]
 
 
 def _click(enterprise_number: str, call: Call) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
 """
-The clock of the system: finds what should have been looked at, and wakes it.
+The clock of the system: finds calls, lanes of rows and events whose time has come, and wakes them.
 
 Everything is bounded and safe to run many times at once; a wake-up too many costs a look, nothing else.
 """
@@ -10,13 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lib.intake.messages import WakeCall, call_message, event_message
+from lib.ledger import codec
 from lib.runtime import db, failpoints, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.errors import Unavailable
-from lib.store import calls, events
+from lib.store import calls, events, rows
 
 EVENTS: Final = 100
 CALLS: Final = 500
+LANES: Final = 500
+# Should the message of a lane be lost, it is woken again so much later.
+LANE_AGAIN_SECONDS: Final = 10.0
 
 
 def sweep() -> dict[str, int]:
@@ -24,22 +28,30 @@ def sweep() -> dict[str, int]:
     with db.connection() as conn:
         due = calls.claim_due(conn, limit=CALLS)
     wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
-    _publish([call_message(wake) for wake in wakes], lambda conn: calls.give_back(conn, [id_ for _, id_ in due]))
+    _publish(
+        pubsub.CALL_EVENTS,
+        [call_message(wake) for wake in wakes],
+        lambda conn: calls.give_back(conn, [id_ for _, id_ in due]),
+    )
     if wakes:
         failpoints.hit("K14")
     with db.connection() as conn:
+        lanes = rows.claim_due_lanes(conn, limit=LANES, again_seconds=LANE_AGAIN_SECONDS)
+    _publish(pubsub.DUE_ROWS, [codec.rows_message(lane) for lane in lanes], lambda conn: rows.give_back(conn, lanes))
+    with db.connection() as conn:
         lost = events.claim_unassembled(conn, limit=EVENTS)
     _publish(
+        pubsub.CALL_EVENTS,
         [event_message(event, received_at=event.received_at) for event in lost],
         lambda conn: events.give_back(conn, [event.event_id for event in lost]),
     )
-    return {"events": len(lost), "calls": len(due)}
+    return {"events": len(lost), "calls": len(due), "lanes": len(lanes)}
 
 
-def _publish(messages: Sequence[Mapping[str, object]], give_back: Callable[[Connection], None]) -> None:
+def _publish(topic: str, messages: Sequence[Mapping[str, object]], give_back: Callable[[Connection], None]) -> None:
     """Outside of every transaction: whoever else wants these rows does not wait for Pub/Sub."""
     try:
-        pubsub.publish_all(pubsub.CALL_EVENTS, messages)
+        pubsub.publish_all(topic, messages)
     except pubsub.NotTaken:
         raise  # later, and later each time: it must not stand in the way of the others
     except Unavailable:

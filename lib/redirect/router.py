@@ -23,7 +23,7 @@ from lib.enterprises.cache import enterprise_cache
 from lib.enterprises.client_ids import clients
 from lib.enterprises.rules import directory
 from lib.enterprises.rules import settings as call_settings
-from lib.ledger.deliver import account_of
+from lib.ledger.crm import Reply
 from lib.redirect import choice, hours, reply
 from lib.redirect import settings as choices
 from lib.redirect.choice import Decision
@@ -33,7 +33,8 @@ from lib.redirect.journal import Journal, Record
 from lib.redirect.settings import Settings
 from lib.redirect.shared import Shared
 from lib.retailcrm import manager
-from lib.retailcrm.client import Account, Reply
+from lib.retailcrm.account import account_of
+from lib.retailcrm.client import Account
 from lib.retailcrm.manager import Responsible
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable

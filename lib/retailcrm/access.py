@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lib.ledger.crm import Reply
 from lib.retailcrm import client
-from lib.retailcrm.client import Account, Reply
+from lib.retailcrm.client import Account
 
 
 @dataclass(frozen=True, kw_only=True)

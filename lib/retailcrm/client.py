@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from lib.ledger.crm import Reply
 from lib.retailcrm import address, rate_slot
 from lib.runtime import config, outbound, pg_json
 from lib.runtime.errors import InvalidPayload
@@ -17,6 +19,11 @@ from lib.runtime.errors import InvalidPayload
 class Account:
     base_url: str
     api_key: str = field(repr=False)
+
+    @property
+    def credentials(self) -> bytes:
+        """Tells one key from another, without keeping it."""
+        return hashlib.blake2b(self.api_key.encode(), key=b"credentials", digest_size=16).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +36,6 @@ class Form:
 
     def as_log(self) -> dict[str, object]:
         return {"path": self.path, self.name: self.value}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """
-    `outcome`: done, permanent, authentication, busy, unavailable (nothing was applied), in_doubt (it may have been).
-    `retry_after_seconds` as the server asked.
-    """
-
-    outcome: str
-    http_status: int | None = None
-    error: str | None = None
-    text: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    retry_after_seconds: float | None = None
 
 
 _NO_TURN: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
@@ -121,7 +113,14 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
     else:
         outcome = "permanent"
     return Reply(
-        outcome=outcome, http_status=status, error=error, text=text, details=body, retry_after_seconds=retry_after
+        outcome=outcome,
+        http_status=status,
+        error=error,
+        text=text,
+        details=body,
+        retry_after_seconds=retry_after,
+        # The account as a whole takes no calls, so that none of them is the cause.
+        concerns_account=str(body.get("errorMsg") or "").startswith("Telephony not enabled"),
     )
 
 

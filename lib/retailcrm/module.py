@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from lib.ledger.crm import Reply
 from lib.retailcrm import client
-from lib.retailcrm.client import Account, Form, Reply
+from lib.retailcrm.client import Account, Form
 
 # Of what GET gives back, all that an edit takes.
 _FIELDS: Final = (

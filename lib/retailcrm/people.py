@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lib.ledger.crm import Reply
 from lib.retailcrm import client
-from lib.retailcrm.client import Account, Reply
+from lib.retailcrm.client import Account
 
 # Fifty, not a hundred: an answer has to fit into what `outbound` reads.
 PAGE_SIZE: Final = 50

@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 from lib.enterprises import account_link
 from lib.enterprises.account_link import Link
 from lib.enterprises.rules import directory
-from lib.ledger.deliver import account_of
+from lib.ledger.crm import Reply
 from lib.retailcrm import access, client, manager, module
-from lib.retailcrm.client import Account, Form, Reply
+from lib.retailcrm.account import account_of
+from lib.retailcrm.client import Account, Form
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
 from lib.store import configuration, enterprises, integration, integration_logs, module_commands, sessions

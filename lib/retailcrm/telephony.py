@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.calls.plan import CallRow, EndNotice, RingNotice
-from lib.retailcrm.client import Form, Reply
+from lib.retailcrm.client import Form
 
 
 def ring_form(notice: RingNotice) -> Form:
@@ -39,11 +39,6 @@ def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
 def upload_form(rows: Sequence[CallRow]) -> Form:
     """RetailCRM takes at most 50 rows at once."""
     return Form(path="/api/v5/telephony/calls/upload", name="calls", value=[_row(row) for row in rows])
-
-
-def is_off(reply: Reply) -> bool:
-    """Whether the account as a whole takes no calls, so that none of them is the cause."""
-    return str(reply.details.get("errorMsg") or "").startswith("Telephony not enabled")
 
 
 def _row(row: CallRow) -> dict[str, object]:

@@ -24,6 +24,7 @@ from lib.runtime.lazy import once
 from lib.runtime.outage_guard import Availability
 
 CALL_EVENTS = "call-events"
+DUE_ROWS = "due-rows"
 TICKS = "ticks"
 MODULE_COMMANDS = "module-commands"
 

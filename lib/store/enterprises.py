@@ -33,6 +33,10 @@ class Enterprise:
     users: list[dict[str, Any]] = field(repr=False)
     lines: list[dict[str, Any]]
 
+    @property
+    def integrations(self) -> Mapping[str, Any]:
+        return {"retailcrm": self.retailcrm}
+
 
 _SELECT: LiteralString = """
     SELECT e.number, e.name, e.token_sha256, e.secret_sha256, e.client_id, e.region, e.timezone, e.asterisk_url,

@@ -128,62 +128,6 @@ def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:
         ).fetchall()
 
 
-def list_waiting(
-    conn: Connection,
-    enterprise_number: str,
-    *,
-    near: datetime | None,
-    limit: int,
-    unique_id: str = "",
-    call_id: int | None = None,
-    without_suspects: bool = False,
-) -> list[StoredEvent]:
-    """
-    Events that are stored but not yet part of a call: all of this channel, or of the channels of this call, and of
-    the others those received nearest to `near` (None: now). `without_suspects`: those are left out that were woken
-    again and again in vain.
-    """
-    with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
-        return cursor.execute(
-            """
-            WITH waiting AS (
-                (SELECT id FROM call_events
-                 WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s
-                   AND received_at >= coalesce(%(near)s, clock_timestamp())
-                 ORDER BY received_at LIMIT %(limit)s)
-                UNION
-                (SELECT id FROM call_events
-                 WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s
-                   AND received_at < coalesce(%(near)s, clock_timestamp())
-                 ORDER BY received_at DESC LIMIT %(limit)s)
-                UNION
-                SELECT id FROM call_events
-                WHERE enterprise_number = %(number)s AND call_id IS NULL AND wakes < %(suspect)s AND unique_id <> ''
-                  AND unique_id = ANY(ARRAY(SELECT unique_id FROM call_events WHERE call_id = %(call_id)s)
-                                      || %(unique_id)s::text)
-            )
-            SELECT e.event_id::text, e.enterprise_number, e.unique_id, e.event_type, e.raw_data AS raw, e.record_url,
-                   e.data_source, e.received_at, e.call_id
-            FROM waiting JOIN call_events e USING (id)
-            """,
-            {
-                "number": enterprise_number,
-                "suspect": SUSPECT_AFTER_WAKES if without_suspects else 2**31 - 1,
-                "near": near,
-                "limit": limit // 2,
-                "unique_id": unique_id,
-                "call_id": call_id,
-            },
-        ).fetchall()
-
-
-def assign_call(conn: Connection, event_ids: Sequence[str], call_id: int) -> None:
-    conn.execute(
-        "UPDATE call_events SET call_id = %s WHERE event_id = ANY(%s::uuid[]) AND call_id IS DISTINCT FROM %s",
-        [call_id, list(event_ids), call_id],
-    )
-
-
 def claim_unassembled(conn: Connection, *, limit: int) -> list[StoredEvent]:
     """
     Events whose wake-up was lost, longest waiting first; each is left alone for a while, longer each time, so that

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from psycopg import Cursor
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from lib.runtime import gate
@@ -55,16 +57,71 @@ class AccountState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
-    lanes: dict[LaneName, Lane]
+class Entered:
+    place: Place
+    gate: Gate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """`is_back`: the answer shows that a CRM that was away is back."""
+
+    gate: Gate
+    is_back: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """The account's row while it is locked; `now` is the database's time then. Its methods decide, and write nothing."""
+
+    account: str
+    lanes: Mapping[LaneName, Lane]
     breaker: Breaker
     pauses: Mapping[str, Pause]
     now: datetime
 
-    def pause(self, key: Key) -> Pause | None:
+    def enter(
+        self, limits: Limits, *, seconds: float, lane: LaneName = "telephony", key: Key | None
+    ) -> Entered | PutOff:
+        """
+        One request is let through, for so many seconds at most, or why not and when to ask again.
+
+        `key` None: what a person waits for; it is let through to a CRM that is away, too.
+        """
+        until = self.now + timedelta(seconds=seconds)
+        after = self
+        if key is not None:
+            tried = gate.may_try(self._pause(key), key.credentials, now=self.now, until=until)
+            if isinstance(tried, tuple):
+                return PutOff(reason=tried[0], seconds=tried[1])
+            asked = gate.may_ask(self.breaker, now=self.now, until=until)
+            if isinstance(asked, tuple):
+                return PutOff(reason=asked[0], seconds=asked[1])
+            after = replace(self._with_pause(key, tried), breaker=asked)
+        entered = gate.enter(self.lanes[lane], limits, now=self.now, until=until)
+        if isinstance(entered, float):
+            return PutOff(reason="crm_busy", seconds=entered)
+        place = Place(
+            account=self.account, lane=lane, until=until, is_probe=key is not None and after.breaker.is_probed
+        )
+        return Entered(place=place, gate=replace(after, lanes={**self.lanes, lane: entered}))
+
+    def leave(self, place: Place, limits: Limits, *, key: Key | None, answer: Answer | None) -> Left:
+        """The place is given back; None: nothing was sent. What the answer says of the CRM is noted if there is a key."""
+        left = gate.leave(self.lanes[place.lane], limits, now=self.now, until=place.until, was_sent=answer is not None)
+        after = replace(self, lanes={**self.lanes, place.lane: left})
+        if key is not None:
+            after = replace(after, breaker=gate.after(self.breaker, answer, now=self.now, was_probe=place.is_probe))
+            if answer is not None:
+                after = after._with_pause(
+                    key, gate.pause_after(self._pause(key), key.credentials, answer, now=self.now)
+                )
+        return Left(gate=after, is_back=self.breaker.away_since is not None and after.breaker.away_since is None)
+
+    def _pause(self, key: Key) -> Pause | None:
         return self.pauses.get(key.enterprise_number)
 
-    def with_pause(self, key: Key, pause: Pause | None) -> _Row:
+    def _with_pause(self, key: Key, pause: Pause | None) -> Gate:
         others = {number: other for number, other in self.pauses.items() if number != key.enterprise_number}
         return replace(self, pauses=others | ({key.enterprise_number: pause} if pause else {}))
 
@@ -72,44 +129,19 @@ class _Row:
 def enter(
     conn: Connection, account: str, limits: Limits, *, seconds: float, lane: LaneName = "telephony", key: Key | None
 ) -> Place | PutOff:
-    """
-    Lets one request through, for so many seconds at most, or says why not and when to ask again.
-
-    `key` None: what a person waits for; it is let through to a CRM that is away, too.
-    """
-    row = _lock(conn, account)
-    until = row.now + timedelta(seconds=seconds)
-    after = row
-    if key is not None:
-        tried = gate.may_try(row.pause(key), key.credentials, now=row.now, until=until)
-        if isinstance(tried, tuple):
-            return PutOff(reason=tried[0], seconds=tried[1])
-        asked = gate.may_ask(row.breaker, now=row.now, until=until)
-        if isinstance(asked, tuple):
-            return PutOff(reason=asked[0], seconds=asked[1])
-        after = replace(row.with_pause(key, tried), breaker=asked)
-    entered = gate.enter(row.lanes[lane], limits, now=row.now, until=until)
-    if isinstance(entered, float):
-        return PutOff(reason="crm_busy", seconds=entered)
-    _write(conn, account, replace(after, lanes={**row.lanes, lane: entered}))
-    return Place(account=account, lane=lane, until=until, is_probe=key is not None and after.breaker.is_probed)
+    """Lets one request through, or says why not and when to ask again (`Gate.enter`)."""
+    entered = lock(conn, account).enter(limits, seconds=seconds, lane=lane, key=key)
+    if isinstance(entered, PutOff):
+        return entered
+    write(conn, entered.gate)
+    return entered.place
 
 
 def leave(conn: Connection, place: Place, limits: Limits, *, key: Key | None, answer: Answer | None) -> bool:
-    """
-    Gives the place back; None: nothing was sent. What the answer says of the CRM is noted if there is a key.
-
-    Whether it shows that a CRM that was away is back.
-    """
-    row = _lock(conn, place.account)
-    left = gate.leave(row.lanes[place.lane], limits, now=row.now, until=place.until, was_sent=answer is not None)
-    after = replace(row, lanes={**row.lanes, place.lane: left})
-    if key is not None:
-        after = replace(after, breaker=gate.after(row.breaker, answer, now=row.now, was_probe=place.is_probe))
-        if answer is not None:
-            after = after.with_pause(key, gate.pause_after(row.pause(key), key.credentials, answer, now=row.now))
-    _write(conn, place.account, after)
-    return row.breaker.away_since is not None and after.breaker.away_since is None
+    """Gives the place back (`Gate.leave`); whether the CRM was away and is back."""
+    left = lock(conn, place.account).leave(place, limits, key=key, answer=answer)
+    write(conn, left.gate)
+    return left.is_back
 
 
 def find_away_since(conn: Connection, account: str) -> datetime | None:
@@ -135,23 +167,33 @@ def list_accounts(conn: Connection) -> list[AccountState]:
     ]
 
 
-def _lock(conn: Connection, account: str) -> _Row:
-    while True:
-        found = conn.execute(
-            """
-            SELECT telephony_under_way, telephony_ended, other_under_way, other_ended, failures, away_since, ask_at,
-                   is_probed, probes_failed, pause_until, pauses, clock_timestamp()
-            FROM crm_gates WHERE account = %s FOR UPDATE
-            """,
-            [account],
-        ).fetchone()
-        if found is not None:
-            return _row(found)
+def ask(conn: Connection, account: str) -> Cursor[TupleRow]:
+    """Locks the account's row, if it has one; `locked` reads it."""
+    return conn.execute(
+        """
+        SELECT telephony_under_way, telephony_ended, other_under_way, other_ended, failures, away_since, ask_at,
+               is_probed, probes_failed, pause_until, pauses, clock_timestamp()
+        FROM crm_gates WHERE account = %s FOR UPDATE
+        """,
+        [account],
+    )
+
+
+def locked(conn: Connection, account: str, asked: Cursor[TupleRow]) -> Gate:
+    found = asked.fetchone()
+    while found is None:
         conn.execute("INSERT INTO crm_gates (account) VALUES (%s) ON CONFLICT DO NOTHING", [account])
+        found = ask(conn, account).fetchone()
+    return _gate(account, found)
 
 
-def _row(found: Sequence[Any]) -> _Row:
-    return _Row(
+def lock(conn: Connection, account: str) -> Gate:
+    return locked(conn, account, ask(conn, account))
+
+
+def _gate(account: str, found: Sequence[Any]) -> Gate:
+    return Gate(
+        account=account,
         lanes={
             "telephony": Lane(under_way=found[0], ended=found[1]),
             "other": Lane(under_way=found[2], ended=found[3]),
@@ -176,7 +218,7 @@ def _row(found: Sequence[Any]) -> _Row:
     )
 
 
-def _write(conn: Connection, account: str, row: _Row) -> None:
+def write(conn: Connection, row: Gate) -> None:
     telephony, other, breaker = row.lanes["telephony"], row.lanes["other"], row.breaker
     pauses = {
         number: {
@@ -205,6 +247,6 @@ def _write(conn: Connection, account: str, row: _Row) -> None:
             breaker.probes_failed,
             breaker.pause_until,
             Jsonb(pauses),
-            account,
+            row.account,
         ],
     )

@@ -15,6 +15,7 @@ class Replayable:
     """A delivery of a call. `is_latest`: no later generation of it is there."""
 
     id: int
+    crm: str
     effect: str
     state: str
     reason: str | None
@@ -69,10 +70,11 @@ def list_for_call(conn: Connection, enterprise_number: str, call_id: int) -> lis
     with conn.cursor(row_factory=class_row(Replayable)) as cursor:
         return cursor.execute(
             """
-            SELECT d.id, d.effect, d.state, d.reason, d.external_id, d.extensions, d.generation, r.requested_by,
+            SELECT d.id, d.crm, d.effect, d.state, d.reason, d.external_id, d.extensions, d.generation,
+                   r.requested_by,
                    r.created_at AS requested_at, r.reason AS request_reason,
                    NOT EXISTS (SELECT 1 FROM deliveries later
-                               WHERE later.call_id = d.call_id AND later.effect = d.effect
+                               WHERE later.call_id = d.call_id AND later.crm = d.crm AND later.effect = d.effect
                                  AND later.external_id = d.external_id AND later.extensions = d.extensions
                                  AND later.generation > d.generation) AS is_latest
             FROM deliveries d LEFT JOIN replays r ON r.delivery_id = d.id
@@ -96,8 +98,8 @@ def list_given_up(
               AND (d.finished_at, d.id) > (%(at)s, %(id)s)
               AND (%(number)s::text IS NULL OR d.enterprise_number = %(number)s)
               AND NOT EXISTS (SELECT 1 FROM deliveries later
-                              WHERE later.enterprise_number = d.enterprise_number AND later.effect = 'upload'
-                                AND later.external_id = d.external_id AND later.generation > d.generation)
+                              WHERE later.enterprise_number = d.enterprise_number AND later.crm = d.crm
+                                AND later.effect = 'upload' AND later.external_id = d.external_id AND later.generation > d.generation)
             ORDER BY d.finished_at, d.id LIMIT %(limit)s
             """,
             {
@@ -114,15 +116,15 @@ def list_given_up(
 def insert_generation(conn: Connection, delivery_id: int) -> int | None:
     """
     The same delivery once more, due now and wanted for as long as it was; None when somebody else has entered it at the
-    same moment.
+    same moment. It is derived again before it is sent, as long as that is possible.
     """
     row = conn.execute(
         """
-        INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, extensions, generation, content,
-                                expires_at)
-        SELECT enterprise_number, call_id, effect, external_id, extensions, generation + 1, content,
-               clock_timestamp() + (expires_at - created_at)
-        FROM deliveries WHERE id = %s
+        INSERT INTO deliveries (enterprise_number, call_id, crm, effect, external_id, extensions, generation, content,
+                                expires_at, is_stale)
+        SELECT d.enterprise_number, d.call_id, d.crm, d.effect, d.external_id, d.extensions, d.generation + 1, d.content,
+               clock_timestamp() + (d.expires_at - d.created_at), NOT c.events_forgotten
+        FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE d.id = %s
         ON CONFLICT DO NOTHING RETURNING id
         """,
         [delivery_id],

@@ -28,7 +28,7 @@ def test_it_tells_what_came_what_was_decided_and_what_was_sent(gateway, process)
     gateway.ring(["150", "109"])
     gateway.missed()
 
-    told = story.tell("0367", gateway.unique_id)
+    told = story.tell("0367", gateway.unique_id, crm="retailcrm")
 
     assert [event["event_type"] for event in told["timeline"]] == ["start", "dial", "hangup"]
     assert (told["kind"], told["result"], told["owner"]) == ("in", "no answer", "150")
@@ -52,10 +52,10 @@ def test_the_reason_is_the_one_of_then_when_the_mapping_was_mended_since(
     gateway.ring(["109"])
     provisioned(domain=crm_server.url, user_extensions={"22": "109"})
     enterprise_cache().invalidate("0367")
-    while_it_rings = story.tell("0367", gateway.unique_id)
+    while_it_rings = story.tell("0367", gateway.unique_id, crm="retailcrm")
     informed = function("retailcrm-deliver")
     assert gateway.push(gateway.take("hangup", **gateway.missed_body()), informed) == 204
-    afterwards = story.tell("0367", gateway.unique_id)
+    afterwards = story.tell("0367", gateway.unique_id, crm="retailcrm")
 
     for told in (while_it_rings, afterwards):
         assert told["rang"][0]["people"] == ["109"]  # with today's mapping
@@ -112,4 +112,6 @@ def test_a_host_whose_zone_is_wrong_is_said(gateway, provisioned, process, crm_s
     wrong = {name: value.replace(" ", "T") for name, value in body.items() if name in {"EndTime", "DateReceived"}}
     gateway.happen("hangup", **{**body, **wrong, "StartTime": "2020-01-01 00:00:00"})
 
-    assert "host_zone_looks_wrong" in [warning["code"] for warning in story.tell("0367", gateway.unique_id)["warnings"]]
+    assert "host_zone_looks_wrong" in [
+        warning["code"] for warning in story.tell("0367", gateway.unique_id, crm="retailcrm")["warnings"]
+    ]

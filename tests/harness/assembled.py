@@ -20,15 +20,18 @@ from lib.calls import call as folding
 from lib.calls.directory import Directory
 from lib.calls.linking import group, link_keys
 from lib.calls.plan import CallRow, plan, row_content
+from lib.crms import CRMS, RETAILCRM
 from lib.enterprises.cache import enterprise_cache
 from lib.enterprises.rules import directory, settings
 from lib.intake.messages import WakeCall
 from lib.ledger.assemble import assemble, parsed
-from lib.ledger.deliver import deliver_due
+from lib.ledger.send_rows import send_due
+from lib.ledger.wake import wake
 from lib.runtime import db
 from lib.runtime.errors import Unavailable
 from lib.store import events as event_store
 from lib.store.events import NewEvent, StoredEvent
+from lib.store.rows import Lane
 from tests.harness.outcomes import differences
 from tests.unit.calls.playback import base_of
 from tests.unit.calls.renaming import Renaming
@@ -90,12 +93,14 @@ class Desk:
         return messages
 
     def assemble(self, message: Message, *, deliver: bool = True) -> None:
-        """As the push does: what is given back comes again."""
+        """As the pushes of an event and of its rows do: what is given back comes again."""
         for _ in range(20):
             try:
-                for call_id in assemble(message):
-                    if deliver:
-                        deliver_due(self.number, call_id)
+                if deliver:
+                    wake(message, crm=RETAILCRM, crms=CRMS)
+                    self.send_rows()
+                else:
+                    assemble(message, crm=None, crms=CRMS)
             except Unavailable as error:
                 self.failures[str(error)] += 1
                 time.sleep(random.uniform(0.01, 0.1))
@@ -116,8 +121,12 @@ class Desk:
         return [WakeCall(enterprise_number=self.number, call_id=call_id) for (call_id,) in found]
 
     def wake(self) -> None:
-        """As the sweep does, once for every call."""
+        """As the sweep does, once for every call and for its lane."""
         self.assemble_all(self.wakes())
+        self.send_rows()
+
+    def send_rows(self) -> None:
+        send_due(Lane(enterprise_number=self.number, crm=RETAILCRM.name), crm=RETAILCRM)
 
     def held(self) -> set[Held]:
         rows = self.sql(
@@ -236,7 +245,11 @@ _LOOSE_ENDS = {
     "deliveries beside their call": "SELECT external_id FROM deliveries d WHERE enterprise_number = %s "
     "AND NOT EXISTS (SELECT 1 FROM call_events WHERE call_id = d.call_id AND unique_id = d.external_id)",
     "deliveries that wait without a timer": "SELECT d.external_id FROM deliveries d JOIN calls c ON c.id = d.call_id "
-    "WHERE d.enterprise_number = %s AND d.state IN ('ready', 'retry', 'leased') AND c.next_wake_at IS NULL",
+    "WHERE d.enterprise_number = %s AND d.effect <> 'upload' AND d.state IN ('ready', 'retry', 'leased') "
+    "AND c.next_wake_at IS NULL",
+    "rows that wait without a timer": "SELECT d.external_id FROM deliveries d WHERE d.enterprise_number = %s "
+    "AND d.effect = 'upload' AND d.state IN ('ready', 'retry', 'leased') AND NOT EXISTS (SELECT 1 FROM row_timers t "
+    "WHERE t.enterprise_number = d.enterprise_number AND t.crm = d.crm AND t.wake_at IS NOT NULL)",
 }
 
 

@@ -37,14 +37,14 @@ def fill(
     """
     content = _RING if effect == "popup" else _ROW
     over = "NULL" if effect == "popup" else "now()"
+    wakes = "now() - interval '1 hour' + n * interval '1 microsecond'" if effect == "popup" else "NULL"
     with psycopg.connect(database_url, autocommit=True) as conn:
         found = conn.execute(
             f"""
             WITH held AS (
                 INSERT INTO calls (enterprise_number, main_unique_id, kind, started_at, first_event_at, last_event_at,
                                    over_at, next_wake_at)
-                SELECT %(number)s, %(prefix)s || n::text, 'in', now(), now(), now(), {over},
-                       now() - interval '1 hour' + n * interval '1 microsecond'
+                SELECT %(number)s, %(prefix)s || n::text, 'in', now(), now(), now(), {over}, {wakes}
                 FROM generate_series(1, %(count)s) n
                 RETURNING id, main_unique_id
             ), told AS (
@@ -67,6 +67,12 @@ def fill(
                 "batch_limit": batch_limit,
             },
         ).fetchall()
+        if effect == "upload":
+            conn.execute(
+                "INSERT INTO row_timers (enterprise_number, crm, wake_at) VALUES (%s, 'retailcrm', now()) "
+                "ON CONFLICT (enterprise_number, crm) DO UPDATE SET wake_at = now()",
+                [number],
+            )
         if with_events:
             conn.execute(
                 """
@@ -86,13 +92,19 @@ def fill(
     return [row[0] for row in found]
 
 
+# In the place of calls: the lane of rows.
+ROWS = ("rows",)
+
 _WORKER = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from lib.runtime import db
 from lib.enterprises.cache import enterprise_cache
+from lib.crms import RETAILCRM
 from lib.ledger.deliver import deliver_due
+from lib.ledger.send_rows import send_due
 from lib.runtime.errors import Unavailable
+from lib.store.rows import Lane
 number, rounds, threads, *calls = sys.argv[1:]
 
 def patiently(act):
@@ -104,21 +116,30 @@ def patiently(act):
             time.sleep(0.5)
     return act()
 
+def look(call):
+    if call == "rows":
+        send_due(Lane(enterprise_number=number, crm=RETAILCRM.name), crm=RETAILCRM)
+    else:
+        deliver_due(RETAILCRM, number, [int(call)])
+
 patiently(lambda: enterprise_cache().by_number(number))
 print("ready", flush=True)
 sys.stdin.readline()
 with ThreadPoolExecutor(int(threads)) as pool:
     for _ in range(int(rounds)):
-        list(pool.map(lambda call: patiently(lambda: deliver_due(number, int(call))), calls))
+        list(pool.map(lambda call: patiently(lambda: look(call)), calls))
 print("done", flush=True)
 """
 
 
 @contextmanager
 def workers(
-    number: str, shares: Sequence[Sequence[int]], *, rounds: int = 1, threads: int = 1
+    number: str, shares: Sequence[Sequence[int | str]], *, rounds: int = 1, threads: int = 1
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """A process for each share of the calls; all begin at the same moment, and look so many times at each call."""
+    """
+    A process for each share of the calls; all begin at the same moment, and look so many times at each call. A share of
+    `ROWS` looks at the enterprise's rows of history.
+    """
     running = [
         subprocess.Popen(
             [sys.executable, "-c", _WORKER, number, str(rounds), str(threads), *map(str, share)],

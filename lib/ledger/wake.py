@@ -1,0 +1,70 @@
+"""
+What a message of `call-events` sets going: its calls are assembled, their pop-ups and ends are sent, and what came
+meanwhile is not forgotten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from lib.intake.messages import WakeCall, event_message
+from lib.ledger import deliver
+from lib.ledger.assemble import Round, assemble
+from lib.ledger.crm import CRM
+from lib.runtime import failpoints, pubsub
+from lib.store.events import NewEvent, StoredEvent
+
+# With the longest request this is within the ack deadline; what is left then goes on with a message of its own.
+WAKE_SECONDS: Final = 20.0
+# A call that woke while its enterprise was being assembled wakes again.
+BUSY_SECONDS: Final = 0.1
+
+
+def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM]) -> None:
+    """Raises NotFound for an enterprise that is not there, Unavailable."""
+    until = time.monotonic() + WAKE_SECONDS
+    current: NewEvent | WakeCall | None = message
+    while current is not None:
+        done = assemble(current, crm=crm, crms=crms)
+        if not done.is_ours and isinstance(current, WakeCall):
+            _wake_behind_others(current, crm)
+            return
+        # Pop-ups first, and somebody else goes on meanwhile with what came.
+        is_busy = bool(done.admitted.outgoing) or time.monotonic() > until
+        if done.left is not None and is_busy:
+            _hand_on(done.left)
+        _tell(done, message.enterprise_number)
+        current = _as_new(done.left) if done.left is not None and not is_busy else None
+
+
+def _tell(done: Round, enterprise_number: str) -> None:
+    for lane in done.lanes:
+        deliver.wake_lane(lane)
+    if done.admitted.outgoing:
+        failpoints.hit("K8")
+    deliver.send_all(done.admitted, enterprise_number=enterprise_number)
+
+
+def _wake_behind_others(message: WakeCall, crm: CRM) -> None:
+    """What the call has due needs no turn; what its time asks for is derived when the turn is free."""
+    deliver.wake_call(message.enterprise_number, message.call_id, seconds=BUSY_SECONDS)
+    deliver.deliver_due(crm, message.enterprise_number, [message.call_id])
+
+
+def _hand_on(left: StoredEvent) -> None:
+    deliver.publish_soon(pubsub.CALL_EVENTS, event_message(left, received_at=left.received_at))
+
+
+def _as_new(left: StoredEvent) -> NewEvent:
+    return NewEvent(
+        event_id=left.event_id,
+        enterprise_number=left.enterprise_number,
+        unique_id=left.unique_id,
+        event_type=left.event_type,
+        raw=left.raw,
+        record_url=left.record_url,
+        data_source=left.data_source,
+        received_at=left.received_at,
+    )
