@@ -30,7 +30,7 @@ CREATE INDEX row_timers_wake_at_idx ON row_timers (wake_at) WHERE wake_at IS NOT
 CREATE INDEX row_timers_account_idx ON row_timers (account) WHERE wake_at IS NOT NULL;
 
 INSERT INTO row_timers (enterprise_number, crm, wake_at)
-SELECT DISTINCT enterprise_number, 'retailcrm', clock_timestamp() FROM deliveries
+SELECT DISTINCT enterprise_number, 'retailcrm', now() FROM deliveries
 WHERE effect = 'upload' AND state IN ('ready', 'retry', 'leased');
 
 -- What a call wakes for from now on: itself, and its pop-ups and their ends.

@@ -55,6 +55,13 @@ class Vault:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Server:
+    """`threads`: of functions-framework, for each worker process."""
+
+    threads: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnterpriseCache:
     enterprise_cache_ttl_seconds: float = 90.0
     enterprise_cache_refresh_min_seconds: float = 180.0
@@ -224,6 +231,7 @@ SECTIONS = (
     PushAuth,
     Operator,
     Vault,
+    Server,
     EnterpriseCache,
     RetailCRM,
     Gate,

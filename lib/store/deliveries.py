@@ -81,8 +81,8 @@ class Attempt:
 @dataclass(frozen=True, kw_only=True)
 class Claimed(Delivery):
     """
-    A delivery with the fence under which this process holds it. `batch_limit` is of rows of history; `popups` of an end:
-    `{"extensions", "state"}` of every pop-up of its call.
+    A delivery with the fence under which this process holds it. `batch_limit` is of rows of history; `popups` of an
+    end: `{"extensions", "state"}` of every pop-up of its call.
     """
 
     fence: int
