@@ -144,7 +144,7 @@ def connection_options(settings: config.Database, *, is_pooled: bool) -> dict[st
 
 
 def session_settings(settings: config.Database) -> dict[str, str]:
-    """What every session of the server has: sent by each connection, or kept by the role where a pooler stands before."""
+    """What every session of the server has: sent by each connection, or kept by the role where there is a pooler."""
     timeout_ms = int(settings.database_statement_timeout_seconds * 1000)
     return {
         "statement_timeout": str(timeout_ms),
