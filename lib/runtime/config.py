@@ -35,6 +35,10 @@ class Database:
     def __post_init__(self) -> None:
         if self.database_pool_mode not in {"session", "transaction"}:
             raise ConfigError("DATABASE_POOL_MODE must be session or transaction")
+        if self.is_pooled and not self.database_listen_url:
+            raise ConfigError(
+                "DATABASE_POOL_MODE=transaction needs DATABASE_LISTEN_URL, the address of the server itself"
+            )
 
     @property
     def session_url(self) -> str:

@@ -157,8 +157,7 @@ def session_settings(settings: config.Database) -> dict[str, str]:
 def open_session() -> BoundedConnection:
     """A connection outside of the pool to the server itself, for LISTEN. Raises psycopg.Error."""
     settings = config.current(config.Database)
-    options = connection_options(settings, is_pooled=settings.is_pooled and not settings.database_listen_url)
-    return BoundedConnection.connect(settings.session_url, **options)  # type: ignore[arg-type]
+    return BoundedConnection.connect(settings.session_url, **connection_options(settings, is_pooled=False))  # type: ignore[arg-type]
 
 
 @contextmanager

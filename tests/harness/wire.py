@@ -24,8 +24,8 @@ _ENCRYPTION = {80877103, 80877104}
 
 class Counter:
     """
-    `round_trips`: how often the server answered something that was sent; however many statements went before the
-    answer, they are one. `statements`: simple queries, and executions of the extended protocol. What belongs to opening
+    `round_trips`: how often somebody waited until the server was ready, or had answered a Flush; however many
+    statements went before that, they are one. `statements`: simple queries, and executions of the extended protocol. What belongs to opening
     and closing a connection is not counted, but in `connections`.
     """
 
@@ -119,22 +119,45 @@ def _exactly(plug: socket.socket, size: int) -> bytes:
     return data
 
 
+class _Trips:
+    """What was asked and is not answered yet: a query or a Sync until the server is ready again, a Flush until it speaks."""
+
+    def __init__(self) -> None:
+        self._unready = 0
+        self._is_flushed = False
+
+    def ask(self, kinds: list[bytes]) -> None:
+        for kind in kinds:
+            if kind in {b"Q", b"S"}:
+                self._unready, self._is_flushed = self._unready + 1, False
+            elif kind == b"H" and not self._unready:
+                self._is_flushed = True
+
+    def answer(self, kinds: list[bytes]) -> int:
+        """How many round trips that ends, one or none."""
+        ready = kinds.count(b"Z")
+        is_over = self._is_flushed or (self._unready > 0 and self._unready == ready)
+        self._unready, self._is_flushed = self._unready - ready, False
+        return int(is_over)
+
+
 def _copy(client: socket.socket, server: socket.socket, counter: Counter, ended: threading.Event) -> None:
-    asked, answered = _Messages(), _Messages()
-    is_open = is_waiting = False
+    asked, answered, trips = _Messages(), _Messages(), _Trips()
+    is_open = False
     while not ended.is_set():
         for source in select.select([client, server], [], [], 0.1)[0]:
             if not (chunk := source.recv(65536)):
                 return
             if source is client:
                 kinds = asked.kinds(chunk)
-                counter.add(statements=sum(kind in {b"Q", b"E"} for kind in kinds))
-                is_waiting = is_open
+                if is_open:
+                    counter.add(statements=sum(kind in {b"Q", b"E"} for kind in kinds))
+                    trips.ask(kinds)
                 server.sendall(chunk)
                 continue
             kinds = answered.kinds(chunk)
-            # Counted before it is passed on: whoever has the answer finds it in the counter.
-            counter.add(round_trips=int(is_waiting))
-            is_waiting = False
+            if is_open:
+                # Counted before it is passed on: whoever has the answer finds it in the counter.
+                counter.add(round_trips=trips.answer(kinds))
             is_open = is_open or b"Z" in kinds
             client.sendall(chunk)
