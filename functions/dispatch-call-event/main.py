@@ -21,7 +21,7 @@ from lib.admin import health
 from lib.enterprises.cache import enterprise_cache
 from lib.intake import forms
 from lib.intake.accept import Accepted, accept, accept_all
-from lib.runtime import config, failpoints, http, logs
+from lib.runtime import config, failpoints, http, logs, pg_json
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
 from lib.runtime.http import Answer
@@ -43,7 +43,8 @@ def post_event(request: Request) -> Answer:
 
 
 def post_events(request: Request) -> Answer:
-    body = http.read_json_object(request, limit=BATCH_BYTES)
+    body = pg_json.parse_unchecked(http.read_body(request, limit=BATCH_BYTES))
+    pg_json.check({name: value for name, value in body.items() if name != "events"})
     enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     events = body.get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
@@ -58,6 +59,7 @@ def _event(item: object, enterprise_number: str, origin: str | None) -> NewEvent
     try:
         if not isinstance(item, dict):
             raise InvalidPayload("must be an object")
+        pg_json.check(item)
         if len(json.dumps(item, ensure_ascii=False).encode()) > http.EVENT_BODY_BYTES:
             raise TooLarge(f"one event may have {http.EVENT_BODY_BYTES // 1024} kB")
         return forms.from_envelope(item, enterprise_number=enterprise_number, origin=origin)
