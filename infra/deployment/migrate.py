@@ -55,6 +55,8 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
     """
     applied_now: list[str] = []
     with psycopg.connect(database_url, autocommit=True) as conn:
+        for deadline in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            conn.execute(sql.SQL("SET {} TO 0").format(sql.Identifier(deadline)))  # the role may have some
         conn.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         conn.execute(
             """

@@ -33,6 +33,8 @@ OFFSETS: Final = {
     "admin-api": 16,
 }
 PORTS_IN_ALL: Final = 40
+# Of every function; `infra.stand_ins.connections` counts with it.
+PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
 INTAKE: Final = "dispatch-call-event"
 _BASES_TO_TRY: Final = 100
 
@@ -104,8 +106,7 @@ class Layout:
             "ACCOUNT_LINK_SECRET": secrets.account_link_secret,
             "RETAILCRM_EXTRA_HOSTS": "127.0.0.1:*",
             "PUBLIC_URL": self.url("gateway"),
-            "WORKERS": "1",
-            "THREADS": "8",
+            **PLATFORM,
             **self.settings,
         }
 

@@ -52,6 +52,13 @@ class Database:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Platform:
+    """Set by whoever runs the process, no setting of ours: no section of SECTIONS. 0: not said."""
+
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PubSub:
     google_cloud_project: str
     pubsub_emulator_host: str = ""

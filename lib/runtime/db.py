@@ -110,6 +110,9 @@ class Pool(ConnectionPool[BoundedConnection]):
 @once
 def pool() -> Pool:
     settings = config.current(config.Database)
+    threads = config.current(config.Platform).threads
+    if 0 < threads < settings.database_pool_size:
+        log.warning("DATABASE_POOL_SIZE is larger than THREADS", extra={"threads": threads})
     return Pool(
         settings.database_url,
         connection_class=BoundedConnection,

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from infra.deployment import migrate
+from infra.deployment.migrate import Migration
 from lib.enterprises.cache import enterprise_cache
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, InvalidPayload, Unavailable
@@ -68,6 +69,20 @@ def test_the_role_keeps_the_deadlines_that_a_session_cannot_bring(pooled):
     with pytest.raises(Unavailable):
         ask("SELECT pg_sleep(30)")
     assert ask() == (1,)
+
+
+def test_migrate_gives_the_role_its_deadlines_and_is_not_bound_by_them(pooled, sql):
+    assert [migrate.main(), migrate.main()] == [0, 0]
+
+    [(kept,)] = sql(
+        "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
+        "WHERE d.datname = current_database()"
+    )
+    assert "statement_timeout=1000" in kept
+    slow = Migration(version=1, name="0001_slow", sql="SELECT pg_sleep(1.5)")
+    known = [slow, *migrate.read()[1:]]
+    sql("DELETE FROM schema_migrations WHERE version = 1 RETURNING 1")
+    assert migrate.apply(config.current(config.Database).session_url, known) == ["0001_slow"]
 
 
 def test_without_them_the_log_says_so(pooled, database_url, caplog):
