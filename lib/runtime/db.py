@@ -38,7 +38,7 @@ QUICK_SECONDS: Final = 0.5
 # A connection that does not answer a ping within this is taken for dead.
 CHECK_SECONDS: Final = 0.4
 # After this much silence a connection is pinged before use: a peer that vanished without a word closes no socket.
-TRUSTED_SECONDS: Final = 5.0
+TRUSTED_SECONDS: Final = 3.0
 # The server's own deadline comes first: its answer says what was wrong, and leaves the connection usable.
 _GRACE_SECONDS: Final = 1.0
 
