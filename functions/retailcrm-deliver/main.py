@@ -38,7 +38,7 @@ def look(push: Push) -> None:
     message = messages.parse(body, published_at=push.published_at)
     with load.message() as under_way:
         if messages.can_wait(message, body, push.attributes) and may_pass_over(
-            message, under_way=under_way, threads=config.current(config.Server).threads
+            message, under_way=under_way, threads=config.current(config.Platform).threads
         ):
             load.pass_over()
         else:

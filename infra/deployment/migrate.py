@@ -2,21 +2,23 @@
 Brings a database to the present schema: `python -m infra.deployment.migrate`.
 
 Applies infra/migrations/NNNN_*.sql in order, each in a transaction of its own, under one advisory lock, and
-records it. Forward only: a file that was applied and then changed is refused.
+records it. Forward only: a file that was applied and then changed is refused. Where the functions come through a
+pooler, the role then keeps the deadlines that their sessions cannot bring (docs/decisions/0011-poolers.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from infra import command
-from lib.runtime import config
+from lib.runtime import config, db
 from lib.runtime.errors import AppError, ConfigError
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -53,6 +55,8 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
     """
     applied_now: list[str] = []
     with psycopg.connect(database_url, autocommit=True) as conn:
+        for deadline in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            conn.execute(sql.SQL("SET {} TO 0").format(sql.Identifier(deadline)))  # the role may have some
         conn.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         conn.execute(
             """
@@ -87,11 +91,26 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
     return applied_now
 
 
+def keep_session_settings(database_url: str, settings: Mapping[str, str]) -> None:
+    """Gives them to every later session of this role in this database: through a pooler no session brings its own."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        database = sql.Identifier(conn.info.dbname)
+        for name, value in settings.items():
+            conn.execute(
+                sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} TO {}").format(
+                    database, sql.Identifier(name), sql.Literal(value)
+                )
+            )
+
+
 def main() -> int:
     try:
         command.begin()
-        for name in apply(config.load(config.Database).database_url):
+        settings = config.load(config.Database)
+        for name in apply(settings.session_url):
             print(f"applied {name}")
+        if settings.is_pooled:
+            keep_session_settings(settings.session_url, db.session_settings(settings))
     except (AppError, psycopg.Error) as error:
         return command.fail("migrate", error)
     return 0

@@ -211,8 +211,7 @@ class EnterpriseCache:
                 self._stop.wait(random.uniform(1, 5))  # noqa: S311  (jitter)
 
     def _listen(self) -> None:
-        settings = config.current(config.Database)
-        with db.BoundedConnection.connect(settings.database_url, **db.connection_options(settings)) as conn:  # type: ignore[arg-type]
+        with db.open_session() as conn:
             conn.execute(f"LISTEN {enterprises.INTEGRATION_CONFIG_CHANGED}")
             for number in list(self._entries):  # what was missed while nobody listened
                 self.invalidate(number)

@@ -20,7 +20,12 @@ _ENDS: Final = "hangup"
 
 
 def may_pass_over(event: NewEvent, *, under_way: int, threads: int) -> bool:
-    """Whether this event gives way, while so many messages, its own too, occupy so many threads."""
+    """
+    Whether this event gives way, while so many messages, its own too, occupy so many threads; 0: nobody knows how many
+    there are.
+    """
+    if not threads:
+        return False
     if event.event_type == _RINGS and event.data_source == "live":
         return False
     if event.event_type == _ENDS and event.data_source == "live":
