@@ -1,7 +1,7 @@
 """
 Enterprises in memory: what every event needs to know without asking the database.
 
-Of every enterprise the packed row is kept; the last few hundred that somebody asked for are kept unpacked too, with
+Of every enterprise the packed row is kept; the thousand that were asked for last are kept unpacked too, with
 what the rules made of them. So an enterprise that this instance has seen keeps working while the database is away,
 however many there are: what is evicted is only unpacked again.
 
@@ -37,7 +37,7 @@ UNKNOWN_TOKENS_REMEMBERED = 1000
 UNKNOWN_TOKEN_SECONDS = 5.0
 UNKNOWN_TOKENS_PER_SECOND = 50
 # LRU size: enterprises that are kept unpacked.
-UNPACKED = 500
+UNPACKED = 1000
 # A page is one short statement and one short hold of the lock; between two pages whoever waits gets the processor.
 PAGE = 100
 BETWEEN_PAGES_SECONDS = 0.005
