@@ -305,7 +305,7 @@ def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str
         if key := given.get("api_key"):
             is_same = _is_same_key(before.get("api_key"), key, number)
             section["api_key"] = before["api_key"] if is_same else vault().encrypt(key, owner=number)
-        if section != before:
+        if name not in merged or section != before:
             section["version"] = version_of(before) + 1
             merged[name] = section
     if merged == row[0]:
