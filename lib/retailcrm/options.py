@@ -11,4 +11,4 @@ NUMBER_ACCEPTED: Final = "accept_number_as_client_id"
 
 def accepts_number_as_client_id(integration: Integration) -> bool:
     """Whether the enterprise's number, which is no secret, may stand for its clientId."""
-    return integration.stored.get(NUMBER_ACCEPTED) is True
+    return integration.options.get(NUMBER_ACCEPTED) is True
