@@ -5,11 +5,31 @@ CREATE OR REPLACE FUNCTION public.notify_integration_config_changed()
  LANGUAGE plpgsql
 AS $function$
 DECLARE
-    changed jsonb := to_jsonb(coalesce(NEW, OLD));
+    old_row jsonb := coalesce(to_jsonb(OLD), '{}');
+    new_row jsonb := coalesce(to_jsonb(NEW), '{}');
+    changed jsonb := CASE WHEN TG_OP = 'DELETE' THEN old_row ELSE new_row END;
+    enterprise text := coalesce(changed ->> 'enterprise_number', changed ->> 'number');
+    sections jsonb := coalesce(old_row -> 'integrations_config', '{}') || coalesce(new_row -> 'integrations_config', '{}');
+    names text[];
 BEGIN
+    IF TG_TABLE_NAME <> 'enterprises' THEN
+        sections := coalesce((SELECT integrations_config FROM enterprises WHERE number = enterprise), '{}');
+    ELSIF TG_OP = 'UPDATE'
+          AND old_row - '{integrations_config,updated_at}'::text[] = new_row - '{integrations_config,updated_at}'::text[]
+    THEN
+        names := ARRAY(
+            SELECT section FROM jsonb_object_keys(sections) AS section
+            WHERE old_row -> 'integrations_config' -> section IS DISTINCT FROM
+                  new_row -> 'integrations_config' -> section);
+    END IF;
+    IF coalesce(cardinality(names), 0) = 0 THEN
+        names := ARRAY(SELECT section FROM jsonb_object_keys(sections) AS section);
+    END IF;
+    IF cardinality(names) = 0 THEN
+        names := '{retailcrm}';  -- it has none yet, and whoever listens must hear of it all the same
+    END IF;
     PERFORM pg_notify('integration_config_changed', json_build_object(
-        'enterprise_number', coalesce(changed ->> 'enterprise_number', changed ->> 'number'),
-        'integration_type', 'retailcrm')::text);
+        'enterprise_number', enterprise, 'integration_type', name)::text) FROM unnest(names) AS name;
     RETURN NULL;
 END $function$;
 

@@ -85,7 +85,8 @@ def post_host_event(event_type: str, request: Request) -> Answer:
 
 def get_integration(request: Request, number: str) -> Answer:
     require_operator(request.headers.get("Authorization", ""))
-    return health.describe(enterprise_cache().by_number(number)), 200
+    enterprise = enterprise_cache().by_number(number)
+    return health.describe(enterprise, enterprise_cache().age_seconds(number)), 200
 
 
 def invalidate(request: Request, number: str) -> Answer:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -88,3 +89,36 @@ def test_another_form_of_a_change_notifies_the_instances(database_url):
         notices = [notice.payload for notice in listener.notifies(timeout=2, stop_after=1)]
 
     assert notices == ['{"enterprise_number" : "1", "integration_type" : "retailcrm"}']
+
+
+def test_a_notice_names_the_integration_that_changed(database_url):
+    def changes(*statements):
+        with psycopg.connect(database_url, autocommit=True) as listener, psycopg.connect(database_url) as writer:
+            listener.execute("LISTEN integration_config_changed")
+            for statement in statements:
+                writer.execute(statement)
+            writer.commit()
+            notices = [json.loads(notice.payload) for notice in listener.notifies(timeout=1)]
+        assert {notice["enterprise_number"] for notice in notices} == {"1"}
+        return sorted(notice["integration_type"] for notice in notices)
+
+    def set_config(path, value):
+        return f"UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{{{path}}}', '{value}')"
+
+    made = changes("INSERT INTO enterprises (number, name, token, secret) VALUES ('1', 'n', 't', 's')")
+    first = changes(set_config("amocrm", "{}"))
+    both = changes(set_config("amocrm", '{"enabled": true}'), set_config("retailcrm", '{"domain": "demo"}'))
+    second = changes(set_config("retailcrm,domain", '"other"') + ", updated_at = clock_timestamp()")
+    gone = changes("UPDATE enterprises SET integrations_config = integrations_config - 'amocrm'")
+    changes(set_config("amocrm", "{}"))
+    whole = changes("UPDATE enterprises SET name = 'another'")
+    lines = changes("INSERT INTO lines (enterprise_number, line_id) VALUES ('1', '0001301')")
+
+    assert (made, first, both, second, gone) == (
+        ["retailcrm"],
+        ["amocrm"],
+        ["amocrm", "retailcrm"],
+        ["retailcrm"],
+        ["amocrm"],
+    )
+    assert whole == lines == ["amocrm", "retailcrm"]
