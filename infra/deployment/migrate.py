@@ -6,7 +6,7 @@ applied and then changed is refused.
 
 A migration is a transaction. One whose first line is `-- no transaction` is not, so that nobody waits for it however
 large the table is: its statements run one by one, and only statements that can be repeated are accepted
-(CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY IF EXISTS, VALIDATE CONSTRAINT). When such a run dies, the next one
+(CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY IF EXISTS, VALIDATE CONSTRAINT, storage parameters). When such a run dies, the next one
 begins again with the first statement: an index that is complete stays, an invalid one is dropped and built again.
 """
 
@@ -40,6 +40,7 @@ _REPEATABLE: Final = (
     _CREATE_INDEX,
     re.compile(rf"DROP INDEX CONCURRENTLY IF EXISTS {_NAME}"),
     re.compile(rf"ALTER TABLE {_NAME} VALIDATE CONSTRAINT {_NAME}"),
+    re.compile(rf"ALTER TABLE {_NAME} SET \([^()]+\)"),
 )
 
 
@@ -70,7 +71,8 @@ class Migration:
             if not any(form.fullmatch(statement) for form in _REPEATABLE):
                 raise ConfigError(
                     f"{self.name} runs outside a transaction, where only CREATE INDEX CONCURRENTLY, DROP INDEX"
-                    f" CONCURRENTLY IF EXISTS and ALTER TABLE … VALIDATE CONSTRAINT can be repeated: {statement}"
+                    " CONCURRENTLY IF EXISTS and ALTER TABLE … VALIDATE CONSTRAINT or SET (…) can be repeated:"
+                    f" {statement}"
                 )
         return statements
 

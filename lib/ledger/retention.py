@@ -25,6 +25,8 @@ ROWS: Final = 500
 EACH: Final = 20
 # Well within the ack deadline of a tick, of which the sweep itself takes some seconds at worst.
 BUDGET_SECONDS: Final = 15.0
+# So many times as long as a batch took nothing is deleted after it: the disk and the processors are there for others.
+PAUSE: Final = 1.0
 
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -65,15 +67,18 @@ def _run(due: dict[str, Step], *, deadline: float) -> dict[str, int]:
     while due:
         # In another order each time: the time may end before the last of them.
         for name in random.sample(list(due), len(due)):
+            began = time.monotonic()
             with db.connection() as conn:
                 deleted = due[name].run(conn, ends[name])
+            spent = time.monotonic() - began
             if deleted.count:
                 counts[name] = counts.get(name, 0) + deleted.count
             if deleted.count < due[name].full:
                 del due[name]
             ends[name] = deleted.up_to or ends[name]
-            if time.monotonic() > deadline:
+            if time.monotonic() + spent * PAUSE > deadline:
                 return counts
+            time.sleep(spent * PAUSE)
     return counts
 
 

@@ -19,6 +19,8 @@ from lib.runtime.errors import Unavailable
 BATCH: Final = 50
 # In one statement, when a CRM is back; the others keep their own time.
 BROUGHT_FORWARD: Final = 2000
+STATES: Final = ("ready", "leased", "retry", "in_doubt", "held", "delivered", "failed", "expired", "superseded")
+FINISHED_SPAN_SECONDS: Final = 3600
 # Why a row of history is not sent any more, that may be wanted again when the call turns out otherwise.
 WITHDRAWN: Final = "withdrawn"
 # A row of history (`d`) of the enterprise `number` that is due and may go: nothing of its call is first.
@@ -626,5 +628,21 @@ def settle_lost_leases(conn: Connection, call_ids: Sequence[int]) -> None:
     )
 
 
-def count_by_state(conn: Connection) -> dict[str, int]:
-    return dict(conn.execute("SELECT state, count(*) FROM deliveries GROUP BY state").fetchall())
+def count_by_state(conn: Connection, *, finished_seconds: float = FINISHED_SPAN_SECONDS) -> dict[str, int]:
+    """
+    How many deliveries are in each state: all that are live, and those that were finished within so many seconds.
+
+    Counting every finished delivery would mean reading the whole ledger.
+    """
+    counted = conn.execute(
+        """
+        SELECT state, count(*) FROM deliveries
+        WHERE state IN ('ready', 'leased', 'retry', 'in_doubt', 'held') GROUP BY state
+        UNION ALL
+        SELECT state, count(*) FROM deliveries
+        WHERE state IN ('delivered', 'failed', 'expired', 'superseded')
+          AND finished_at > statement_timestamp() - make_interval(secs => %s) GROUP BY state
+        """,
+        [finished_seconds],
+    ).fetchall()
+    return dict.fromkeys(STATES, 0) | dict(counted)

@@ -111,10 +111,17 @@ def timed(name: str, run: Callable[[], object]) -> None:
     print(f"  {name}: {' / '.join(f'{one:.0f}' for one in spent)} ms", flush=True)
 
 
-def count(url: str) -> None:
+def count(url: str, events: int) -> None:
+    """Also with a span in which as many were finished as in an hour of PACE."""
+    pace = events / DAYS / 86_400
     with psycopg.connect(url, autocommit=True) as conn:
         timed("scan of all deliveries", lambda: conn.execute(SCAN).fetchall())
-        timed("count_by_state", lambda: deliveries.count_by_state(conn))
+        timed(f"count_by_state, an hour of {pace:.1f} events/s", lambda: deliveries.count_by_state(conn))
+        span = deliveries.FINISHED_SPAN_SECONDS * PACE / pace
+        timed(
+            f"count_by_state, an hour of {PACE} events/s",
+            lambda: deliveries.count_by_state(conn, finished_seconds=span),
+        )
 
 
 def alone(seconds: float) -> float:
@@ -132,13 +139,16 @@ def alone(seconds: float) -> float:
                 break
             done, batches, after = done + deleted.count, batches + 1, deleted.up_to or after
         spent = time.perf_counter() - began
-        spent_per_event += ROWS_PER_EVENT[name] * spent / max(done, 1)
+        if not done:
+            print(f"  {name}: nothing is old any more", flush=True)
+            continue
+        spent_per_event += ROWS_PER_EVENT[name] * spent / done
         print(
             f"  {name}: {done / spent:,.0f} rows/s = {done / spent / ROWS_PER_EVENT[name]:,.0f} events/s;"
-            f" {batches} batches, {spent / max(batches, 1) * 1000:.0f} ms each, the slowest {slowest * 1000:.0f} ms",
+            f" {batches} batches, {spent / batches * 1000:.0f} ms each, the slowest {slowest * 1000:.0f} ms",
             flush=True,
         )
-    return 1 / spent_per_event
+    return 1 / spent_per_event if spent_per_event else 0.0
 
 
 def beside(seconds: float, *, per_second: float, deletes: bool) -> None:
@@ -174,6 +184,17 @@ def tables(url: str) -> None:
             )
 
 
+def vacuum(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SET vacuum_cost_delay = '2ms'")
+        for table in LOADED:
+            row = conn.execute("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = %s", [table]).fetchone()
+            dead, began = (row or (0,))[0], time.monotonic()
+            conn.execute(f"VACUUM {table}")
+            spent = time.monotonic() - began
+            print(f"  {table}: {dead:,} dead rows in {spent:.0f} s, {dead / spent:,.0f} a second", flush=True)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
@@ -198,24 +219,31 @@ def main() -> int:
             os.environ |= {f"RETENTION_{name}_DAYS": str(days) for name, days in AGES.items()}
             config.current.cache_clear()
             try:
-                measure(url, seconds=given.seconds, per_second=given.others)
+                measure(url, events=given.events, seconds=given.seconds, per_second=given.others)
             finally:
                 db.close()
     return 0
 
 
-def measure(url: str, *, seconds: float, per_second: float) -> None:
+def measure(url: str, *, events: int, seconds: float, per_second: float) -> None:
     print("GET /stats")
-    count(url)
-    print("each step alone")
-    capacity = alone(seconds)
-    print(f"  one worker does them all for {capacity:,.0f} events/s ({PACE} are wanted)")
+    count(url, events)
     print("others alone")
     beside(seconds, per_second=per_second, deletes=False)
     print("others beside retention")
     beside(seconds, per_second=per_second, deletes=True)
+    print("others beside retention and a transaction that stays open")
+    with psycopg.connect(url) as old:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT FROM calls LIMIT 1")
+        beside(seconds, per_second=per_second, deletes=True)
+    print("each step alone, without pauses")
+    capacity = alone(seconds)
+    print(f"  one worker does them all for {capacity:,.0f} events/s ({PACE} are wanted)")
     print("tables")
     tables(url)
+    print("vacuum at the pace of autovacuum")
+    vacuum(url)
 
 
 if __name__ == "__main__":

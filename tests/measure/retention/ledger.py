@@ -28,7 +28,6 @@ _SERVER: Final = {
     "maintenance_work_mem": "1GB",
     "work_mem": "16MB",
     "checkpoint_timeout": "5min",
-    "autovacuum_naptime": "10s",
 }
 _LOADING: Final = {"fsync": "off", "synchronous_commit": "off", "autovacuum": "off", "max_wal_size": "16GB"}
 
