@@ -6,8 +6,9 @@ applied and then changed is refused.
 
 A migration is a transaction. One whose first line is `-- no transaction` is not, so that nobody waits for it however
 large the table is: its statements run one by one, and only statements that can be repeated are accepted
-(CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY IF EXISTS, VALIDATE CONSTRAINT, storage parameters). When such a run dies, the next one
-begins again with the first statement: an index that is complete stays, an invalid one is dropped and built again.
+(CREATE INDEX CONCURRENTLY, DROP INDEX CONCURRENTLY IF EXISTS, VALIDATE CONSTRAINT, storage parameters). When such a
+run dies, the next one begins again with the first statement: an index that is complete stays, an invalid one is dropped
+and built again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-How long rows are kept: every tick deletes what is too old, in small transactions, while there is more and time is left.
+How long rows are kept: every tick deletes those that are too old, in small transactions, while there are more of them
+and time is left.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ CALLS: Final = 50
 ROWS: Final = 500
 # Of each enterprise, where one statement covers all of them.
 EACH: Final = 20
-# Well within the ack deadline of a tick, of which the sweep itself takes some seconds at worst.
+# Leaves half of a tick's ack deadline to the sweep itself and to a last statement that is slow.
 BUDGET_SECONDS: Final = 15.0
-# So many times as long as a batch took nothing is deleted after it: the disk and the processors are there for others.
+# Of the time that a batch took: the disk and the processors serve others after it.
 PAUSE: Final = 1.0
 
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
-_at_work = threading.Lock()
+_running = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +50,15 @@ def step(*, seconds: float = BUDGET_SECONDS) -> dict[str, int]:
     """
     Deletes what is too old, for so long at most; how much of what. Raises Unavailable, ConfigError.
 
-    One thread of a process does: a tick that comes meanwhile leaves it at work.
+    One thread of a process deletes; a tick that comes meanwhile returns at once.
     """
     due = steps(config.current(Retention))
-    if not _at_work.acquire(blocking=False):
+    if not _running.acquire(blocking=False):
         return {}
     try:
         return _run(due, deadline=time.monotonic() + seconds)
     finally:
-        _at_work.release()
+        _running.release()
 
 
 def _run(due: dict[str, Step], *, deadline: float) -> dict[str, int]:
@@ -101,8 +102,8 @@ def steps(days: Retention) -> dict[str, Step]:
         "calls": Step(
             run=lambda conn, after: retention.delete_calls(conn, days=calls, after=after, limit=CALLS), full=CALLS
         ),
-        "at_rest": Step(run=lambda conn, _: retention.put_to_rest(conn, days=events, limit=CALLS), full=CALLS),
-        # With such an event goes its key.
+        "abandoned": Step(run=lambda conn, _: retention.abandon_calls(conn, days=events, limit=CALLS), full=CALLS),
+        # Their keys are deleted with them.
         "events": Step(
             run=lambda conn, _: retention.delete_unassembled(conn, days=max(events, KEY_DAYS), limit_each=EACH),
             full=EACH,

@@ -1,11 +1,11 @@
 """
-Deleting what is old, a few rows at a time.
+Deletes old rows, one bounded batch per function.
 
-Each step finds its rows by an index, passes over those that somebody else has locked, and is a transaction of its
-own: any number of them may run at once, beside everything else. A batch goes on `after` the one before it: while a
-snapshot anywhere is older than what was deleted, an index still leads to every row that is gone. Ages are measured by
-statement_timestamp(): an index cannot be searched by clock_timestamp(), which may be another one for every row. And
-whether a row is still needed is asked row by row, in a way that is never planned as a join with the whole ledger.
+A batch finds its rows by an index, skips rows that another session has locked, and is one transaction: any number of
+batches may run at once. It starts at `after`, the end of the batch before it, because deleted rows stay in the index
+while an older snapshot is in use anywhere. Ages are compared with statement_timestamp(), which an index can be searched
+by; clock_timestamp() could differ for every row. Whether a row is still needed is a subquery for each row, written so
+that the planner never joins the whole ledger for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 
 from lib.runtime.db import Connection
 
-# Tables whose rows go when their own time has come: by which column, and under which condition else.
+# Tables whose rows are deleted by their own age: the column that has it, and a further condition.
 _BY_AGE: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
     "attempts": (
         "started_at",
@@ -52,7 +52,7 @@ _DELETE: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Deleted:
-    """What one batch came to: how many, and the age of the youngest, from which the next batch goes on."""
+    """The size of one batch, and the time of its youngest row, where the next batch starts."""
 
     count: int
     up_to: datetime | None = None
@@ -64,9 +64,9 @@ def delete_old(conn: Connection, table: str, *, days: int, after: datetime, limi
 
 
 def forget_events(conn: Connection, *, days: int, after: datetime, limit: int) -> Deleted:
-    """What hosts said of calls that have been at rest so long; the keys of the events stay."""
+    """Empties the events of calls that have had no work and no change for so long; the keys of the events stay."""
     with conn.transaction():
-        call_ids, deleted = _lock_at_rest(conn, forgotten=False, days=days, after=after, limit=limit)
+        call_ids, deleted = _lock_old_calls(conn, forgotten=False, days=days, after=after, limit=limit)
         if call_ids:
             conn.execute(
                 """
@@ -74,16 +74,16 @@ def forget_events(conn: Connection, *, days: int, after: datetime, limit: int) -
                 """,
                 [call_ids],
             )
-            # No later event finds the way to a call that cannot be understood again.
+            # No later event may join a call that cannot be derived from its events again.
             conn.execute("DELETE FROM call_links WHERE call_id = ANY(%s)", [call_ids])
             conn.execute("UPDATE calls SET events_forgotten = true WHERE id = ANY(%s)", [call_ids])
     return deleted
 
 
 def delete_calls(conn: Connection, *, days: int, after: datetime, limit: int) -> Deleted:
-    """Calls whose events are forgotten already, with the keys of the events and all that was sent."""
+    """Deletes calls whose events are emptied already, with their deliveries, attempts and the keys of their events."""
     with conn.transaction():
-        call_ids, deleted = _lock_at_rest(conn, forgotten=True, days=days, after=after, limit=limit)
+        call_ids, deleted = _lock_old_calls(conn, forgotten=True, days=days, after=after, limit=limit)
         if call_ids:
             conn.execute("DELETE FROM deliveries WHERE call_id = ANY(%s)", [call_ids])
             conn.execute("DELETE FROM call_events WHERE call_id = ANY(%s)", [call_ids])
@@ -91,13 +91,13 @@ def delete_calls(conn: Connection, *, days: int, after: datetime, limit: int) ->
     return deleted
 
 
-def put_to_rest(conn: Connection, *, days: int, limit: int) -> Deleted:
-    """Calls of enterprises that have been gone so long: nothing of them will be sent any more."""
+def abandon_calls(conn: Connection, *, days: int, limit: int) -> Deleted:
+    """Ends the pending work of calls that is overdue by so long, because their enterprise was deleted."""
     with conn.transaction():
         rows = conn.execute(
             """
             WITH RECURSIVE numbers (number) AS (
-                -- One look-up for each enterprise that has calls with a time.
+                -- One index search for each enterprise that has calls with a timer.
                 (SELECT enterprise_number FROM calls WHERE next_wake_at IS NOT NULL ORDER BY enterprise_number LIMIT 1)
                 UNION ALL
                 SELECT (SELECT c.enterprise_number FROM calls c
@@ -132,12 +132,12 @@ def put_to_rest(conn: Connection, *, days: int, limit: int) -> Deleted:
 
 
 def delete_unassembled(conn: Connection, *, days: int, limit_each: int) -> Deleted:
-    """Events that no call was made of: their enterprise is gone, or they cannot be understood."""
+    """Deletes events without a call: their enterprise was deleted, or they cannot be understood."""
     deleted = conn.execute(
         """
         WITH RECURSIVE numbers (number) AS (
-            -- One look-up for each enterprise that has such events, and the oldest of each: however many wait for
-            -- their call at this moment, few are read.
+            -- One index search for each enterprise that has such events, then its oldest ones: however many events
+            -- wait for assembly at this moment, few are read.
             (SELECT enterprise_number FROM call_events WHERE call_id IS NULL ORDER BY enterprise_number LIMIT 1)
             UNION ALL
             SELECT (SELECT e.enterprise_number FROM call_events e
@@ -158,17 +158,17 @@ def delete_unassembled(conn: Connection, *, days: int, limit_each: int) -> Delet
     return Deleted(count=deleted.rowcount)
 
 
-def _lock_at_rest(
+def _lock_old_calls(
     conn: Connection, *, forgotten: bool, days: int, after: datetime, limit: int
 ) -> tuple[list[int], Deleted]:
-    """Calls that nothing waits for and nothing has happened to for so long."""
+    """Locks calls without a timer or a live delivery that were not changed for so long."""
     rows = conn.execute(
         """
         SELECT c.id, c.updated_at FROM calls c
         WHERE c.next_wake_at IS NULL AND c.events_forgotten = %(forgotten)s
           AND c.updated_at >= %(after)s AND c.updated_at < statement_timestamp() - make_interval(days => %(days)s)
-          -- Inside of coalesce() this is neither planned as a join nor taken for true of hardly any call, which
-          -- would make reading them all look cheaper than the index.
+          -- The planner turns a plain NOT EXISTS into a join, and takes `count(*) = 0` for so rare that it would
+          -- rather read all calls than use the index; of coalesce() it expects that every second call passes.
           AND coalesce((SELECT false FROM deliveries d
                         WHERE d.call_id = c.id AND d.state IN ('ready', 'retry', 'leased') LIMIT 1), true)
         ORDER BY c.updated_at LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED

@@ -72,7 +72,9 @@ def test_a_database_that_is_newer_than_the_code_is_refused_and_left_alone(empty_
         assert conn.execute("SELECT version FROM schema_migrations ORDER BY 1").fetchall() == [(1,), (newer,)]
 
 
-TABLE = Migration(version=1, name="0001_table", sql="CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 9)")
+TABLE = Migration(
+    version=1, name="0001_table", sql="CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 9)"
+)
 INDEX = Migration(
     version=2,
     name="0002_index",
@@ -184,7 +186,12 @@ def test_a_constraint_is_validated_without_keeping_writers_out(empty_database):
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE TABLE b (id int)", "CREATE INDEX b_id_idx ON a (id)", "UPDATE a SET id = id + 1", "CREATE INDEX ON a (id)"],
+    [
+        "CREATE TABLE b (id int)",
+        "CREATE INDEX b_id_idx ON a (id)",
+        "UPDATE a SET id = id + 1",
+        "CREATE INDEX ON a (id)",
+    ],
 )
 def test_what_could_not_be_repeated_is_refused_outside_a_transaction_before_anything_is_applied(
     empty_database, statement

@@ -82,7 +82,7 @@ class Others:
             sent += 1
 
     def __str__(self) -> str:
-        if len(self.milliseconds) < 2:  # noqa: PLR2004  (no quantiles)
+        if len(self.milliseconds) < 2:
             return "nothing was stored"
         ranks = statistics.quantiles(self.milliseconds, n=100, method="inclusive")
         return (
@@ -127,7 +127,7 @@ def count(url: str, events: int) -> None:
 def alone(seconds: float) -> float:
     """Each step by itself; for how many events a second one worker could do them all."""
     spent_per_event = 0.0
-    for name in ROWS_PER_EVENT:
+    for name, ratio in ROWS_PER_EVENT.items():
         step = retention.steps(config.current(config.Retention))[name]
         began, done, batches, slowest, after = time.perf_counter(), 0, 0, 0.0, datetime.min.replace(tzinfo=UTC)
         while time.perf_counter() - began < seconds:
@@ -142,9 +142,9 @@ def alone(seconds: float) -> float:
         if not done:
             print(f"  {name}: nothing is old any more", flush=True)
             continue
-        spent_per_event += ROWS_PER_EVENT[name] * spent / done
+        spent_per_event += ratio * spent / done
         print(
-            f"  {name}: {done / spent:,.0f} rows/s = {done / spent / ROWS_PER_EVENT[name]:,.0f} events/s;"
+            f"  {name}: {done / spent:,.0f} rows/s = {done / spent / ratio:,.0f} events/s;"
             f" {batches} batches, {spent / batches * 1000:.0f} ms each, the slowest {slowest * 1000:.0f} ms",
             flush=True,
         )
