@@ -138,7 +138,7 @@ CREATE TABLE calls (
     events_forgotten boolean NOT NULL DEFAULT false,
     CONSTRAINT calls_kind_check CHECK ((kind = ANY (ARRAY['in'::text, 'out'::text, 'internal'::text, 'unknown'::text]))),
     CONSTRAINT calls_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX calls_at_rest_idx ON calls USING btree (events_forgotten, updated_at) WHERE (next_wake_at IS NULL);
 
@@ -172,7 +172,7 @@ CREATE TABLE call_events (
     CONSTRAINT call_events_enterprise_number_fingerprint_occurrence_key UNIQUE (enterprise_number, fingerprint, occurrence),
     CONSTRAINT call_events_event_id_key UNIQUE (event_id),
     CONSTRAINT call_events_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX call_events_call_id_idx ON call_events USING btree (call_id);
 
@@ -190,7 +190,7 @@ CREATE TABLE call_links (
     last_at timestamp with time zone NOT NULL,
     CONSTRAINT call_links_pkey PRIMARY KEY (enterprise_number, key, call_id),
     CONSTRAINT call_links_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id) ON DELETE CASCADE
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX call_links_call_id_idx ON call_links USING btree (call_id);
 
@@ -231,11 +231,15 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
     CONSTRAINT deliveries_pkey PRIMARY KEY (id),
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX deliveries_failed_rows_idx ON deliveries USING btree (enterprise_number, call_id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
 
+CREATE INDEX deliveries_finished_at_idx ON deliveries USING brin (finished_at) WITH (autosummarize='on');
+
 CREATE INDEX deliveries_given_up_idx ON deliveries USING btree (finished_at, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
+
+CREATE INDEX deliveries_live_idx ON deliveries USING btree (call_id, state) WHERE (state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'held'::text]));
 
 CREATE INDEX deliveries_waiting_rows_idx ON deliveries USING btree (enterprise_number, crm, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text])));
 
@@ -258,7 +262,7 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'permanent'::text, 'authentication'::text, 'busy'::text, 'unavailable'::text, 'in_doubt'::text]))),
     CONSTRAINT attempts_pkey PRIMARY KEY (delivery_id, fence),
     CONSTRAINT attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id) ON DELETE CASCADE
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX attempts_started_at_idx ON attempts USING btree (started_at);
 
@@ -274,7 +278,7 @@ CREATE TABLE integration_logs (
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT integration_logs_status_check CHECK ((status = ANY (ARRAY['success'::text, 'error'::text]))),
     CONSTRAINT integration_logs_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX integration_logs_created_at_idx ON integration_logs USING btree (created_at);
 

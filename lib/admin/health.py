@@ -46,6 +46,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             "uptime_seconds": round(time.monotonic() - _started, 1),
             "database_queries": db.queries.value,
             "deliveries": by_state,
+            "deliveries_finished_within_seconds": deliveries.FINISHED_SPAN_SECONDS,
             "accounts": [asdict(account) for account in accounts],
         }, 200
 
