@@ -185,11 +185,13 @@ def _moved(situation: Situation, known: Directory, at: datetime) -> list[CallEve
     first = min(event["at"] for event in situation.events)
     return [
         parsing.parse(
-            event_id=f"{number:03}",
-            event_type=event["type"],
-            unique_id=str(moved("UniqueId", event["body"].get("UniqueId", ""))),
-            raw={name: moved(name, value) for name, value in event["body"].items()},
-            received_at=base + timedelta(seconds=event["at"] - min(first, 0)),
+            parsing.RawEvent(
+                event_id=f"{number:03}",
+                event_type=event["type"],
+                unique_id=str(moved("UniqueId", event["body"].get("UniqueId", ""))),
+                raw={name: moved(name, value) for name, value in event["body"].items()},
+                received_at=base + timedelta(seconds=event["at"] - min(first, 0)),
+            )
         )
         for number, event in enumerate(situation.events)
     ]

@@ -8,7 +8,7 @@ one leaves the first; an event that changes no channel's state is a copy.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -193,18 +193,40 @@ def talks_with(
     Everybody who shared a bridge with the customer's channel, directly or through Local channels; never through a
     person who was in two bridges: that is a consultation.
     """
-    open_talks: dict[ChannelKey, tuple[int, Stay, Person]] = {}
-    talks: list[Talk] = []
     people = {id(stay): who(stay) for stay in conversation.stays if stay.key not in customer}
+    talks = _Talks(events=events)
+    for position in _changes(conversation, len(events)):
+        connected = {stay.key: stay for stay in connected_with(customer, conversation.at(position))}
+        talks.end(position, connected)
+        for stay in connected.values():
+            person = people.get(id(stay))
+            if person is not None:
+                talks.under_way.setdefault(stay.key, (position, stay, person))
+    talks.end(len(events), ())
+    return sorted(talks.ended, key=lambda talk: (talk.first, talk.last, talk.channel))
 
-    def close(key: ChannelKey, position: int) -> None:
-        first, stay, person = open_talks.pop(key)
-        ended = events[position].received_at if position < len(events) else _ended(stay, events)
-        talks.append(
+
+@dataclass(kw_only=True)
+class _Talks:
+    """`under_way`: by the person's channel, since which event."""
+
+    events: Sequence[CallEvent]
+    under_way: dict[ChannelKey, tuple[int, Stay, Person]] = field(default_factory=dict)
+    ended: list[Talk] = field(default_factory=list)
+
+    def end(self, position: int, connected: Collection[ChannelKey]) -> None:
+        """All but those that are still connected."""
+        for key in [key for key in self.under_way if key not in connected]:
+            self._end(position, *self.under_way.pop(key))
+
+    def _end(self, position: int, first: int, stay: Stay, person: Person) -> None:
+        events = self.events
+        until = events[position].received_at if position < len(events) else stay.until or events[-1].received_at
+        self.ended.append(
             Talk(
                 person=person,
                 since=max(events[first].received_at, stay.since),
-                until=max(ended, events[first].received_at),
+                until=max(until, events[first].received_at),
                 first=first,
                 last=position,
                 channel=stay.key.channel,
@@ -212,50 +234,39 @@ def talks_with(
             )
         )
 
-    for position in _changes(conversation, len(events)):
-        connected = {stay.key: stay for stay in connected_with(customer, conversation.at(position))}
-        for key in [key for key in open_talks if key not in connected]:
-            close(key, position)
-        for key, stay in connected.items():
-            person = people.get(id(stay))
-            if person is not None and key not in open_talks:
-                open_talks[key] = (position, stay, person)
-    for key in list(open_talks):
-        close(key, len(events))
-    return sorted(talks, key=lambda talk: (talk.first, talk.last, talk.channel))
-
 
 def connected_with(customer: frozenset[ChannelKey], inside: Sequence[Stay]) -> Iterator[Stay]:
     members: dict[str, list[Stay]] = defaultdict(list)
-    joints: dict[str, list[Stay]] = defaultdict(list)
     for stay in inside:
         members[stay.bridge].append(stay)
-        channel = channel_named(stay.key.channel)
-        if channel.is_local:
-            joints[channel.pair].append(stay)
+    halves = _local_halves(inside)
     reached = [stay.bridge for stay in inside if stay.key in customer]
-    done: set[str] = set()
     while reached:
-        bridge = reached.pop()
-        if bridge in done:
-            continue
-        done.add(bridge)
-        for stay in members[bridge]:
-            channel = channel_named(stay.key.channel)
+        # A bridge that was seen before has no members left.
+        for stay in members.pop(reached.pop(), ()):
             if stay.key not in customer:
                 yield stay
-            if channel.is_local:
-                reached.extend(
-                    other.bridge
-                    for other in joints[channel.pair]
-                    if channel_named(other.key.channel).half != channel.half
-                )
+            if halves:
+                reached += _across(stay, halves)
+
+
+def _local_halves(inside: Sequence[Stay]) -> dict[str, list[Stay]]:
+    """Both halves of each Local channel, by its pair."""
+    halves: dict[str, list[Stay]] = defaultdict(list)
+    for stay in inside:
+        channel = channel_named(stay.key.channel)
+        if channel.is_local:
+            halves[channel.pair].append(stay)
+    return halves
+
+
+def _across(stay: Stay, halves: Mapping[str, Sequence[Stay]]) -> list[str]:
+    """The bridges of the other half, where this stay is one half of a Local channel."""
+    channel = channel_named(stay.key.channel)
+    others = halves.get(channel.pair, ()) if channel.is_local else ()
+    return [other.bridge for other in others if channel_named(other.key.channel).half != channel.half]
 
 
 def _changes(conversation: Conversation, end: int) -> list[int]:
     positions = {stay.first for stay in conversation.stays} | {stay.last for stay in conversation.stays}
     return sorted(position for position in positions if position < end)
-
-
-def _ended(stay: Stay, events: Sequence[CallEvent]) -> datetime:
-    return stay.until or events[-1].received_at

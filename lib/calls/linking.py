@@ -41,23 +41,37 @@ def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[Call
     trees = [Tree(index, members, directory) for index, members in enumerate(trees_of(ordered, keys))]
     index = _Index(trees, keys)
     joined = Union(len(trees))
-    calls = [tree for tree in trees if tree.is_call]
-    for leg in (tree for tree in trees if not tree.is_call and tree.outgoing):
-        owner = _owner_of_leg(leg, index)
-        if owner is not None:
-            joined.unite(leg.index, owner.index)
-        if owner is not None or not leg.is_orphan_leg:
-            calls.append(leg)
-    callable_trees = {tree.index for tree in calls}
-    for loose in (tree for tree in trees if not tree.is_call and not tree.outgoing):
-        owner = _owner_of_loose(loose, index, callable_trees)
-        if owner is not None:
-            joined.unite(loose.index, owner.index)
+    owned = _join_legs(trees, index, joined)
+    owners = {tree.index for tree in trees if tree.is_call} | owned
+    _join_loose(trees, index, joined, owners)
     groups: dict[int, list[CallEvent]] = defaultdict(list)
     for tree in trees:
         groups[joined.find(tree.index)].extend(tree.events)
     calls_in_order = [tuple(in_order(members)) for members in groups.values()]
     return tuple(sorted(calls_in_order, key=lambda members: members[0].order))
+
+
+def _join_legs(trees: Sequence[Tree], index: _Index, joined: Union) -> set[int]:
+    """Joins each leg to the call that owns it; the legs that may own other trees, like calls."""
+    owners: set[int] = set()
+    for leg in trees:
+        if leg.is_call or not leg.outgoing:
+            continue
+        owner = _owner_of_leg(leg, index)
+        if owner is not None:
+            joined.unite(leg.index, owner.index)
+        if owner is not None or not leg.is_orphan_leg:
+            owners.add(leg.index)
+    return owners
+
+
+def _join_loose(trees: Sequence[Tree], index: _Index, joined: Union, owners: set[int]) -> None:
+    for loose in trees:
+        if loose.is_call or loose.outgoing:
+            continue
+        owner = _owner_of_loose(loose, index, owners)
+        if owner is not None:
+            joined.unite(loose.index, owner.index)
 
 
 @dataclass(eq=False)
@@ -136,7 +150,7 @@ def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
     return (0, min(past)) if past else (1, -max(ages))
 
 
-def _owner_of_loose(loose: Tree, index: _Index, callable_trees: set[int]) -> Tree | None:
+def _owner_of_loose(loose: Tree, index: _Index, owners: set[int]) -> Tree | None:
     """
     Rules 6 to 8, and records of a consultation whose channels were never shown. Among several calls of a customer: one
     that was not over yet before one that was, one that had begun before one that had not (a click-to-call begins after
@@ -145,7 +159,7 @@ def _owner_of_loose(loose: Tree, index: _Index, callable_trees: set[int]) -> Tre
     found: list[tuple[tuple[bool, bool, int, float, int], Tree]] = []
     for event in loose.events:
         for owner in index.found_by(event):
-            rank = _loose_rank(event, owner) if owner.index in callable_trees else None
+            rank = _loose_rank(event, owner) if owner.index in owners else None
             if rank is not None:
                 apart = abs((event.moment - owner.began).total_seconds())
                 to_come = rank > 0 and event.moment < owner.began

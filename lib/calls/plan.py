@@ -108,16 +108,17 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings, de
     rings, why = _rings(call, told, now, settings)
     decisions += why
     ends = _end(call, told, rings)
-    row, wake_at, why = _row(call, told, now, settings)
-    decisions += why
+    history = _history(call, told, now, settings)
+    decisions += history.decisions
+    row = [history.row] if history.row is not None else []
     moments = {ring.at for ring in call.rings}
     seen = _notified(told) | {extension for ring in rings for extension in ring.extensions}
     return Plan(
         wanted=(*rings, *ends, *row),
         withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),
         withdraw_rows=_needless_rows(told, row),
-        wake_at=wake_at,
-        decisions=kept_decisions.settle(decided, decisions, rings=moments, told=seen),
+        wake_at=history.wake_at,
+        decisions=kept_decisions.merge(decided, decisions, rings=moments, told=seen),
     )
 
 
@@ -201,30 +202,50 @@ def _end(call: Call, told: Sequence[Told], rings: Sequence[RingNotice]) -> list[
     ]
 
 
-def _row(
-    call: Call, told: Sequence[Told], now: datetime, settings: Settings
-) -> tuple[list[CallRow], datetime | None, list[Decision]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _History:
+    """What the history is to hold now (`row`), and when to ask again."""
+
+    row: CallRow | None = None
+    wake_at: datetime | None = None
+    decisions: Sequence[Decision] = ()
+
+
+def _history(call: Call, told: Sequence[Told], now: datetime, settings: Settings) -> _History:
     """
-    History: once per call, when it is due; a call that was told under another of its ids is told. A row that waits is
-    derived again like one that was never entered; one that is sent once more, because a person asked, too.
+    Once per call, when it is due; a call that was told under another of its ids is told. A row that waits is derived
+    again like one that was never entered; one that is sent once more, because a person asked, too.
     """
     row = _call_row(call)
     uploads = [said for said in told if said.effect == "upload" and not said.waiting and _tells(said, call)]
     if uploads:
-        again = [row] if row is not None and call.over and _is_asked_again(told, row.external_id) else []
-        return again, None if call.over else call.wake_at, _corrections(row, uploads, now) if call.over else []
+        return _told_history(call, row, told, uploads, now)
     if call.upload_due_at is None:
-        return [], call.wake_at, []
+        return _History(wake_at=call.wake_at)
     if row is None:
-        return [], None, [Decision(code="no_date", at=now)]
-    due = call.upload_due_at
-    if call.answered and call.record_url is None and call.over_at is not None:
-        held_until = call.over_at + settings.wait_for_recording
-        if held_until > max(due, now):
-            due = held_until
-            if now >= call.upload_due_at:
-                return [], due, [Decision(code="waiting_for_recording", params={"until": due}, at=now)]
-    return ([row], None, []) if now >= due else ([], due, [])
+        return _History(decisions=[Decision(code="no_date", at=now)])
+    due = max(call.upload_due_at, _recording_awaited_until(call, settings) or call.upload_due_at)
+    if now >= due:
+        return _History(row=row)
+    if now >= call.upload_due_at:
+        waiting = Decision(code="waiting_for_recording", params={"until": due}, at=now)
+        return _History(wake_at=due, decisions=[waiting])
+    return _History(wake_at=due)
+
+
+def _told_history(
+    call: Call, row: CallRow | None, told: Sequence[Told], uploads: Sequence[Told], now: datetime
+) -> _History:
+    if not call.over:
+        return _History(wake_at=call.wake_at)
+    asked_again = row is not None and _is_asked_again(told, row.external_id)
+    return _History(row=row if asked_again else None, decisions=_corrections(row, uploads, now))
+
+
+def _recording_awaited_until(call: Call, settings: Settings) -> datetime | None:
+    if not call.answered or call.record_url is not None or call.over_at is None:
+        return None
+    return call.over_at + settings.wait_for_recording
 
 
 def _call_row(call: Call) -> CallRow | None:

@@ -227,21 +227,34 @@ def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Dire
     Incoming: the channel of the main id. Outgoing: the line's channel with the customer's number; where the host
     does not give that number, the line's channels that have nobody's.
     """
+    shown = _shown(events)
+    if found.kind == "in":
+        own = frozenset(key for key in shown if key.unique_id == found.main_id)
+        return frozenset(key for key in own if phone_extension(key.channel, directory) is None) or own
+    callers = _callers_of_lines(found, shown, directory)
+    number = directory.outside(found.customer or "")
+    named = frozenset(key for key, caller in callers.items() if number and caller == number)
+    return named or frozenset(key for key, caller in callers.items() if caller is None)
+
+
+def _callers_of_lines(
+    found: Roles, shown: Mapping[ChannelKey, CallEvent], directory: Directory
+) -> dict[ChannelKey, str | None]:
+    """The lines' channels beside the main one, each with the outside number that it shows as its caller."""
+    return {
+        key: directory.outside(event.caller_id)
+        for key, event in shown.items()
+        if key.unique_id != found.main_id and phone_extension(key.channel, directory) is None
+    }
+
+
+def _shown(events: Sequence[CallEvent]) -> dict[ChannelKey, CallEvent]:
+    """Real channels, each with the event that first shows it."""
     shown: dict[ChannelKey, CallEvent] = {}
     for event in events:
         if event.event_type in CHANNEL_EVENTS and event.channel and not channel_named(event.channel).is_local:
             shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
-    if found.kind == "in":
-        own = {key for key in shown if key.unique_id == found.main_id}
-        return frozenset(key for key in own if phone_extension(key.channel, directory) is None) or frozenset(own)
-    lines = {
-        key: event
-        for key, event in shown.items()
-        if key.unique_id != found.main_id and phone_extension(key.channel, directory) is None
-    }
-    number = directory.outside(found.customer or "")
-    named = frozenset(key for key, event in lines.items() if number and directory.outside(event.caller_id) == number)
-    return named or frozenset(key for key, event in lines.items() if directory.outside(event.caller_id) is None)
+    return shown
 
 
 def person_in(stay: Stay, callers: Mapping[ChannelKey, str], directory: Directory) -> Person | None:

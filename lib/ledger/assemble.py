@@ -387,13 +387,15 @@ def _state(folded: folding.Call, planned: Plan, members: Sequence[CallEvent]) ->
 def parsed(event: StoredEvent) -> CallEvent:
     """A stored event as the rules read it."""
     return parsing.parse(
-        event_id=event.event_id,
-        event_type=event.event_type,
-        unique_id=event.unique_id,
-        raw=event.raw,
-        received_at=event.received_at,
-        origin=event.data_source,
-        record_url=event.record_url,
+        parsing.RawEvent(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            unique_id=event.unique_id,
+            raw=event.raw,
+            received_at=event.received_at,
+            origin=event.data_source,
+            record_url=event.record_url,
+        )
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from lib.calls.decision import Decision
-from lib.calls.kept_decisions import settle
+from lib.calls.kept_decisions import merge
 
 RANG = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LATER = RANG + timedelta(minutes=5)
@@ -20,42 +20,42 @@ def expired(*extensions: str, at: datetime = RANG) -> Decision:
 
 
 def test_whoever_was_not_mapped_when_it_rang_did_not_miss_it_by_age():
-    assert settle([unmapped("151")], [expired("151")], rings=[RANG], told=()) == (unmapped("151"),)
+    assert merge([unmapped("151")], [expired("151")], rings=[RANG], told=()) == (unmapped("151"),)
 
 
 def test_who_is_new_at_the_ring_is_spoken_of_beside_what_stands():
-    decided = settle([unmapped("151")], [expired("151", "152")], rings=[RANG], told=())
+    decided = merge([unmapped("151")], [expired("151", "152")], rings=[RANG], told=())
 
     assert decided == (unmapped("151"), expired("152"))
 
 
 def test_a_mapping_that_was_mended_in_time_leaves_no_complaint():
-    assert settle([unmapped("151", "109")], [unmapped("109")], rings=[RANG], told={"151"}) == (unmapped("109"),)
+    assert merge([unmapped("151", "109")], [unmapped("109")], rings=[RANG], told={"151"}) == (unmapped("109"),)
 
 
 def test_who_was_told_is_not_called_unmapped_when_the_mapping_is_taken_away():
-    assert settle([], [unmapped("151", "109")], rings=[RANG], told={"151"}) == (unmapped("109"),)
+    assert merge([], [unmapped("151", "109")], rings=[RANG], told={"151"}) == (unmapped("109"),)
 
 
 def test_a_ring_that_the_call_has_no_more_takes_its_decisions_along():
-    assert settle([expired("151")], [expired("150", at=LATER)], rings=[LATER], told=()) == (expired("150", at=LATER),)
+    assert merge([expired("151")], [expired("150", at=LATER)], rings=[LATER], told=()) == (expired("150", at=LATER),)
 
 
 def test_a_pop_up_that_came_from_the_hangup_is_still_explained_when_it_was_sent():
     from_hangup = Decision(code="synthetic_dial", params={"extensions": ("151",)}, at=RANG)
 
-    assert settle([from_hangup], [], rings=[RANG], told={"151"}) == (from_hangup,)
+    assert merge([from_hangup], [], rings=[RANG], told={"151"}) == (from_hangup,)
 
 
 def test_waiting_for_a_recording_is_remembered_and_renewed():
     first, second = (Decision(code="waiting_for_recording", params={"until": at}, at=RANG) for at in (RANG, LATER))
 
-    assert settle([first], [], rings=[], told=()) == (first,)
-    assert settle([first], [second], rings=[], told=()) == (second,)
+    assert merge([first], [], rings=[], told=()) == (first,)
+    assert merge([first], [second], rings=[], told=()) == (second,)
 
 
 def test_what_the_call_itself_says_is_always_the_last_word():
     owner = Decision(code="no_owner")
 
-    assert settle([owner], [], rings=[RANG], told=()) == ()
-    assert settle([owner], [owner], rings=[RANG], told=()) == (owner,)
+    assert merge([owner], [], rings=[RANG], told=()) == ()
+    assert merge([owner], [owner], rings=[RANG], told=()) == (owner,)
