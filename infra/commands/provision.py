@@ -40,45 +40,42 @@ def check(data: object) -> list[str]:
     if not isinstance(data, dict):
         return ["the file must hold one JSON object"]
     problems: list[str] = []
-
-    def need(condition: object, message: str) -> None:
-        if not condition:
-            problems.append(message)
-
-    for name in ("number", "name", "token", "secret"):
-        need(_is_text(data.get(name)), f"{name}: is missing or not text")
-    need(
-        not _is_text(data.get("number")) or re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]),
-        "number: at most 32 letters, digits, - and _",
-    )
-    need(data.get("token") != data.get("secret") or data.get("token") is None, "secret: must differ from token")
-    need(
-        _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS),
-        "region: must be a country, as BY, RU or KZ",
-    )
-    need(
-        _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()),
-        "timezone: must be one of the tz database, as Europe/Minsk",
-    )
-    url = data.get("asterisk_url")
-    need(
-        url is None or (_is_text(url) and url.startswith(("http://", "https://"))),
-        "asterisk_url: must be an http(s) address",
-    )
-
-    phones = _list(data, "internal_phones", problems)
-    for index, phone in enumerate(phones):
-        need(_is_extension(phone), f"internal_phones[{index}]: must be an extension of digits")
+    _check_names(data, problems)
+    for index, phone in enumerate(_list(data, "internal_phones", problems)):
+        if not _is_extension(phone):
+            problems.append(f"internal_phones[{index}]: must be an extension of digits")
     _check_users(_list(data, "users", problems), problems)
     _check_lines(_list(data, "lines", problems), problems)
-    integrations = data.get("integrations_config", {})
+    _check_integrations(data.get("integrations_config", {}), problems)
+    return problems
+
+
+def _check_names(data: dict[str, Any], problems: list[str]) -> None:
+    problems.extend(
+        f"{name}: is missing or not text"
+        for name in ("number", "name", "token", "secret")
+        if not _is_text(data.get(name))
+    )
+    if _is_text(data.get("number")) and not re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]):
+        problems.append("number: at most 32 letters, digits, - and _")
+    if data.get("token") is not None and data["token"] == data.get("secret"):
+        problems.append("secret: must differ from token")
+    if not _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS):
+        problems.append("region: must be a country, as BY, RU or KZ")
+    if not _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()):
+        problems.append("timezone: must be one of the tz database, as Europe/Minsk")
+    url = data.get("asterisk_url")
+    if url is not None and not (_is_text(url) and url.startswith(("http://", "https://"))):
+        problems.append("asterisk_url: must be an http(s) address")
+
+
+def _check_integrations(integrations: object, problems: list[str]) -> None:
     if not isinstance(integrations, dict) or not isinstance(integrations.get("retailcrm", {}), dict):
         problems.append("integrations_config: must be an object with an object retailcrm")
-    else:
-        others = [name for name, section in integrations.items() if not isinstance(section, dict)]
-        problems.extend(f"integrations_config.{name}: must be an object" for name in others)
-        _check_retailcrm(integrations.get("retailcrm", {}), problems)
-    return problems
+        return
+    others = [name for name, section in integrations.items() if not isinstance(section, dict)]
+    problems.extend(f"integrations_config.{name}: must be an object" for name in others)
+    _check_retailcrm(integrations.get("retailcrm", {}), problems)
 
 
 def _check_users(users: list[Any], problems: list[str]) -> None:

@@ -34,18 +34,7 @@ def main() -> int:
 
 def _rotate() -> int:
     newest, *older = vault().key_ids
-    sealed = seen = 0
-    unreadable: list[str] = []
-    for page in _pages():
-        for key in page:
-            if not vault().is_current(key.sealed):
-                try:
-                    sealed += _seal(key)
-                except ConfigError as error:
-                    unreadable.append(f"{key.enterprise_number}: {error}")
-        seen += len(page)
-        print(f"  {seen} looked at, {sealed} sealed under {newest}")
-    print(f"{sealed} of {seen} API keys were sealed under {newest}; the others were already, or cannot be read.")
+    unreadable = _seal_all(newest)
     for line in unreadable:
         print(f"  not readable: enterprise {line}", file=sys.stderr)
     # Counted anew: a function that still has the old order of keys may have saved under another one meanwhile.
@@ -59,6 +48,24 @@ def _rotate() -> int:
     else:
         print(f"VAULT_KEYS has no older key than {newest}.")
     return 1 if unreadable or needed else 0
+
+
+def _seal_all(newest: str) -> list[str]:
+    """Seals each API key under the newest key of the vault; returns a line for each that cannot be read."""
+    sealed = seen = 0
+    unreadable: list[str] = []
+    for page in _pages():
+        for key in page:
+            if vault().is_current(key.sealed):
+                continue
+            try:
+                sealed += _seal(key)
+            except ConfigError as error:
+                unreadable.append(f"{key.enterprise_number}: {error}")
+        seen += len(page)
+        print(f"  {seen} looked at, {sealed} sealed under {newest}")
+    print(f"{sealed} of {seen} API keys were sealed under {newest}; the others were already, or cannot be read.")
+    return unreadable
 
 
 def _seal(key: SealedKey) -> bool:

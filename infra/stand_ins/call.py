@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -67,12 +68,19 @@ class CRM:
         return entries
 
 
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """How a host of an enterprise reaches the gateway."""
+
+    gateway: str
+    token: str
+
+
 def play_and_show(
     scenario: Scenario,
+    host: Host,
     *,
-    gateway: str,
     crm: CRM,
-    token: str,
     speed: float = 1.0,
     pause: Callable[[float], None] = time.sleep,
     patience_seconds: float = _PATIENCE_SECONDS,
@@ -100,7 +108,7 @@ def play_and_show(
         crm.concern(sent.event)
         line(sent.sent_at, "host", happened(sent))
 
-    played = player.play(scenario, gateway, token, speed=speed, pause=pause_and_look, tell=show_sent)
+    played = player.play(scenario, host.gateway, host.token, speed=speed, pause=pause_and_look, tell=show_sent)
     expects_row = bool(scenario.expected.get("upload"))
     over_at = time.monotonic()
     hint = "no row yet; a call that is not hung up is over after 90 s without news" if expects_row else ""
@@ -212,9 +220,10 @@ def main() -> int:
     try:
         stack = rundir.read_description(options.run_dir.resolve())
         token = _token(stack["environment"]["DATABASE_URL"], options.enterprise)
+        host = Host(gateway=stack["urls"]["gateway"], token=token)
         for name in options.scenarios:
             crm = CRM(stack["urls"]["retailcrm-simulator"])
-            play_and_show(scenarios[name], gateway=stack["urls"]["gateway"], crm=crm, token=token, speed=options.speed)
+            play_and_show(scenarios[name], host, crm=crm, speed=options.speed)
     except (StartError, psycopg.OperationalError, OSError, http.client.HTTPException) as error:
         print(f"make call: {error}", file=sys.stderr)
         return 1

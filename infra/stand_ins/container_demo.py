@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from infra import command
 from infra.commands import provision
 from infra.stand_ins import demo_enterprise, player
-from infra.stand_ins.call import CRM, play_and_show
+from infra.stand_ins.call import CRM, Host, play_and_show
 from infra.stand_ins.demo_enterprise import NotTaken
 from lib.runtime import db
 from lib.runtime.errors import AppError
@@ -49,9 +49,8 @@ def main() -> int:
         provide(data)
         played = play_and_show(
             player.load()[demo_enterprise.SCENARIO],
-            gateway=GATEWAY,
+            Host(gateway=GATEWAY, token=data["token"]),
             crm=CRM(CRM_SIMULATOR),
-            token=data["token"],
             patience_seconds=_PATIENCE_SECONDS,
         )
     except (AppError, NotReady, NotTaken, OSError, http.client.HTTPException) as error:

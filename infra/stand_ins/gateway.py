@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -121,30 +122,17 @@ class Gateway:
             return response
         asked = request.raw_path if path is None else f"{path}?{request.rel_url.raw_query_string}"
         url = URL(self._upstreams[route.function] + asked, encoded=True)
-        headers = _forwarded_headers(request)
+        asked_of = partial(self._session.request, request.method, url, headers=_forwarded_headers(request))
         clock = asyncio.get_running_loop().time
         patient_until = clock() + self._patience_seconds
         while True:
             try:
-                async with self._session.request(
-                    request.method, url, headers=headers, data=body or None, allow_redirects=False
-                ) as upstream:
+                async with asked_of(data=body or None, allow_redirects=False) as upstream:
                     return await _passed_on(request, upstream)
-            except TimeoutError:
-                return self._away(route, 504, "upstream_timeout", "did not answer in time")
-            except aiohttp.ClientConnectorError:
-                if clock() > patient_until:
-                    return self._away(route, 502, "upstream_unavailable", "is not running")
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-                if not route.repeatable or clock() > patient_until:
-                    return self._away(route, 502, "upstream_unavailable", "broke off before it answered")
-            except aiohttp.ClientError:
-                return self._away(route, 502, "upstream_unavailable", "answered something that is not HTTP")
+            except (aiohttp.ClientError, TimeoutError) as fault:
+                if clock() > patient_until or not _may_repeat(fault, route):
+                    return _away(route, fault)
             await asyncio.sleep(0.05)
-
-    def _away(self, route: Route, status: int, code: str, what: str) -> web.Response:
-        log.error(code, extra={"function": route.function, "path": route.path, "status": status})
-        return error(status, code, f"{route.function} {what}")
 
     async def _health(self) -> web.Response:
         names = list(self._upstreams)
@@ -205,6 +193,27 @@ class Gateway:
         )
         page = f'<!doctype html>\n<html lang="en">\n<title>Telephony gateway</title>\n<ul>\n{items}\n</ul>\n</html>\n'
         return web.Response(text=page, content_type="text/html")
+
+
+def _may_repeat(fault: Exception, route: Route) -> bool:
+    """A request that did not reach the function; one that may have, where it does no harm twice."""
+    if isinstance(fault, TimeoutError):
+        return False
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        return True
+    return route.repeatable and isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
+
+
+def _away(route: Route, fault: Exception) -> web.Response:
+    status, code, what = 502, "upstream_unavailable", "answered something that is not HTTP"
+    if isinstance(fault, TimeoutError):
+        status, code, what = 504, "upstream_timeout", "did not answer in time"
+    elif isinstance(fault, aiohttp.ClientConnectorError):
+        what = "is not running"
+    elif isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+        what = "broke off before it answered"
+    log.error(code, extra={"function": route.function, "path": route.path, "status": status})
+    return error(status, code, f"{route.function} {what}")
 
 
 _OPERATIONS_TIMEOUT: Final = aiohttp.ClientTimeout(total=OPERATIONS_SECONDS)

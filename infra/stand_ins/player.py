@@ -143,7 +143,6 @@ def play(
     base_url: str,
     token: str,
     *,
-    salt: int | None = None,
     speed: float = 1.0,
     pause: Callable[[float], None] = time.sleep,
     tell: Callable[[Sent], None] = lambda _: None,
@@ -153,8 +152,7 @@ def play(
 
     `tell` hears of each when it is answered. At a `speed` over 1 the talk is really shorter than its times say.
     """
-    salt = secrets.randbelow(SALTS) if salt is None else salt
-    rebased = rebase(scenario, now=time.time(), token=token, salt=salt)
+    rebased = rebase(scenario, now=time.time(), token=token, salt=secrets.randbelow(SALTS))
     first = rebased.events[0].at
     begin = rebased.epoch + first
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=_HOST_TIMEOUT_SECONDS)

@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -138,23 +138,25 @@ class Stack:
         waiting = {part.name: part for part in parts}
         coming: dict[str, Part] = {}
         while waiting or coming:
-            for part in list(waiting.values()):
-                if not any(need in waiting or need in coming for need in part.needs):
-                    coming[part.name] = waiting.pop(part.name)
-                    self._processes.start(part.command)
-            for name, code in self._processes.exited().items():
-                if code or name not in coming or coming[name].is_ready:
-                    raise Crashed(self._obituary(name, code))
+            for part in _startable(waiting, coming):
+                coming[part.name] = waiting.pop(part.name)
+                self._processes.start(part.command)
+            for name, how in self._arrived(coming).items():
                 del coming[name]
-                self._tell(f"{time.monotonic() - started_at:5.1f} s  {name} done")
-            for part in list(coming.values()):
-                if part.is_ready and part.is_ready():
-                    del coming[part.name]
-                    self._tell(f"{time.monotonic() - started_at:5.1f} s  {part.name} ready")
+                self._tell(f"{time.monotonic() - started_at:5.1f} s  {name} {how}")
             if time.monotonic() - started_at > _READY_SECONDS:
                 late = next(iter(coming))
                 raise Crashed(f"{late} was not ready within {_READY_SECONDS:.0f} s.{self._log_end(late)}")
             time.sleep(0.03)
+
+    def _arrived(self, coming: Mapping[str, Part]) -> dict[str, str]:
+        """Parts that are done or ready. Raises Crashed when another one ended."""
+        arrived: dict[str, str] = {}
+        for name, code in self._processes.exited().items():
+            if code or name not in coming or coming[name].is_ready:
+                raise Crashed(self._obituary(name, code))
+            arrived[name] = "done"
+        return arrived | {name: "ready" for name, part in coming.items() if part.is_ready and part.is_ready()}
 
     def _watch(self) -> None:
         """Notices what ends by itself: starts it again, or declares the stack over."""
@@ -202,6 +204,10 @@ class Stack:
         text = path.read_text(errors="replace") if path.exists() else ""
         lines = [f"    {line[:400]}" for line in text.splitlines()[-_LOG_LINES:]]
         return "\n".join([f" The end of {path}:", *lines]) if lines else " Its log is empty."
+
+
+def _startable(waiting: Mapping[str, Part], coming: Mapping[str, Part]) -> list[Part]:
+    return [part for part in waiting.values() if not any(need in waiting or need in coming for need in part.needs)]
 
 
 def _how(code: int) -> str:

@@ -202,11 +202,12 @@ def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
 def _outcome(item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str]) -> dict[str, Any]:
     """Of an upload, the latest generation counts: what failed before it was sent again."""
     made = [delivery for delivery in item.deliveries if delivery["effect"] == effect]
+    counted = made[-1:] if effect == "upload" else made
     for state, words in _OUTCOMES.items():
-        for delivery in made[-1:] if effect == "upload" else made:
-            if delivery["state"] in words:
-                return {"state": state, "reason": delivery["reason"] if state != "delivered" else None}
-    reason = next((delivery["reason"] for delivery in made), None)
+        found = next((delivery for delivery in counted if delivery["state"] in words), None)
+        if found is not None:
+            return {"state": state, "reason": found["reason"] if state != "delivered" else None}
+    reason = made[0]["reason"] if made else None
     return {"state": "none", "reason": reason or next((code for code in why_none if code in codes), None)}
 
 

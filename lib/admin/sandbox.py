@@ -150,16 +150,27 @@ def cast_for(known: Directory) -> dict[str, str]:
     names: dict[str, str] = {}
     for number, extension in sorted(known.personal_phones.items())[:1]:
         names |= {cast["mobile"]["number"]: number.removeprefix("+"), cast["mobile"]["extension"]: extension}
+    names |= _cast_extensions(cast["extensions"], known, taken=names)
+    return names | _cast_lines(cast["lines"], sorted(known.lines), taken=names)
+
+
+def _cast_extensions(roles: Sequence[str], known: Directory, *, taken: Mapping[str, str]) -> dict[str, str]:
     mapped = sorted(known.extension_users, key=_as_number)
     free = [*mapped, *sorted(known.internal_phones - set(mapped), key=_as_number)]
-    for extension in sorted(cast["extensions"], key=lambda one: one not in mapped):
-        left = [one for one in free if one not in names.values()]
-        if extension not in names and left:
-            names[extension] = extension if extension in left else left[0]
-    lines = sorted(known.lines)
-    for line in cast["lines"] if lines else ():
-        left = [one for one in lines if one not in names.values()]
-        names[line] = line if line in left else (left or lines)[0]
+    names: dict[str, str] = {}
+    for role in sorted(roles, key=lambda one: one not in mapped):
+        left = [one for one in free if one not in {*taken.values(), *names.values()}]
+        if role not in taken and left:
+            names[role] = role if role in left else left[0]
+    return names
+
+
+def _cast_lines(roles: Sequence[str], lines: Sequence[str], *, taken: Mapping[str, str]) -> dict[str, str]:
+    """Several roles share the first line where the enterprise has fewer lines than the situation."""
+    names: dict[str, str] = {}
+    for role in roles if lines else ():
+        left = [one for one in lines if one not in {*taken.values(), *names.values()}]
+        names[role] = role if role in left else (left or lines)[0]
     return names
 
 

@@ -18,7 +18,7 @@ from lib.runtime.db import Connection
 from lib.runtime.errors import Conflict, InvalidPayload, NotFound
 from lib.store import deliveries, rejected, replays
 from lib.store.rejected import Rejected
-from lib.store.replays import Replayable
+from lib.store.replays import Replay, Replayable
 
 _STATES: Final = ("failed", "expired", "in_doubt")
 # Subscriptions are named after their topic: `<topic>.<function>`, and their dead letters `<topic>.<function>.dead`.
@@ -82,12 +82,14 @@ def send_again(
             entered.append(again)
             replays.insert_replay(
                 conn,
-                enterprise_number=enterprise_number,
-                subject=f"{item.effect} {item.external_id}, generation {item.generation + 1}",
-                requested_by=request.by,
-                reason=request.reason,
-                delivery_id=again,
-                session_id=request.session_id,
+                Replay(
+                    enterprise_number=enterprise_number,
+                    subject=f"{item.effect} {item.external_id}, generation {item.generation + 1}",
+                    requested_by=request.by,
+                    reason=request.reason,
+                    delivery_id=again,
+                    session_id=request.session_id,
+                ),
             )
     deliveries.settle_timer(conn, call_id)
     return entered
@@ -111,12 +113,14 @@ def publish_again(message_id: int, request: Request) -> None:
         rejected.mark_replayed(conn, found.id)
         replays.insert_replay(
             conn,
-            enterprise_number=_enterprise_number(message.body),
-            subject=f"rejected message {found.id} of {found.source}",
-            requested_by=request.by,
-            reason=request.reason,
-            rejected_message_id=found.id,
-            session_id=request.session_id,
+            Replay(
+                enterprise_number=_enterprise_number(message.body),
+                subject=f"rejected message {found.id} of {found.source}",
+                requested_by=request.by,
+                reason=request.reason,
+                rejected_message_id=found.id,
+                session_id=request.session_id,
+            ),
         )
 
 

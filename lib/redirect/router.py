@@ -264,19 +264,23 @@ def _whom(
     if not is_routing:
         raise UsualScheme("name_only", responsible.error if isinstance(responsible, UsualScheme) else None)
     if settings.algorithm == "retailcrm":
-        if isinstance(responsible, UsualScheme):
-            raise responsible
-        extension = choice.extension_of(responsible, known)
-        if extension is None:
-            nobody = responsible.user_id is None and responsible.code is None
-            raise UsualScheme("no_responsible_manager" if nobody else "manager_without_extension")
-        return extension, "responsible_manager"
+        return _responsible_extension(responsible, known), "responsible_manager"
     find = routing.find_first_talker if settings.algorithm == "first_call" else routing.find_last_talker
     with db.connection() as conn:
         talker = find(conn, enterprise.number, phone)
     if talker is None or not known.knows(talker):
         raise UsualScheme("no_call_before")
     return talker, settings.algorithm
+
+
+def _responsible_extension(responsible: Responsible | UsualScheme, known: Directory) -> str:
+    if isinstance(responsible, UsualScheme):
+        raise responsible
+    extension = choice.extension_of(responsible, known)
+    if extension is None:
+        nobody = responsible.user_id is None and responsible.code is None
+        raise UsualScheme("no_responsible_manager" if nobody else "manager_without_extension")
+    return extension
 
 
 def _plan(question: Question, phone_id: int) -> str | None:

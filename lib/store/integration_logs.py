@@ -18,18 +18,16 @@ def insert(
     request: Mapping[str, Any],
     response: Mapping[str, Any],
     error: str | None,
-    integration_type: str = "retailcrm",
 ) -> None:
     """`error` None means success."""
     conn.execute(
         """
         INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data,
                                       status, error_message)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        VALUES (%s, 'retailcrm', %s, %s, %s, %s, %s)
         """,
         [
             enterprise_number,
-            integration_type,
             event_type,
             Jsonb(request),
             Jsonb(response),

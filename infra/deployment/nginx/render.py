@@ -2,7 +2,8 @@
 Writes nginx.conf, the gateway of the containers, from infra/routes.py: `make nginx`.
 
 It answers as the local gateway does, with one exception: nginx cannot wait out the restart of a function. Intake
-runs twice instead, and a request that is safe to repeat goes to the other instance. nginx's `/health` speaks of itself, `/health/FUNCTION` of a function.
+runs twice instead, and a request that is safe to repeat goes to the other instance. nginx's `/health` tells of nginx
+itself, `/health/FUNCTION` of a function.
 """
 
 from __future__ import annotations
