@@ -1,4 +1,4 @@
-"""Pages of long lists: how many rows, after which one, and as a file for a spreadsheet."""
+"""Paging through long lists, and exporting them as CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from flask import Response
 
-from lib.admin.operation import text
+from lib.admin.shapes import text
 from lib.runtime.errors import InvalidPayload
 from lib.runtime.json_schema import Shape
 from lib.store.journal import Key
@@ -67,7 +67,7 @@ def after(query: Mapping[str, str]) -> Key | None:
 
 
 def as_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """With a mark by which spreadsheets know UTF-8, and without formulas."""
+    """With a byte order mark, by which spreadsheets recognise UTF-8, and with formulas disarmed."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(columns)

@@ -5,7 +5,7 @@ import logging
 import psycopg
 import pytest
 
-from lib.admin.configuration import SETTINGS
+from lib.admin.screens.configuration import SETTINGS
 from lib.calls.settings import Settings
 from lib.redirect import settings as redirect
 from lib.runtime import logs

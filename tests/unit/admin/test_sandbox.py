@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lib.admin import sandbox
+from lib.admin.screens import sandbox
 from lib.calls.directory import Directory, Line
 from lib.calls.settings import Settings
 

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lib.admin import answers, audit, guard
-from lib.admin.operation import Call, Operation, obj, text
+from lib.admin import audit, guard
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.shapes import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.calls.settings import RANGES, Settings
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
@@ -69,20 +70,20 @@ DOMAIN: Final = text(255, least=1, description="the address of the account, as d
 API_KEY: Final = text(255, least=1, pattern="^[!-~]+$", description="an API key: characters without spaces")
 
 
-def show(call: Call) -> Answer:
-    return _shown(call.enterprise, call.enterprise.retailcrm), 200
+def show(request: AdminRequest) -> Answer:
+    return _shown(request.enterprise, request.enterprise.retailcrm), 200
 
 
-def save(call: Call) -> Answer:
+def save(request: AdminRequest) -> Answer:
     """Merges what was sent; a field that was not sent stays. Another domain needs its own API key."""
-    number, given = call.enterprise.number, call.body
+    number, given = request.enterprise.number, request.body
     with db.transaction() as conn:
         before = configuration.lock_retailcrm(conn, number)
         version = int(before.get("version") or 0)
         if given["version"] != version:
             raise Conflict(
                 "Somebody saved other settings meanwhile: look at them, then save again",
-                details={"current": _shown(call.enterprise, before)},
+                details={"current": _shown(request.enterprise, before)},
             )
         changes = _changes(given, before, number)
         merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
@@ -90,22 +91,22 @@ def save(call: Call) -> Answer:
         if changed:
             merged["version"] = version + 1
             configuration.write_retailcrm(conn, number, merged)
-            audit.remember(conn, call, "config", {"changed": changed, "version": version + 1})
-    return _shown(call.enterprise, merged), 200
+            audit.remember(conn, request, "config", {"changed": changed, "version": version + 1})
+    return _shown(request.enterprise, merged), 200
 
 
-def delete(call: Call) -> Answer:
+def delete(request: AdminRequest) -> Answer:
     """Nothing of the connection is left: no key, no mapping, no link, and nobody else's session."""
-    number = call.enterprise.number
+    number = request.enterprise.number
     with db.transaction() as conn:
         before = configuration.lock_retailcrm(conn, number)
         after = {"enabled": False, "version": int(before.get("version") or 0) + 1}
         configuration.write_retailcrm(conn, number, after)
         # A registration that has not ended may have issued the next version already.
         sessions.raise_link_version(conn, number, above=(sessions.find_link_version(conn, number) or 0) + 1)
-        sessions.revoke_others(conn, number, session_id=call.session.id)
-        audit.remember(conn, call, "config", {"deleted": sorted(before), "version": after["version"]})
-    return _shown(call.enterprise, after), 200
+        sessions.revoke_others(conn, number, session_id=request.session.id)
+        audit.remember(conn, request, "config", {"deleted": sorted(before), "version": after["version"]})
+    return _shown(request.enterprise, after), 200
 
 
 def base_url(domain: str) -> str:
@@ -187,20 +188,35 @@ def _defaults() -> dict[str, Any]:
 
 _DEFAULTS: Final = _defaults()
 
+CONFIG: Final = record(
+    {
+        "enterprise": record({"number": TEXT, "name": TEXT, "region": TEXT, "timezone": TEXT}),
+        "version": COUNT,
+        "enabled": FLAG,
+        "domain": MAYBE_TEXT,
+        "api_key": record({"is_set": FLAG, "is_readable": FLAG, "last_four": MAYBE_TEXT}),
+        "settings": DATA,
+        "defaults": DATA,
+        "problems": listed(TEXT),
+        "last_sync": MAYBE_TEXT,
+        "crm_timezone": MAYBE_TEXT,
+    }
+)
+
 OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/config/{number}",
         summary="The connection and its settings",
         handle=show,
-        gives=answers.CONFIG,
+        gives=CONFIG,
     ),
     Operation(
         method="PUT",
         path="/config/{number}",
         summary="Save what is sent, over the version that it was made from",
         handle=save,
-        gives=answers.CONFIG,
+        gives=CONFIG,
         body=obj(
             {
                 "version": {
@@ -218,7 +234,5 @@ OPERATIONS: Final = (
         ),
         answers={200: "What is saved now", 409: "Somebody else saved meanwhile; `current` is what they saved"},
     ),
-    Operation(
-        method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=answers.CONFIG
-    ),
+    Operation(method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=CONFIG),
 )

@@ -6,10 +6,27 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import answers, audit, guard, mapping, progress
-from lib.admin import module as module_desk
-from lib.admin.operation import Call, Operation, obj
+from lib.admin import audit, guard, progress
+from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
+from lib.admin.screens import mapping
+from lib.admin.screens import module as module_screen
+from lib.admin.screens.module import BEGUN, COMMAND
+from lib.admin.shapes import (
+    COUNT,
+    FLAG,
+    ID,
+    MAYBE_ID,
+    MAYBE_TEXT,
+    MOMENT,
+    TEXT,
+    listed,
+    mapped,
+    maybe,
+    obj,
+    one_of,
+    record,
+)
 from lib.ledger.deliver import account_of
 from lib.retailcrm import module, people
 from lib.retailcrm.client import Account, Reply
@@ -28,18 +45,18 @@ BUDGET_SECONDS: Final = 18.0
 _Heard = tuple[Sequence[Person], dict[int, str] | None, str | None]
 
 
-def list_managers(call: Call) -> Answer:
-    return progress.answered(call, _list_managers(call))
+def list_managers(request: AdminRequest) -> Answer:
+    return progress.answered(request, _list_managers(request))
 
 
-def _list_managers(call: Call) -> Work:
-    number = call.enterprise.number
-    persons, codes, trouble = yield from _ask_crm(call)
+def _list_managers(request: AdminRequest) -> Work:
+    number = request.enterprise.number
+    persons, codes, trouble = yield from _ask_crm(request)
     with db.connection() as conn:
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
         statuses = staff.list_statuses(conn, number)
         unknown = staff.list_unknown_to_crm(conn, number)
-    ours = _import_once(call, codes or {}) if trouble is None else _mapped(call.enterprise.retailcrm)
+    ours = _import_once(request, codes or {}) if trouble is None else _mapped(request.enterprise.retailcrm)
     known = {person.user_id: person for person in persons}
     everybody = sorted({*known, *map(int, ours), *(codes or {})})
     return {
@@ -62,24 +79,24 @@ def _list_managers(call: Call) -> Work:
     }
 
 
-def list_internal_phones(call: Call) -> Answer:
-    owners = {held: int(user) for user, held in _mapped(call.enterprise.retailcrm).items() if held}
+def list_internal_phones(request: AdminRequest) -> Answer:
+    owners = {held: int(user) for user, held in _mapped(request.enterprise.retailcrm).items() if held}
     with db.connection() as conn:
-        phones = staff.list_internal_phones(conn, call.enterprise.number)
+        phones = staff.list_internal_phones(conn, request.enterprise.number)
     return {
         "internal_phones": [{**asdict(phone), "manager_user_id": owners.get(phone.extension)} for phone in phones]
     }, 200
 
 
-def show_mapping(call: Call) -> Answer:
+def show_mapping(request: AdminRequest) -> Answer:
     with db.connection() as conn:
-        commands = module_commands.list_commands(conn, call.enterprise.number, limit=1)
-    return _shown(call.enterprise.retailcrm, commands[0] if commands else None), 200
+        commands = module_commands.list_commands(conn, request.enterprise.number, limit=1)
+    return _shown(request.enterprise.retailcrm, commands[0] if commands else None), 200
 
 
-def save_mapping(call: Call) -> Answer:
+def save_mapping(request: AdminRequest) -> Answer:
     """A number that is somebody else's moves; both are changed in one transaction, then the CRM is told."""
-    number, changes = call.enterprise.number, call.body["user_extensions"]
+    number, changes = request.enterprise.number, request.body["user_extensions"]
     with db.transaction() as conn:
         section = configuration.lock_retailcrm(conn, number)
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
@@ -91,25 +108,25 @@ def save_mapping(call: Call) -> Answer:
             section |= {"user_extensions": after, "version": int(section.get("version") or 0) + 1}
             configuration.write_retailcrm(conn, number, section)
             command = module_commands.insert_command(conn, number, "push_mapping")
-            audit.remember(conn, call, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
+            audit.remember(conn, request, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
     if command:
-        module_desk.wake(number)
+        module_screen.wake(number)
     return _shown(section, command) | {"taken": [asdict(item) for item in taken]}, 200
 
 
-def sync(call: Call) -> Answer:
+def sync(request: AdminRequest) -> Answer:
     """Ours wins; what the CRM alone has of other managers stays."""
     with db.transaction() as conn:
-        command = module_commands.insert_command(conn, call.enterprise.number, "push_mapping")
-        audit.remember(conn, call, "module_command", {"action": "push_mapping", "command_id": command.id})
-    module_desk.wake(call.enterprise.number)
-    return {"command": module_desk.as_json(command)}, 202
+        command = module_commands.insert_command(conn, request.enterprise.number, "push_mapping")
+        audit.remember(conn, request, "module_command", {"action": "push_mapping", "command_id": command.id})
+    module_screen.wake(request.enterprise.number)
+    return {"command": module_screen.as_json(command)}, 202
 
 
-def _ask_crm(call: Call) -> Generator[dict[str, Any], None, _Heard]:
+def _ask_crm(request: AdminRequest) -> Generator[dict[str, Any], None, _Heard]:
     """Everybody, the extensions in the CRM (None: no module there), and what went wrong."""
     try:
-        account = account_of(call.enterprise)
+        account = account_of(request.enterprise)
     except ConfigError as error:
         return [], None, str(error)
     found = Staff(people=[])
@@ -130,17 +147,17 @@ def _module(account: Account) -> Reply:
     return module.get(account, config.current(config.Module).module_code, timeout_seconds=TIMEOUT_SECONDS)
 
 
-def _import_once(call: Call, codes: Mapping[int, str]) -> dict[str, str | None]:
+def _import_once(request: AdminRequest, codes: Mapping[int, str]) -> dict[str, str | None]:
     """What the CRM has is taken over while nothing was ever mapped here."""
     found = mapping.imported(codes)
-    if not found or "user_extensions" in call.enterprise.retailcrm:
-        return _mapped(call.enterprise.retailcrm)
+    if not found or "user_extensions" in request.enterprise.retailcrm:
+        return _mapped(request.enterprise.retailcrm)
     with db.transaction() as conn:
-        section = configuration.lock_retailcrm(conn, call.enterprise.number)
+        section = configuration.lock_retailcrm(conn, request.enterprise.number)
         if "user_extensions" not in section:
             section |= {"user_extensions": found, "version": int(section.get("version") or 0) + 1}
-            configuration.write_retailcrm(conn, call.enterprise.number, section)
-            audit.remember(conn, call, "mapping", {"imported": found})
+            configuration.write_retailcrm(conn, request.enterprise.number, section)
+            audit.remember(conn, request, "mapping", {"imported": found})
     return _mapped(section)
 
 
@@ -153,7 +170,7 @@ def _shown(section: Mapping[str, Any], command: Command | None) -> dict[str, Any
         "user_extensions": _mapped(section),
         "version": int(section.get("version") or 0),
         "last_sync": section.get("last_sync"),
-        "command": module_desk.as_json(command) if command else None,
+        "command": module_screen.as_json(command) if command else None,
     }
 
 
@@ -168,13 +185,77 @@ def _name(person: Person | None) -> dict[str, Any]:
     }
 
 
+UNKNOWN: Final = {
+    "kind": one_of("extension", "manager"),
+    "value": TEXT,
+    "since": MOMENT,
+    "last_at": MOMENT,
+    "calls": COUNT,
+}
+MANAGERS: Final = record(
+    {
+        "crm": record({"is_available": FLAG, "message": MAYBE_TEXT, "is_registered": FLAG}),
+        "managers": listed(
+            record(
+                {
+                    "user_id": ID,
+                    "first_name": MAYBE_TEXT,
+                    "last_name": MAYBE_TEXT,
+                    "email": MAYBE_TEXT,
+                    "is_active": maybe(FLAG),
+                    "is_in_crm": maybe(FLAG),
+                    "extension": MAYBE_TEXT,
+                    "crm_extension": MAYBE_TEXT,
+                    "status": MAYBE_TEXT,
+                }
+            )
+        ),
+        "differences": listed(
+            record(
+                {
+                    "kind": one_of("not_in_crm", "not_ours", "other", "no_such_number"),
+                    "user_id": ID,
+                    "ours": MAYBE_TEXT,
+                    "crm": MAYBE_TEXT,
+                }
+            )
+        ),
+        "unknown_to_crm": listed(record(UNKNOWN)),
+    }
+)
+PHONES: Final = record(
+    {
+        "internal_phones": listed(
+            record(
+                {
+                    "extension": TEXT,
+                    "login": MAYBE_TEXT,
+                    "first_name": MAYBE_TEXT,
+                    "last_name": MAYBE_TEXT,
+                    "manager_user_id": MAYBE_ID,
+                }
+            )
+        )
+    }
+)
+MAPPING: Final = record(
+    {
+        "user_extensions": mapped(MAYBE_TEXT),
+        "version": COUNT,
+        "last_sync": MAYBE_TEXT,
+        "command": maybe(COMMAND),
+        "taken": listed(record({"extension": TEXT, "from_user_id": ID, "to_user_id": ID})),
+    },
+    optional=("taken",),
+)
+
 OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/managers/{number}",
         summary="RetailCRM's users with their extensions here and there; the first time, what is there is taken over",
         handle=list_managers,
-        gives=answers.MANAGERS,
+        gives=MANAGERS,
         also=progress.LINES,
     ),
     Operation(
@@ -182,21 +263,21 @@ OPERATIONS: Final = (
         path="/internal-phones/{number}",
         summary="The enterprise's extensions and whose they are",
         handle=list_internal_phones,
-        gives=answers.PHONES,
+        gives=PHONES,
     ),
     Operation(
         method="GET",
         path="/user-extensions/{number}",
         summary="Which manager has which extension, and how the last push to RetailCRM went",
         handle=show_mapping,
-        gives=answers.MAPPING,
+        gives=MAPPING,
     ),
     Operation(
         method="POST",
         path="/save-extensions/{number}",
         summary="Give managers extensions, or null; a number that is somebody else's moves",
         handle=save_mapping,
-        gives=answers.MAPPING,
+        gives=MAPPING,
         body=obj(
             {
                 "user_extensions": {
@@ -218,7 +299,7 @@ OPERATIONS: Final = (
         path="/sync-extensions/{number}",
         summary="Make RetailCRM have the extensions that are saved here",
         handle=sync,
-        gives=answers.BEGUN,
+        gives=BEGUN,
         answers={202: "Begun: follow it with GET register/{number}"},
     ),
 )

@@ -1,12 +1,13 @@
-"""The integration module: asking for it, and following how far that is."""
+"""The integration module: commands to register or deactivate it, and their progress."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any, Final
 
-from lib.admin import answers, audit
-from lib.admin.operation import Call, Operation
+from lib.admin import audit
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.shapes import COUNT, FLAG, ID, MAYBE_MOMENT, MAYBE_TEXT, MOMENT, TEXT, listed, one_of, record
 from lib.runtime import config, db, pubsub
 from lib.runtime.errors import InvalidPayload, Unavailable
 from lib.runtime.http import Answer
@@ -18,17 +19,17 @@ log = logging.getLogger(__name__)
 _SHOWN: Final = 10
 
 
-def register(call: Call) -> Answer:
-    return {"command": as_json(_ask(call, "register"))}, 202
+def register(request: AdminRequest) -> Answer:
+    return {"command": as_json(_ask(request, "register"))}, 202
 
 
-def deactivate(call: Call) -> Answer:
-    return {"command": as_json(_ask(call, "deactivate"))}, 202
+def deactivate(request: AdminRequest) -> Answer:
+    return {"command": as_json(_ask(request, "deactivate"))}, 202
 
 
-def show(call: Call) -> Answer:
+def show(request: AdminRequest) -> Answer:
     with db.connection() as conn:
-        commands = module_commands.list_commands(conn, call.enterprise.number, limit=_SHOWN)
+        commands = module_commands.list_commands(conn, request.enterprise.number, limit=_SHOWN)
     settings = config.current(config.Module)
     return {
         "module": {"code": settings.module_code, "name": settings.module_name},
@@ -60,16 +61,33 @@ def as_json(command: Command) -> dict[str, Any]:
     }
 
 
-def _ask(call: Call, action: Action) -> Command:
-    section = call.enterprise.retailcrm
+def _ask(request: AdminRequest, action: Action) -> Command:
+    section = request.enterprise.retailcrm
     if not section.get("domain") or not section.get("api_key"):
         raise InvalidPayload("Save the address and the API key of RetailCRM first", code="not_configured")
     with db.transaction() as conn:
-        command = module_commands.insert_command(conn, call.enterprise.number, action)
-        audit.remember(conn, call, "module_command", {"action": action, "command_id": command.id})
-    wake(call.enterprise.number)
+        command = module_commands.insert_command(conn, request.enterprise.number, action)
+        audit.remember(conn, request, "module_command", {"action": action, "command_id": command.id})
+    wake(request.enterprise.number)
     return command
 
+
+COMMAND: Final = record(
+    {
+        "id": ID,
+        "action": one_of("register", "deactivate", "push_mapping"),
+        "state": one_of("ready", "leased", "retry", "done", "failed", "superseded"),
+        "steps": listed(record({"name": TEXT, "state": one_of("done", "warning", "failed"), "message": TEXT})),
+        "code": MAYBE_TEXT,
+        "message": MAYBE_TEXT,
+        "attempts_made": COUNT,
+        "retry_at": MAYBE_MOMENT,
+        "created_at": MOMENT,
+        "finished_at": MAYBE_MOMENT,
+    }
+)
+BEGUN: Final = record({"command": COMMAND})
+MODULE: Final = record({"module": record({"code": TEXT, "name": TEXT}), "is_busy": FLAG, "commands": listed(COMMAND)})
 
 OPERATIONS: Final = (
     Operation(
@@ -77,14 +95,14 @@ OPERATIONS: Final = (
         path="/register/{number}",
         summary="What the module was asked to become, the latest first, step by step",
         handle=show,
-        gives=answers.MODULE,
+        gives=MODULE,
     ),
     Operation(
         method="POST",
         path="/register/{number}",
         summary="Register the module, or register it again; links of the account that were issued before end",
         handle=register,
-        gives=answers.BEGUN,
+        gives=BEGUN,
         answers={202: "Begun: follow it with GET"},
     ),
     Operation(
@@ -92,7 +110,7 @@ OPERATIONS: Final = (
         path="/register/{number}",
         summary="Switch the module off in RetailCRM",
         handle=deactivate,
-        gives=answers.BEGUN,
+        gives=BEGUN,
         answers={202: "Begun: follow it with GET"},
     ),
 )

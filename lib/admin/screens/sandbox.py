@@ -1,6 +1,6 @@
 """
 Plays a situation as if it happened at an enterprise: with its numbers, people, lines and settings. Pure: nothing is
-stored, nobody is told.
+stored or sent.
 """
 
 from __future__ import annotations

@@ -8,8 +8,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from lib.admin import answers
-from lib.admin.operation import Call, Operation
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.screens.drawn_story import EFFECT, STATE
+from lib.admin.screens.managers import UNKNOWN
+from lib.admin.shapes import (
+    COUNT,
+    MAYBE_MOMENT,
+    MAYBE_NUMBER,
+    MAYBE_TEXT,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    listed,
+    mapped,
+    one_of,
+    record,
+)
 from lib.retailcrm import address
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
@@ -54,8 +68,8 @@ class Connection:
     since: datetime | None = None
 
 
-def show(call: Call) -> Answer:
-    enterprise = call.enterprise
+def show(request: AdminRequest) -> Answer:
+    enterprise = request.enterprise
     number = enterprise.number
     with db.transaction() as conn:
         today = journal.count_today(conn, number, timezone=enterprise.timezone)
@@ -197,12 +211,76 @@ def _by_outcome(counted: Sequence[Mapping[str, Any]], effect: str) -> dict[str, 
     }
 
 
+_ACTION: Final = record(
+    {
+        "kind": one_of("open", "switch_on", "register", "deactivate", "sync", "replay"),
+        "screen": one_of("connection", "managers", "lines"),
+        "since": MOMENT,
+    },
+    optional=("screen", "since"),
+)
+_ITEM: Final = {
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {
+        "code": one_of(
+            "not_configured",
+            "disabled",
+            "key_refused",
+            "crm_away",
+            "module_inactive",
+            "not_registered",
+            "command_failed",
+            "nobody_mapped",
+            "unknown_to_crm",
+            "history_failed",
+            "no_events",
+            "lines_missing",
+            "clock_wrong",
+        ),
+        "message": TEXT,
+        "action": _ACTION,
+        "words": MAYBE_TEXT,
+        "command": TEXT,
+        "reason": MAYBE_TEXT,
+        **UNKNOWN,
+        "since": MAYBE_MOMENT,
+        "lines": listed(TEXT),
+        "seconds": NUMBER,
+    },
+    "additionalProperties": False,
+}
+_COUNTED: Final = record({"delivered": COUNT, "waiting": COUNT, "failed": COUNT})
+STATS: Final = record(
+    {
+        "connection": record(
+            {
+                "state": one_of("connected", "not_configured", "disabled", "key_refused", "crm_away"),
+                "message": MAYBE_TEXT,
+                "since": MAYBE_MOMENT,
+                "domain": MAYBE_TEXT,
+            }
+        ),
+        "today": record(
+            {
+                "calls": mapped(COUNT),
+                "popups": _COUNTED,
+                "history": _COUNTED,
+                "deliveries": listed(record({"effect": EFFECT, "state": STATE, "count": COUNT})),
+            }
+        ),
+        "last_event_at": MAYBE_MOMENT,
+        "delays": listed(record({"at": MOMENT, "count": COUNT, "p50_ms": MAYBE_NUMBER, "worst_ms": MAYBE_NUMBER})),
+        "attention": listed(_ITEM),
+    }
+)
+
 OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/stats/{number}",
         summary="Is it connected, numbers of today, the delay of the last hour, what needs attention",
         handle=show,
-        gives=answers.STATS,
+        gives=STATS,
     ),
 )
