@@ -1,4 +1,4 @@
-"""The API's own description, OpenAPI 3.1: made of the shapes that the guard checks, so it cannot differ from them."""
+"""The API's own description, OpenAPI 3.1: made of the schemas that the guard checks, so it cannot differ from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from lib.admin.operation import ROOT, AdminRequest, Operation
-from lib.admin.shapes import DATA, TEXT, mapped, record
+from lib.admin.schemas import DATA, TEXT, mapped, record
 from lib.runtime.http import Answer
 
 _ERROR: Final = record(
@@ -88,13 +88,13 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "required": False, "schema": shape}
-        for name, shape in operation.query["properties"].items()
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in operation.query["properties"].items()
     ]
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    done = {media: {"schema": shape} for media, shape in operation.also.items()}
+    done = {media: {"schema": schema} for media, schema in operation.also.items()}
     if operation.gives is not None:
         done["application/json"] = {"schema": operation.gives}
     found: dict[int, str] = _refusals(operation) | dict(operation.answers)

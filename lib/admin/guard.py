@@ -1,5 +1,5 @@
 """
-The checks in front of every operation: the session, the origin of the request, and its shape.
+The checks in front of every operation: the session, the origin of the request, and its schema.
 
 A session belongs to one enterprise: the path of another one does not exist for it.
 """
@@ -18,7 +18,7 @@ from lib.runtime import config, db
 from lib.runtime.auth import require_operator, token_sha256
 from lib.runtime.errors import Forbidden, InvalidPayload, NotFound, Unauthorized
 from lib.runtime.http import Answer, Handler, read_json_object
-from lib.runtime.json_schema import Shape, problems
+from lib.runtime.json_schema import Schema, problems
 from lib.store import enterprises, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.sessions import Session
@@ -127,8 +127,8 @@ def _body(request: Request) -> dict[str, Any]:
     return read_json_object(request, limit=BODY_BYTES)
 
 
-def _require(value: object, shape: Shape) -> None:
-    refuse(problems(value, shape))
+def _require(value: object, schema: Schema) -> None:
+    refuse(problems(value, schema))
 
 
 def address_of(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""An operation of the API: method and path, who may use it, the shapes of request and answer, and its handler."""
+"""An operation of the API: method and path, who may use it, the schemas of request and answer, and its handler."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 from lib.store.enterprises import Enterprise
 from lib.store.sessions import Session
 
 ROOT: Final = "/retailcrm-admin/api"
 Access = Literal["anybody", "session", "operator"]
-_NOTHING: Final[Shape] = {"type": "object", "properties": {}}
+_NOTHING: Final[Schema] = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class AdminRequest:
 class Operation:
     """
     `path` below ROOT; `{number}` in it is the enterprise of the session. `query`: every property is text. `gives`:
-    the shape of a successful answer in JSON (None: it is not JSON); `also`: other media types to ask for.
+    the schema of a successful answer in JSON (None: it is not JSON); `also`: other media types to ask for.
     """
 
     method: str
@@ -55,11 +55,11 @@ class Operation:
     summary: str
     handle: Callable[[AdminRequest], Answer]
     access: Access = "session"
-    query: Shape = field(default_factory=lambda: _NOTHING)
-    body: Shape = field(default_factory=lambda: _NOTHING)
+    query: Schema = field(default_factory=lambda: _NOTHING)
+    body: Schema = field(default_factory=lambda: _NOTHING)
     answers: Mapping[int, str] = field(default_factory=lambda: {200: "Done"})
-    gives: Shape | None
-    also: Mapping[str, Shape] = field(default_factory=dict)
+    gives: Schema | None
+    also: Mapping[str, Schema] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:

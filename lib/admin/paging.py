@@ -13,16 +13,16 @@ from typing import Any, Final
 
 from flask import Response
 
-from lib.admin.shapes import text
+from lib.admin.schemas import text
 from lib.runtime.errors import InvalidPayload
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 from lib.store.journal import Key
 
 _ROWS: Final = 50
 _CSV_ROWS: Final = 10_000
 _MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
-CSV: Final[Mapping[str, Shape]] = {"text/csv": {"type": "string"}}
-QUERY: Final[Mapping[str, Shape]] = {
+CSV: Final[Mapping[str, Schema]] = {"text/csv": {"type": "string"}}
+QUERY: Final[Mapping[str, Schema]] = {
     "limit": text(3, pattern="^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$", description="a number from 1 to 200"),
     "after": text(200),
     "format": {"type": "string", "enum": ["json", "csv"]},

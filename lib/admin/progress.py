@@ -13,12 +13,12 @@ from flask import Response
 from lib.admin.operation import AdminRequest
 from lib.runtime.errors import AppError
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/x-ndjson"
-LINES: Final[Mapping[str, Shape]] = {MEDIA_TYPE: {"type": "string"}}
+LINES: Final[Mapping[str, Schema]] = {MEDIA_TYPE: {"type": "string"}}
 # Yields what the page shows as progress, and returns the result.
 Work = Generator[dict[str, Any], None, dict[str, Any]]
 

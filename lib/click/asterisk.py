@@ -32,7 +32,7 @@ class Host:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class HostReply:
     """`cause` says in words why it is not `accepted`."""
 
     outcome: Outcome
@@ -40,7 +40,7 @@ class Result:
     http_status: int | None = None
 
 
-def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> Result:
+def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> HostReply:
     """One order, never repeated. Values once reached a shell there: ValueError for what is no number."""
     if not _EXTENSION.fullmatch(extension) or not _PHONE.fullmatch(phone):
         raise ValueError("Only digits and + are sent to the Asterisk service")
@@ -56,11 +56,13 @@ def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> R
         )
     # The errors hold the address with the secret in it: only words of our own go on.
     except outbound.NotSent:
-        return Result(outcome="unreachable", cause="The Asterisk service cannot be reached")
+        return HostReply(outcome="unreachable", cause="The Asterisk service cannot be reached")
     except outbound.NoAnswer as error:
         if time.monotonic() - started >= timeout_seconds:
-            return Result(outcome="timeout", cause=f"The Asterisk service did not answer within {timeout_seconds:g} s")
-        return Result(
+            return HostReply(
+                outcome="timeout", cause=f"The Asterisk service did not answer within {timeout_seconds:g} s"
+            )
+        return HostReply(
             outcome="broken",
             cause="The Asterisk service broke off before it answered",
             http_status=error.status,
@@ -68,7 +70,7 @@ def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> R
     return read(answer.status, answer.text, secret=host.secret)
 
 
-def read(status: int, text: str, *, secret: str) -> Result:
+def read(status: int, text: str, *, secret: str) -> HostReply:
     """What an answer means; a cause never repeats the secret."""
     try:
         body = json.loads(text)
@@ -77,9 +79,9 @@ def read(status: int, text: str, *, secret: str) -> Result:
     if not isinstance(body, dict):
         body = {}
     if status == 200 and body.get("success") is True:
-        return Result(outcome="accepted", http_status=status)
+        return HostReply(outcome="accepted", http_status=status)
     if status == 401:
-        return Result(
+        return HostReply(
             outcome="refused", cause="The Asterisk service does not know the enterprise's secret", http_status=status
         )
     said = _words(body).replace(secret, "•••")[:_CAUSE_CHARACTERS] if secret else ""
@@ -88,7 +90,7 @@ def read(status: int, text: str, *, secret: str) -> Result:
         if said
         else f"The Asterisk service refused: HTTP {status}"
     )
-    return Result(outcome="refused", cause=cause, http_status=status)
+    return HostReply(outcome="refused", cause=cause, http_status=status)
 
 
 def _words(body: dict[str, Any]) -> str:

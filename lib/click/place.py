@@ -117,20 +117,20 @@ def _refuse_too_many(conn: db.Connection, enterprise_number: str, order: Order) 
         raise RateLimited(f"The enterprise made {by_enterprise} calls within a minute; try again later")
 
 
-def _call(enterprise: Enterprise, secret: str, order: Order, timeout_seconds: float) -> asterisk.Result:
+def _call(enterprise: Enterprise, secret: str, order: Order, timeout_seconds: float) -> asterisk.HostReply:
     if not enterprise.asterisk_url:
-        return asterisk.Result(outcome="unreachable", cause="The enterprise has no address of an Asterisk service")
+        return asterisk.HostReply(outcome="unreachable", cause="The enterprise has no address of an Asterisk service")
     host = asterisk.Host(base_url=enterprise.asterisk_url, secret=secret)
     return asterisk.call(host, extension=order.extension, phone=order.phone, timeout_seconds=timeout_seconds)
 
 
-def _told(result: asterisk.Result, order: Order, click_id: int) -> Told:
-    if result.outcome == "accepted":
+def _told(reply: asterisk.HostReply, order: Order, click_id: int) -> Told:
+    if reply.outcome == "accepted":
         message = f"Call initiated: {order.extension} -> {order.phone}"
         body = {"success": True, "message": message, "extension": order.extension, "phone": order.phone}
         return Told(status=200, body=body, click_id=click_id)
-    status, code = _ERRORS[result.outcome]
-    return Told(status=status, body={"error": {"code": code, "message": result.cause}}, click_id=click_id)
+    status, code = _ERRORS[reply.outcome]
+    return Told(status=status, body={"error": {"code": code, "message": reply.cause}}, click_id=click_id)
 
 
 def _answer_of(click: Click, patience_seconds: float) -> Told:

@@ -11,7 +11,7 @@ from typing import Final
 from lib.enterprises.cache import enterprise_cache
 from lib.runtime import db
 from lib.runtime.errors import NotFound, RateLimited, Unauthorized
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import integration
 from lib.store.enterprises import Enterprise
 
@@ -64,6 +64,6 @@ def _is_known_by(enterprise: Enterprise, client_id: str) -> bool:
     return client_id == enterprise.number and enterprise.retailcrm.get(NUMBER_ACCEPTED) is True
 
 
-@once
+@lazy
 def clients() -> Clients:
     return Clients()

@@ -27,7 +27,7 @@ from lib.retailcrm import address, client, rate_slot, telephony
 from lib.retailcrm.client import Account, Form, Reply
 from lib.runtime import config, db, failpoints, pubsub
 from lib.runtime.db import Connection
-from lib.runtime.delayed_publish import later
+from lib.runtime.delayed_publish import delayed_publisher
 from lib.runtime.errors import ConfigError
 from lib.runtime.gate import Answer
 from lib.runtime.vault import vault
@@ -348,7 +348,7 @@ def _not_begun(claim: Claim) -> Result:
 
 def _wake(enterprise_number: str, call_id: int, *, seconds: float) -> None:
     wake = WakeCall(enterprise_number=enterprise_number, call_id=call_id)
-    later().publish(pubsub.CALL_EVENTS, call_message(wake), seconds=seconds)
+    delayed_publisher().publish(pubsub.CALL_EVENTS, call_message(wake), seconds=seconds)
 
 
 def account_of(enterprise: Enterprise) -> Account:

@@ -1,4 +1,4 @@
-"""Who should be rung: pure."""
+"""The choice of the extension that should be rung: pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from lib.calls.directory import Directory, Line
-from lib.redirect.settings import Settings
+from lib.redirect.settings import RedirectSettings
 from lib.retailcrm.manager import Responsible
+
+
+class UsualScheme(Exception):
+    """Nobody in particular is rung: a `reason` to be shown, and what went wrong, if anything did."""
+
+    def __init__(self, reason: str, error: str | None = None) -> None:
+        super().__init__(error or reason)
+        self.reason, self.error = reason, error
+
 
 # A manager who said "busy" and then never anything again has gone home.
 STATUS_SECONDS: Final = 12 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class Choice:
     """
     `extension` None is the usual scheme, for this reason. `error`: what went wrong, if anything did. A shadow is only
     written down.
@@ -42,7 +51,7 @@ def is_free(status: str | None, age_seconds: float) -> bool:
     return status in {None, "free"} or age_seconds > STATUS_SECONDS
 
 
-def name_parts(settings: Settings, line: Line | None, customer_name: str) -> list[str]:
+def name_parts(settings: RedirectSettings, line: Line | None, customer_name: str) -> list[str]:
     shop = (line.site_code or "") if line else ""
     parts = {"line": line.name if line else "", "shop": settings.shop_names.get(shop, shop), "customer": customer_name}
     return [parts[name] for name in settings.names]

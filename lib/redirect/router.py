@@ -1,8 +1,8 @@
 """
-The desk where ringing calls ask: an answer within the budget, whatever the CRM or the database do.
+Answers the questions of ringing calls within the budget, whatever the CRM or the database do.
 
-Questions are worked on by a few threads of their own. The thread that holds the caller's connection waits for them
-until the budget is spent, then answers with the usual scheme; when all of them are at work, it answers so at once.
+A few worker threads work on the questions. The thread of the request waits for its worker until the budget is spent,
+then answers with the usual scheme; when all workers are busy, it answers so at once.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from lib.enterprises.rules import directory
 from lib.enterprises.rules import settings as call_settings
 from lib.ledger.deliver import account_of
 from lib.redirect import choice, hours, reply
-from lib.redirect import settings as choices
-from lib.redirect.choice import Decision
-from lib.redirect.gate import Gate, UsualScheme
+from lib.redirect.choice import Choice, UsualScheme
+from lib.redirect.crm_limit import CrmLimit
 from lib.redirect.hours import Hours
 from lib.redirect.journal import Journal, Record
-from lib.redirect.settings import Settings
+from lib.redirect.settings import RedirectSettings, for_line
 from lib.redirect.shared import Shared
 from lib.retailcrm import manager
 from lib.retailcrm.client import Account, Reply
 from lib.retailcrm.manager import Responsible
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import routing, user_statuses
 from lib.store.enterprises import Enterprise
 
@@ -68,17 +67,17 @@ class Question:
     wants_routing: bool = True
 
 
-class Desk:
+class Router:
     def __init__(self, settings: config.SmartRedirect) -> None:
         self._budget_seconds = settings.smart_redirect_budget_ms / 1000
         self._slots = threading.BoundedSemaphore(settings.smart_redirect_workers)
         self._pool = ThreadPoolExecutor(settings.smart_redirect_workers, thread_name_prefix="redirect")
         self._responsible: Shared[Responsible] = Shared(fresh_seconds=CUSTOMER_SECONDS)
         self._hours: Shared[Hours] = Shared(fresh_seconds=HOURS_SECONDS)
-        self._gate = Gate()
+        self._crm_limit = CrmLimit()
         self._journal = Journal()
 
-    def answer(self, question: Question) -> Decision:
+    def answer(self, question: Question) -> Choice:
         """Raises Unauthorized, and nothing else: any trouble is the usual scheme."""
         started = time.monotonic()
         deadline = started + self._budget_seconds
@@ -91,9 +90,9 @@ class Desk:
         self._pool.shutdown()
         self._journal.close()
 
-    def _in_time(self, question: Question, deadline: float, asking: dict[str, str]) -> Decision:
+    def _in_time(self, question: Question, deadline: float, asking: dict[str, str]) -> Choice:
         if not self._slots.acquire(blocking=False):
-            return _usual(question, "busy", "Every worker waits for somebody else")
+            return _usual(question, "busy", "All workers are busy")
         try:
             future = self._pool.submit(self._work, question, deadline, asking)
         except RuntimeError:  # shutting down
@@ -111,16 +110,16 @@ class Desk:
             log.exception("bug")
             return _usual(question, "internal", "An error of ours; it is in the log")
 
-    def _work(self, question: Question, deadline: float, asking: dict[str, str]) -> Decision:
+    def _work(self, question: Question, deadline: float, asking: dict[str, str]) -> Choice:
         try:
-            enterprise = _asking(question)
+            enterprise = _authenticate(question)
             asking["enterprise"] = enterprise.number
             return self._decide(enterprise, question, deadline)
         finally:
             self._slots.release()
 
-    def _decide(self, enterprise: Enterprise, question: Question, deadline: float) -> Decision:
-        settings = choices.for_line(enterprise.retailcrm, question.line_id)
+    def _decide(self, enterprise: Enterprise, question: Question, deadline: float) -> Choice:
+        settings = for_line(enterprise.retailcrm, question.line_id)
         mode = settings.mode or ("off" if question.is_dialplan else "routing+name")
         if not call_settings(enterprise).enabled or mode == "off":
             return _usual(question, "off")
@@ -138,11 +137,11 @@ class Desk:
             phone_id = self._reachable(enterprise, known, extension, settings, deadline)
             plan = _plan(question, phone_id)
         except UsualScheme as usual:
-            return Decision(reason=usual.reason, name=name, error=usual.error, is_shadow=settings.shadow)
-        return Decision(reason=reason, name=name, extension=extension, dial_plan=plan, is_shadow=settings.shadow)
+            return Choice(reason=usual.reason, name=name, error=usual.error, is_shadow=settings.shadow)
+        return Choice(reason=reason, name=name, extension=extension, dial_plan=plan, is_shadow=settings.shadow)
 
     def _reachable(
-        self, enterprise: Enterprise, known: Directory, extension: str, settings: Settings, deadline: float
+        self, enterprise: Enterprise, known: Directory, extension: str, settings: RedirectSettings, deadline: float
     ) -> int:
         """The id of the extension's row. Raises UsualScheme when nobody would answer there."""
         user_id = known.extension_users.get(extension)
@@ -158,7 +157,7 @@ class Desk:
         return phone_id
 
     def _ask_responsible(
-        self, enterprise: Enterprise, phone: str, settings: Settings, deadline: float
+        self, enterprise: Enterprise, phone: str, settings: RedirectSettings, deadline: float
     ) -> Responsible | UsualScheme:
         def ask() -> Responsible:
             question = partial(manager.find_responsible, phone=phone, ignore_status=settings.ignore_status)
@@ -184,12 +183,12 @@ class Desk:
         return self._shared(self._hours, (enterprise.number, enterprise.retailcrm.get("version")), ask, deadline)
 
     def _shared(self, store: Shared[T], key: tuple[Hashable, ...], ask: Callable[[], T], deadline: float) -> T:
-        """What is kept, else asked for through the gate of the enterprise, which the key begins with."""
+        """The kept answer, else a new one, in a slot of the enterprise that the key begins with."""
         known = store.find(key)
         if known is not None:
             return known
         try:
-            with self._gate.entered(str(key[0])):
+            with self._crm_limit.slot(str(key[0])):
                 return store.get(key, ask, deadline=deadline)
         except TimeoutError as error:
             raise UsualScheme("crm_slow", "The CRM did not answer within the budget") from error
@@ -202,7 +201,7 @@ class Desk:
         answer = question(_account(enterprise), timeout_seconds=left)
         if answer.outcome == "busy" and answer.http_status is None:
             raise UsualScheme("crm_busy", answer.error)
-        self._gate.note(enterprise.number, is_good=answer.outcome in {"done", "permanent"})
+        self._crm_limit.record(enterprise.number, is_good=answer.outcome in {"done", "permanent"})
         if answer.outcome == "done":
             return answer
         if answer.outcome in {"authentication", "permanent"}:
@@ -210,7 +209,7 @@ class Desk:
         is_slow = answer.outcome == "in_doubt" and answer.http_status is None
         raise UsualScheme("crm_slow" if is_slow else "crm_unavailable", answer.error)
 
-    def _remember(self, question: Question, decision: Decision, enterprise: str | None, seconds: float) -> None:
+    def _remember(self, question: Question, decision: Choice, enterprise: str | None, seconds: float) -> None:
         duration_ms = round(seconds * 1000, 1)
         log.info("decided", extra={"enterprise": enterprise, "reason": decision.reason, "duration_ms": duration_ms})
         if enterprise is None:
@@ -235,7 +234,7 @@ class Desk:
         )
 
 
-def _asking(question: Question) -> Enterprise:
+def _authenticate(question: Question) -> Enterprise:
     """Raises Unauthorized, and what the look-up raises when the database is away."""
     if question.token or question.is_dialplan:
         try:
@@ -253,7 +252,7 @@ def _whom(
     enterprise: Enterprise,
     known: Directory,
     phone: str | None,
-    settings: Settings,
+    settings: RedirectSettings,
     responsible: Responsible | UsualScheme,
     *,
     is_routing: bool,
@@ -300,22 +299,22 @@ def _account(enterprise: Enterprise) -> Account:
         raise UsualScheme("crm_not_configured", str(error)) from error
 
 
-def _usual(question: Question, reason: str, error: str | None = None) -> Decision:
-    return Decision(reason=reason, name=reply.name_of((), caller=question.phone), error=error)
+def _usual(question: Question, reason: str, error: str | None = None) -> Choice:
+    return Choice(reason=reason, name=reply.name_of((), caller=question.phone), error=error)
 
 
 def _shown(**texts: str) -> Mapping[str, str]:
     return {name: "".join(filter(str.isprintable, text))[:64] for name, text in texts.items() if text}
 
 
-@once
-def desk() -> Desk:
-    """The desk of this process."""
-    return Desk(config.current(config.SmartRedirect))
+@lazy
+def router() -> Router:
+    """The router of this process."""
+    return Router(config.current(config.SmartRedirect))
 
 
 def close() -> None:
-    """Ends the desk, if there is one."""
-    if desk.made is not None:
-        desk.made.close()
-        desk.forget()
+    """Closes the router, if there is one."""
+    if router.made is not None:
+        router.made.close()
+        router.forget()

@@ -167,7 +167,7 @@ def _timezone(account: Account, progress: _Progress) -> str | None:
 
 def _send(account: Account, enterprise: Enterprise, whole: Mapping[str, Any], progress: _Progress) -> module.Complaints:
     form = module.edit_form(whole)
-    reply = client.send_in_turn(
+    reply = client.send_in_slot(
         account, form, timeout_seconds=config.current(config.RetailCRM).retailcrm_upload_timeout_seconds
     )
     with db.connection() as conn:

@@ -21,8 +21,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from lib.runtime import config
 from lib.runtime.errors import InvalidPayload, Unavailable
-from lib.runtime.lazy import once
-from lib.runtime.outage_guard import Availability
+from lib.runtime.lazy import lazy
+from lib.runtime.outage_guard import OutageGuard
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -57,7 +57,7 @@ class Counter:
 
 
 queries = Counter()
-_availability = Availability("The database")
+_outage_guard = OutageGuard("The database")
 
 
 class Silent(psycopg.OperationalError):
@@ -83,7 +83,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             raise Silent("no answer in time") from error
 
 
-@once
+@lazy
 def pool() -> ConnectionPool[BoundedConnection]:
     settings = config.current(config.Database)
     return ConnectionPool(
@@ -133,7 +133,7 @@ def connection(*, within_seconds: float | None = None) -> Iterator[Connection]:
     `within_seconds` bounds everything, from asking for a connection to the last answer.
     """
     queries.add()
-    _availability.check()
+    _outage_guard.check()
     source = pool()
     try:
         conn = _checked_out(source, within_seconds)
@@ -146,7 +146,7 @@ def connection(*, within_seconds: float | None = None) -> Iterator[Connection]:
             conn.until = None
             source.putconn(conn)
     except (PoolTimeout, Silent) as error:
-        _availability.silent()
+        _outage_guard.silent()
         raise Unavailable("The database did not answer in time") from error
     except _UNSTORABLE as error:
         raise InvalidPayload(f"The database cannot store this: {type(error).__name__}") from error
@@ -164,7 +164,7 @@ def now(conn: Connection) -> datetime:
 
 def close() -> None:
     """Ends the pool, if there is one."""
-    _availability.answered()
+    _outage_guard.answered()
     if pool.made is not None:
         pool.made.close()
         pool.forget()
@@ -188,7 +188,7 @@ def _checked_out(source: ConnectionPool[BoundedConnection], within_seconds: floa
             raise
         else:
             conn.until = until
-            _availability.answered()
+            _outage_guard.answered()
             return conn
 
 

@@ -66,7 +66,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Response:
     status: int
     text: str
     retry_after_seconds: float | None
@@ -80,7 +80,7 @@ def post_form(
     timeout_seconds: float,
     network: Network = "public",
     secret: str = "",
-) -> Answer:
+) -> Response:
     """`secret`: what the request carries and no answer may repeat to us. Raises NotSent or NoAnswer."""
     request = {"method": "POST", "url": url, "data": dict(fields), "headers": dict(headers)}
     return _without(secret, _exchange(network, timeout_seconds, request))
@@ -94,13 +94,13 @@ def get(
     timeout_seconds: float,
     network: Network = "public",
     secret: str = "",
-) -> Answer:
+) -> Response:
     """`secret`: what the request carries and no answer may repeat to us. Raises NotSent or NoAnswer."""
     request = {"method": "GET", "url": url, "params": dict(parameters), "headers": dict(headers)}
     return _without(secret, _exchange(network, timeout_seconds, request))
 
 
-def _exchange(network: Network, timeout_seconds: float, request: dict[str, Any]) -> Answer:
+def _exchange(network: Network, timeout_seconds: float, request: dict[str, Any]) -> Response:
     if timeout_seconds <= 0:
         raise NotSent("Too late: nothing was sent")
     _local.watch = watch = _Watch(timeout_seconds)
@@ -110,7 +110,7 @@ def _exchange(network: Network, timeout_seconds: float, request: dict[str, Any])
         watch.end()
 
 
-def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[str, Any]) -> Answer:
+def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[str, Any]) -> Response:
     # "from None": the causes hold addresses and headers, and so secrets.
     try:
         response = _session(network).request(
@@ -132,7 +132,7 @@ def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[
     finally:
         response.close()
     failpoints.hit("K11")
-    return Answer(
+    return Response(
         status=response.status_code, text=text, retry_after_seconds=_seconds(response.headers.get("Retry-After"))
     )
 
@@ -163,7 +163,7 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     raise NoAnswer("The answer did not end in time", status=response.status_code)
 
 
-def _without(secret: str, answer: Answer) -> Answer:
+def _without(secret: str, answer: Response) -> Response:
     """Error pages show requests: in HTML, in JSON, as part of an address, or one within another."""
     if len(secret) < _SECRET_CHARACTERS:
         return answer

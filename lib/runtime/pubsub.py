@@ -20,8 +20,8 @@ from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from lib.runtime import config
 from lib.runtime.errors import Unavailable
-from lib.runtime.lazy import once
-from lib.runtime.outage_guard import Availability
+from lib.runtime.lazy import lazy
+from lib.runtime.outage_guard import OutageGuard
 
 CALL_EVENTS = "call-events"
 TICKS = "ticks"
@@ -29,7 +29,7 @@ MODULE_COMMANDS = "module-commands"
 
 # Pub/Sub takes ten megabytes and a thousand messages in a request.
 REQUEST_BYTES: Final = 5_000_000
-_availability = Availability("Pub/Sub")
+_outage_guard = OutageGuard("Pub/Sub")
 
 
 class NotTaken(Unavailable):
@@ -63,7 +63,7 @@ def publish_all(
 
 
 def _publish(topic: str, messages: list[PubsubMessage], within_seconds: float | None) -> None:
-    _availability.check()
+    _outage_guard.check()
     settings = config.current(config.PubSub)
     request = PublishRequest(topic=f"projects/{settings.google_cloud_project}/topics/{topic}", messages=messages)
     patience = settings.pubsub_publish_timeout_seconds
@@ -71,16 +71,16 @@ def _publish(topic: str, messages: list[PubsubMessage], within_seconds: float | 
         client().publish(request=request, retry=None, timeout=min(patience, within_seconds or patience))
     except (exceptions.GoogleAPIError, GoogleAuthError, grpc.RpcError) as error:
         if not isinstance(error, exceptions.ClientError):
-            _availability.silent()
+            _outage_guard.silent()
         if isinstance(error, exceptions.DeadlineExceeded):
             # What does not answer may be a connection whose other end is gone: the next one asks on a new one.
             client.forget()
         kind = NotTaken if isinstance(error, exceptions.ClientError) else Unavailable
         raise kind(f"Pub/Sub did not take the message: {type(error).__name__}") from error
-    _availability.answered()
+    _outage_guard.answered()
 
 
-@once
+@lazy
 def client() -> PublisherClient:
     host = config.current(config.PubSub).pubsub_emulator_host
     if not host:
@@ -93,7 +93,7 @@ def client() -> PublisherClient:
 
 def close() -> None:
     """Closes the connection, if there is one."""
-    _availability.answered()
+    _outage_guard.answered()
     if client.made is not None:
         client.made.transport.close()  # type: ignore[no-untyped-call]
         client.forget()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lib.runtime import config
 from lib.runtime.errors import ConfigError
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 
 _NONCE_BYTES = 12
 
@@ -77,6 +77,6 @@ def parse_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-@once
+@lazy
 def vault() -> Vault:
     return Vault(parse_keys(config.current(config.Vault).vault_keys))

@@ -11,9 +11,7 @@ from typing import Any, Final
 
 from lib.admin import audit, paging
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.screens import drawn_story
-from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
-from lib.admin.shapes import (
+from lib.admin.schemas import (
     COUNT,
     FLAG,
     ID,
@@ -29,6 +27,8 @@ from lib.admin.shapes import (
     record,
     text,
 )
+from lib.admin.screens import drawn_story
+from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
 from lib.enterprises.rules import directory
 from lib.intake.messages import WakeCall, call_message
 from lib.ledger import replay as replaying

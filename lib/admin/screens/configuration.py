@@ -8,30 +8,30 @@ from typing import Any, Final
 
 from lib.admin import audit, guard
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.shapes import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
+from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.calls.settings import RANGES, Settings
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, Conflict
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 from lib.runtime.vault import vault
 from lib.store import configuration, sessions
 from lib.store.enterprises import Enterprise
 
 
-def _range(name: str) -> Shape:
+def _range(name: str) -> Schema:
     least, most = RANGES[name]
     return {"type": ["number", "null"], "minimum": least, "maximum": most}
 
 
-def _choice(*words: str) -> Shape:
+def _choice(*words: str) -> Schema:
     return {"type": ["string", "null"], "enum": [*words, None], "description": f"one of {', '.join(words)}"}
 
 
-_SWITCH: Final[Shape] = {"type": ["boolean", "null"]}
-_REDIRECT: Final[Mapping[str, Shape]] = {
+_SWITCH: Final[Schema] = {"type": ["boolean", "null"]}
+_REDIRECT: Final[Mapping[str, Schema]] = {
     "mode": _choice("off", "name-only", "routing+name"),
     "algorithm": _choice("retailcrm", "first_call", "last_call"),
     "names": {
@@ -44,7 +44,7 @@ _REDIRECT: Final[Mapping[str, Shape]] = {
     "shadow": _SWITCH,
 }
 # Null means: the default again.
-SETTINGS: Final[Mapping[str, Shape]] = {
+SETTINGS: Final[Mapping[str, Schema]] = {
     "owner_policy": _choice("last_talker", "first_talker"),
     "missed_owner": _choice("first_rung", "none"),
     "synthetic_dial": _SWITCH,
@@ -54,7 +54,7 @@ SETTINGS: Final[Mapping[str, Shape]] = {
     "call_max_hours": _range("call_max_hours"),
     "wait_for_recording_seconds": _range("wait_for_recording_seconds"),
     "accept_number_as_client_id": _SWITCH,
-    **{redirect.PREFIX + name: shape for name, shape in _REDIRECT.items()},
+    **{redirect.PREFIX + name: schema for name, schema in _REDIRECT.items()},
     redirect.PREFIX + "shop_names": {
         "type": ["object", "null"],
         "additionalProperties": text(100),
@@ -182,8 +182,10 @@ def _shown_key(number: str, section: Mapping[str, Any]) -> dict[str, Any]:
 
 def _defaults() -> dict[str, Any]:
     ours = dataclasses.asdict(Settings())
-    routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.Settings()).items()}
-    return {name: {**ours, **routed}.get(name, False if shape is _SWITCH else None) for name, shape in SETTINGS.items()}
+    routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.RedirectSettings()).items()}
+    return {
+        name: {**ours, **routed}.get(name, False if schema is _SWITCH else None) for name, schema in SETTINGS.items()
+    }
 
 
 _DEFAULTS: Final = _defaults()

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from lib.admin import progress
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
+from lib.admin.schemas import DATA, FLAG, MAYBE_NUMBER, TEXT, listed, obj, one_of, record
 from lib.admin.screens import configuration
 from lib.admin.screens.configuration import API_KEY, DOMAIN
-from lib.admin.shapes import DATA, FLAG, MAYBE_NUMBER, TEXT, listed, obj, one_of, record
 from lib.retailcrm import access, manager, module
 from lib.retailcrm.client import Account, Reply
 from lib.runtime import config

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from lib.admin.shapes import (
+from lib.admin.schemas import (
     COUNT,
     DATA,
     FLAG,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.shapes import COUNT, FLAG, MAYBE_TEXT, TEXT, listed, record
+from lib.admin.schemas import COUNT, FLAG, MAYBE_TEXT, TEXT, listed, record
 from lib.enterprises.cache import enterprise_cache
 from lib.runtime import db
 from lib.runtime.errors import NotFound

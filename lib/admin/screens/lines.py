@@ -7,24 +7,24 @@ from typing import Any, Final
 
 from lib.admin import audit, guard
 from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.admin.screens import module as module_screen
-from lib.admin.shapes import MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.calls.directory import Line
 from lib.calls.numbers import normalize
 from lib.enterprises.rules import directory
 from lib.runtime import db
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 from lib.store import enterprises, lines, module_commands
 from lib.store.enterprises import Enterprise
 
-_RULE: Final[Shape] = {
+_RULE: Final[Schema] = {
     "type": ["string", "null"],
     "maxLength": 30,
     "pattern": r"^([+0-9]*\{[0-9]{1,2}\})?$",
     "description": "a prefix and a length, as +375{9}, or nothing",
 }
-_TEXT: Final[Shape] = {"type": ["string", "null"], "maxLength": 100}
+_TEXT: Final[Schema] = {"type": ["string", "null"], "maxLength": 100}
 
 
 def show(request: AdminRequest) -> Answer:

@@ -8,7 +8,7 @@ from typing import Final
 
 from lib.admin import paging
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.shapes import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, obj, one_of, record, text
+from lib.admin.schemas import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, obj, one_of, record, text
 from lib.runtime import db
 from lib.runtime.http import Answer
 from lib.store import journal

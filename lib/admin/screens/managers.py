@@ -9,10 +9,7 @@ from typing import Any, Final
 from lib.admin import audit, guard, progress
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
-from lib.admin.screens import mapping
-from lib.admin.screens import module as module_screen
-from lib.admin.screens.module import BEGUN, COMMAND
-from lib.admin.shapes import (
+from lib.admin.schemas import (
     COUNT,
     FLAG,
     ID,
@@ -27,6 +24,9 @@ from lib.admin.shapes import (
     one_of,
     record,
 )
+from lib.admin.screens import mapping
+from lib.admin.screens import module as module_screen
+from lib.admin.screens.module import BEGUN, COMMAND
 from lib.ledger.deliver import account_of
 from lib.retailcrm import module, people
 from lib.retailcrm.client import Account, Reply

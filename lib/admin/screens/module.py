@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from lib.admin import audit
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.shapes import COUNT, FLAG, ID, MAYBE_MOMENT, MAYBE_TEXT, MOMENT, TEXT, listed, one_of, record
+from lib.admin.schemas import COUNT, FLAG, ID, MAYBE_MOMENT, MAYBE_TEXT, MOMENT, TEXT, listed, one_of, record
 from lib.runtime import config, db, pubsub
 from lib.runtime.errors import InvalidPayload, Unavailable
 from lib.runtime.http import Answer

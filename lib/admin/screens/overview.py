@@ -9,9 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.screens.drawn_story import EFFECT, STATE
-from lib.admin.screens.managers import UNKNOWN
-from lib.admin.shapes import (
+from lib.admin.schemas import (
     COUNT,
     MAYBE_MOMENT,
     MAYBE_NUMBER,
@@ -24,6 +22,8 @@ from lib.admin.shapes import (
     one_of,
     record,
 )
+from lib.admin.screens.drawn_story import EFFECT, STATE
+from lib.admin.screens.managers import UNKNOWN
 from lib.retailcrm import address
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lib.admin import audit
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.shapes import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, maybe, obj, one_of, record, text
+from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, maybe, obj, one_of, record, text
 from lib.calls.e164 import e164
 from lib.calls.plan import EndNotice, RingNotice
 from lib.enterprises.rules import directory

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any, Final
 
 from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import FLAG, TEXT, listed, obj, record, text
 from lib.admin.screens import configuration, drawn_story, sandbox
 from lib.admin.screens.drawn_story import KIND, STORY
 from lib.admin.screens.sandbox import Situation
-from lib.admin.shapes import FLAG, TEXT, listed, obj, record, text
 from lib.calls.settings import Settings
 from lib.enterprises.rules import directory
 from lib.runtime import db

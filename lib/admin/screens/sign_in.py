@@ -7,7 +7,7 @@ from typing import Final
 
 from lib.admin import guard
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.shapes import COUNT, FLAG, MAYBE_TEXT, MOMENT, TEXT, obj, record, text
+from lib.admin.schemas import COUNT, FLAG, MAYBE_TEXT, MOMENT, TEXT, obj, record, text
 from lib.enterprises import account_link
 from lib.runtime import config, db
 from lib.runtime.auth import token_sha256

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from lib.redirect.settings import Settings, for_line
+from lib.redirect.settings import RedirectSettings, for_line
 
 
 def test_nothing_chosen_is_nothing_done():
-    assert for_line({"enabled": True}, "0001301") == Settings()
+    assert for_line({"enabled": True}, "0001301") == RedirectSettings()
 
 
 def test_a_line_may_differ_from_its_enterprise():
@@ -44,5 +44,5 @@ def test_a_line_may_differ_from_its_enterprise():
 def test_what_cannot_be_meant_changes_nothing_and_is_named(config, problem):
     found = for_line(config, "0001301")
 
-    assert found == Settings()
+    assert found == RedirectSettings()
     assert found.problems == (problem,)

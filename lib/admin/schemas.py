@@ -1,39 +1,39 @@
-"""Building blocks of shapes (JSON Schema): of requests, which are checked, and of answers, which are described."""
+"""Building blocks of schemas (JSON Schema): of requests, which are checked, and of answers, which are described."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 
 
 def text(most: int, *, least: int = 0, **further: Any) -> dict[str, Any]:
     return {"type": "string", "minLength": least, "maxLength": most, **further}
 
 
-def obj(properties: Mapping[str, Shape], *, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    shape: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    return shape | ({"required": list(required)} if required else {})
+def obj(properties: Mapping[str, Schema], *, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return schema | ({"required": list(required)} if required else {})
 
 
-def record(fields: Mapping[str, Shape], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def record(fields: Mapping[str, Schema], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """An object of exactly these fields; all but the optional ones are always there."""
     required = [name for name in fields if name not in optional]
     return {"type": "object", "properties": dict(fields), "required": required, "additionalProperties": False}
 
 
-def listed(items: Shape) -> dict[str, Any]:
+def listed(items: Schema) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def mapped(values: Shape) -> dict[str, Any]:
+def mapped(values: Schema) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": values}
 
 
-def maybe(shape: Shape) -> dict[str, Any]:
+def maybe(schema: Schema) -> dict[str, Any]:
     """Or null."""
-    return {"anyOf": [shape, {"type": "null"}]}
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def one_of(*words: str) -> dict[str, Any]:
