@@ -1,7 +1,7 @@
 """
 Orders to the Asterisk service: ring an extension, then dial a number.
 
-The enterprise's secret is what the service knows it by; it goes nowhere else, into no log and no error.
+The enterprise's secret authenticates the order; it is written into no log and no error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class HostReply:
-    """`cause` says in words why it is not `accepted`."""
+    """`cause`: why it is not `accepted`, for people."""
 
     outcome: Outcome
     cause: str = ""
@@ -41,7 +41,7 @@ class HostReply:
 
 
 def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> HostReply:
-    """One order, never repeated. Values once reached a shell there: ValueError for what is no number."""
+    """One order, never retried. Raises ValueError for values that are no numbers: they once reached a shell there."""
     if not _EXTENSION.fullmatch(extension) or not _PHONE.fullmatch(phone):
         raise ValueError("Only digits and + are sent to the Asterisk service")
     started = time.monotonic()
@@ -51,10 +51,10 @@ def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> H
             {"code": extension, "phone": phone, "clientId": host.secret},
             headers={"Accept": "application/json"},
             timeout_seconds=timeout_seconds,
-            network="any",  # set by the operator; the services stand in inner networks
+            network="any",  # set by the operator; the services are in inner networks
             secret=host.secret,
         )
-    # The errors hold the address with the secret in it: only words of our own go on.
+    # The errors quote the address with the secret in it, so the cause has words of its own.
     except outbound.NotSent:
         return HostReply(outcome="unreachable", cause="The Asterisk service cannot be reached")
     except outbound.NoAnswer as error:
@@ -71,7 +71,7 @@ def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> H
 
 
 def read(status: int, text: str, *, secret: str) -> HostReply:
-    """What an answer means; a cause never repeats the secret."""
+    """Interprets an answer; the secret is masked in its cause."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """
-Placing an order once: of two identical clicks, on whichever instances, one rings a phone.
+Places each order once: of two identical clicks, on any two instances, only one rings a phone.
 
-PostgreSQL decides who is first; nothing of ours is held while the Asterisk service is asked.
+PostgreSQL decides which is first; no connection or lock is held during the request to the Asterisk service.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ _ERRORS: Final[Mapping[asterisk.Outcome, tuple[int, str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What the CRM is answered. `click_id`: the click whose answer it is; `is_repeat`: somebody else's click."""
+    """
+    The answer to the CRM. `click_id`: the click that placed the order; `is_repeat`: that was an earlier, identical
+    click.
+    """
 
     status: int
     body: Mapping[str, Any]
@@ -50,7 +53,7 @@ class Told:
 
 
 class _Under:
-    """Orders under way in this process: one enterprise's slow service must not use up every thread."""
+    """Limits the orders under way in this process: one enterprise's slow service must not use up every thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,7 +137,7 @@ def _told(reply: asterisk.HostReply, order: Order, click_id: int) -> Told:
 
 
 def _answer_of(click: Click, patience_seconds: float) -> Told:
-    """What the first click was answered, waited for while it is still being asked."""
+    """The answer to the first click; waits while that is still under way."""
     patient_until = time.monotonic() + patience_seconds
     while click.http_status is None and time.monotonic() < patient_until:
         time.sleep(_POLL_SECONDS)

@@ -1,8 +1,8 @@
 """
 Accepting an event: stored or published is accepted, neither is refused.
 
-Stored first, because the database's clock gives the time of receipt; the message carries the whole event, so
-that it survives when only Pub/Sub took it.
+It is stored first, because the database's clock gives the time of receipt; the message carries the whole event, so
+that the event survives when only Pub/Sub took it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.store.events import NewEvent
 
 log = logging.getLogger(__name__)
 
-# Hosts wait for an answer: with the time that the database had, a second is not over when both are away.
+# With the database's own limit, a host has its answer within a second even when both are away.
 UNSTORED_SECONDS: Final = 0.4
 
 
@@ -46,7 +46,7 @@ def accept(event: NewEvent) -> Accepted:
         failpoints.hit("K4")
     except Unavailable as error:
         log.warning("not stored", extra={"event_id": event.event_id, "reason": str(error)})
-    except psycopg.Error:  # a schema that does not fit, a right that is missing: no reason to refuse a host
+    except psycopg.Error:  # a schema that is out of date, a missing grant: the event can still be published
         log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
         return Accepted(event_id=stored.event_id, is_copy=True)

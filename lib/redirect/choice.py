@@ -11,22 +11,25 @@ from lib.retailcrm.manager import Responsible
 
 
 class UsualScheme(Exception):
-    """Nobody in particular is rung: a `reason` to be shown, and what went wrong, if anything did."""
+    """
+    The dialplan's usual scheme rings instead of one manager: the `reason` to be shown, and what went wrong, if
+    anything.
+    """
 
     def __init__(self, reason: str, error: str | None = None) -> None:
         super().__init__(error or reason)
         self.reason, self.error = reason, error
 
 
-# A manager who said "busy" and then never anything again has gone home.
+# A manager whose last status is older than this has gone home.
 STATUS_SECONDS: Final = 12 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """
-    `extension` None is the usual scheme, for this reason. `error`: what went wrong, if anything did. A shadow is only
-    written down.
+    `extension` None: the usual scheme, for this `reason`. `error`: what went wrong, if anything. `is_shadow`: the
+    choice is logged only.
     """
 
     reason: str
@@ -38,7 +41,7 @@ class Choice:
 
 
 def extension_of(responsible: Responsible, directory: Directory) -> str | None:
-    """Our mapping of the manager before the CRM's code, which counts only as an extension of the enterprise."""
+    """The manager's extension in our mapping, else the CRM's code where it is an extension of the enterprise."""
     if responsible.user_id is not None:
         mapped = [ext for ext, user in directory.extension_users.items() if user == responsible.user_id]
         if mapped:
@@ -47,7 +50,7 @@ def extension_of(responsible: Responsible, directory: Directory) -> str | None:
 
 
 def is_free(status: str | None, age_seconds: float) -> bool:
-    """By what the manager said last; nothing was said is as good as free."""
+    """By the manager's last status; without one the manager counts as free."""
     return status in {None, "free"} or age_seconds > STATUS_SECONDS
 
 

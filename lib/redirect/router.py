@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 CUSTOMER_SECONDS: Final = 60.0
 HOURS_SECONDS: Final = 600.0
-# What it takes to wake up and answer after the CRM was given up.
+# The time to wake up and answer after the request to the CRM timed out.
 _MARGIN_SECONDS: Final = 0.03
 _SHORTEST_QUESTION_SECONDS: Final = 0.05
 
@@ -54,7 +54,7 @@ _SHORTEST_QUESTION_SECONDS: Final = 0.05
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """
-    Who is asking is told by `token`, or without one by `enterprise_number` where that is let pass for a clientId.
+    `token` identifies the enterprise; without one, `enterprise_number` where its setting accepts that as a clientId.
     `is_dialplan`: the answer goes into a dialplan, so routing must have been chosen, and the line counts.
     """
 
@@ -78,7 +78,7 @@ class Router:
         self._journal = Journal()
 
     def answer(self, question: Question) -> Choice:
-        """Raises Unauthorized, and nothing else: any trouble is the usual scheme."""
+        """Raises Unauthorized, and nothing else: any other failure gives the usual scheme."""
         started = time.monotonic()
         deadline = started + self._budget_seconds
         asking: dict[str, str] = {}
@@ -143,7 +143,9 @@ class Router:
     def _reachable(
         self, enterprise: Enterprise, known: Directory, extension: str, settings: RedirectSettings, deadline: float
     ) -> int:
-        """The id of the extension's row. Raises UsualScheme when nobody would answer there."""
+        """
+        The id of the extension's row. Raises UsualScheme when the manager is busy, away, or has no extension here.
+        """
         user_id = known.extension_users.get(extension)
         with db.connection() as conn:
             phone_id = routing.find_phone_id(conn, enterprise.number, extension)
@@ -170,7 +172,7 @@ class Router:
             return usual
 
     def _ask_hours(self, enterprise: Enterprise, deadline: float) -> Hours:
-        """Raises UsualScheme: hours that are not known are not guessed."""
+        """Raises UsualScheme when the hours are not known."""
 
         def ask() -> Hours:
             hours_now = partial(manager.get_settings, patience_seconds=0)
@@ -194,7 +196,7 @@ class Router:
             raise UsualScheme("crm_slow", "The CRM did not answer within the budget") from error
 
     def _ask(self, enterprise: Enterprise, question: Callable[..., Reply], deadline: float) -> Reply:
-        """One request within what is left of the budget. Raises UsualScheme."""
+        """One request within the rest of the budget. Raises UsualScheme."""
         left = deadline - time.monotonic() - _MARGIN_SECONDS
         if left < _SHORTEST_QUESTION_SECONDS:
             raise UsualScheme("out_of_time", "The budget was spent")
@@ -283,7 +285,7 @@ def _responsible_extension(responsible: Responsible | UsualScheme, known: Direct
 
 
 def _plan(question: Question, phone_id: int) -> str | None:
-    """Raises UsualScheme for a line whose name would be misread there."""
+    """Raises UsualScheme for a line whose name the dialplan would misread."""
     if not question.is_dialplan:
         return None
     plan = reply.dial_plan(phone_id, question.line_id)

@@ -1,9 +1,10 @@
 """
 PostgreSQL: one pool per process, opened on first use; `transaction()` and `connection()` are the ways to it.
 
-Whatever keeps the database from answering becomes Unavailable, after a bounded wait: the server has deadlines for
-statements, locks and idle transactions, and this side has one for every answer, because a server that is gone
-keeps none. Nothing is repeated here; what callers send is keyed or fenced, so an unknown commit is repeated by them.
+A database that does not answer becomes Unavailable, after a bounded wait: the server has deadlines for
+statements, locks and idle transactions, and the client has one for every answer, because a dead server keeps none.
+Nothing is retried here: the statements of the callers are keyed or fenced, so that callers can retry after a commit
+of which nobody knows whether it happened.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from lib.runtime.outage_guard import OutageGuard
 
 Connection = psycopg.Connection[TupleRow]
 
-# For who has another way to go on: intake publishes, the cache serves what it knows.
+# For callers with an alternative: intake publishes, the cache serves stale entries.
 QUICK_SECONDS: Final = 0.5
-# A connection that does not answer to nothing within this is taken for dead.
+# A connection that does not answer an empty query within this time is considered dead.
 CHECK_SECONDS: Final = 0.4
-# The server's own deadline comes first: its answer says what was wrong, and leaves the connection usable.
+# The server's own deadline is shorter: its error says what was wrong, and leaves the connection usable.
 _GRACE_SECONDS: Final = 1.0
 
 _UNSTORABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
@@ -93,7 +94,7 @@ def pool() -> ConnectionPool[BoundedConnection]:
         max_size=settings.database_pool_size,
         timeout=settings.database_pool_timeout_seconds,
         max_waiting=settings.database_pool_size * 8,
-        # Who asks next tries again; waiting longer and longer in the background would only be late.
+        # The next caller connects anew; a growing backoff in the background would only delay that.
         reconnect_timeout=0,
         configure=_configure,
         kwargs=connection_options(settings),
@@ -102,7 +103,7 @@ def pool() -> ConnectionPool[BoundedConnection]:
 
 
 def connection_options(settings: config.Database) -> dict[str, object]:
-    """Deadlines of every connection: a database that hangs must not hang us."""
+    """The deadlines of every connection, so that a database that hangs does not block a function."""
     timeout_ms = int(settings.database_statement_timeout_seconds * 1000)
     return {
         "autocommit": True,
@@ -171,7 +172,7 @@ def close() -> None:
 
 
 def _checked_out(source: ConnectionPool[BoundedConnection], within_seconds: float | None) -> BoundedConnection:
-    """A connection that answers. One that does not shows that all that idle with it may be dead too."""
+    """A connection that answers. When one does not, all idle connections are checked, which may be dead too."""
     wait_seconds = config.current(config.Database).database_pool_timeout_seconds
     until = None if within_seconds is None else time.monotonic() + within_seconds
     give_up_at = time.monotonic() + min(wait_seconds, within_seconds or wait_seconds)

@@ -21,7 +21,7 @@ def hash_password(password: str) -> str:
 
 
 def is_password(password: str, stored: str | None) -> bool:
-    """Takes as long for somebody who does not exist, or has no password (`stored` None)."""
+    """Takes as long for a user who does not exist or has no password (`stored` None)."""
     n, r, p, salt, expected = _parts(stored)
     digest = hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, n=n, r=r, p=p)
     return hmac.compare_digest(digest, expected) and bool(expected)

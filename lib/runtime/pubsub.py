@@ -1,8 +1,8 @@
 """
 Publishing: one client per process, made on first use; every wait is bounded.
 
-The client is Google's own; what it retries and how long it waits is set here, because an accepted event must
-be answered within milliseconds, and the sweep finds what a lost wake-up leaves behind.
+The client is Google's own, without its retries and long waits: an event must be answered within milliseconds, and the
+sweep publishes again what was lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _outage_guard = OutageGuard("Pub/Sub")
 
 
 class NotTaken(Unavailable):
-    """Pub/Sub answers, and will not have this message."""
+    """Pub/Sub refuses this message."""
 
 
 def publish(topic: str, body: Mapping[str, object], *, within_seconds: float | None = None, **attributes: str) -> None:
@@ -47,7 +47,7 @@ def publish_all(
     """
     Publishes all, in as few requests as fit, each within PUBSUB_PUBLISH_TIMEOUT_SECONDS or sooner.
 
-    Raises Unavailable; some may have got through then.
+    Raises Unavailable; some may have been published then.
     """
     batch: list[PubsubMessage] = []
     size = 0
@@ -73,7 +73,7 @@ def _publish(topic: str, messages: list[PubsubMessage], within_seconds: float | 
         if not isinstance(error, exceptions.ClientError):
             _outage_guard.silent()
         if isinstance(error, exceptions.DeadlineExceeded):
-            # What does not answer may be a connection whose other end is gone: the next one asks on a new one.
+            # The other end of a connection that does not answer may be gone: the next request opens a new one.
             client.forget()
         kind = NotTaken if isinstance(error, exceptions.ClientError) else Unavailable
         raise kind(f"Pub/Sub did not take the message: {type(error).__name__}") from error
