@@ -21,5 +21,5 @@ def remember(conn: db.Connection, request: AdminRequest, event_type: str, detail
 
 
 def person(request: AdminRequest) -> str:
-    """The link of the account names no person."""
+    """The login; a session by the link of the account has none."""
     return request.session.login or "account link"

@@ -40,7 +40,7 @@ def limit(query: Mapping[str, str]) -> int:
 
 
 def moment(query: Mapping[str, Any], name: str) -> datetime | None:
-    """Raises InvalidPayload for what has the form of a time and is none."""
+    """Raises InvalidPayload for a text that has the form of a time, but is none."""
     if name not in query:
         return None
     try:

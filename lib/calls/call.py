@@ -1,4 +1,4 @@
-"""One call, put together from the events of one group: who, whom, over which line, who rang and talked, the end."""
+"""Folds the events of one group into a call: its parties, line, rings, talks and end."""
 
 from __future__ import annotations
 

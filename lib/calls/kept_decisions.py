@@ -10,7 +10,7 @@ from lib.calls.decision import Decision
 
 # About people at a ring: decided when it rang, whatever the mapping and the clock say now.
 _ABOUT_A_RING: Final = frozenset({"no_mapping", "expired", "synthetic_dial", "synthetic_dial_off"})
-# What shows only as long as it lasts.
+# Kept until the plan renews them.
 _PASSING: Final = frozenset({"waiting_for_recording"})
 
 

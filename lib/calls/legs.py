@@ -1,6 +1,6 @@
 """
 Records of type 1 are written for every outgoing Dial: a manager's call, and also the leg to a mobile that rings
-for somebody else's call. What tells them apart stands here, once.
+for somebody else's call. This module tells them apart.
 """
 
 from __future__ import annotations

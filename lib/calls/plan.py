@@ -1,8 +1,9 @@
 """
-What a CRM must hear about a call at this moment: a ring, an end, a row. Any CRM: words of one of them stand elsewhere.
+What a CRM must hear about a call at this moment: a ring, an end, a row of history.
 
-`plan` is asked again and again; what the ledger holds already (`Told`) is all that it remembers, and, for whoever
-asks why, what was `decided` when it was asked last.
+`plan` has no memory but its arguments: the rows of the ledger (`Told`), and the decisions of the plan before
+(`decided`). The notices are for any CRM, and `lib.retailcrm` makes its requests of them; but the values of `result` and
+`status` are RetailCRM's own words, which the ledger and the page use too. Another CRM has to translate them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lib.calls.settings import Settings
 Direction = Literal["in", "out"]
 Effect = Literal["popup", "hangup", "upload"]
 
-# The popup never was, and never will be, on a screen.
+# States of a pop-up that was never on a screen, and never will be.
 _NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed"})
 # How much later than its own times a hangup may arrive: the hosts' queue, on top of the age of a pop-up.
 _QUEUE: Final = timedelta(minutes=1)
@@ -72,9 +73,9 @@ class CallRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
     """
-    A row of the ledger about this call, whatever its `state`; `content` is what it says, if that is known.
+    A row of the ledger about this call, in any `state`; `content` is its payload, if that is known.
 
-    `waiting`: the CRM surely has not heard it yet, so it may still be said otherwise, or not at all.
+    `waiting`: the CRM certainly has not received it yet, so it may still be changed or withdrawn.
     """
 
     effect: Effect
@@ -87,9 +88,10 @@ class Told:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """
-    `wanted`: due now; a row of history that waits for the CRM is to say this from now on. `withdraw_popups`: the call
-    is over, pop-ups that were not sent are news no more. `withdraw_rows`: ids under which a row waits that is not to
-    be sent: its call is part of another one, or goes on. `wake_at`: when to ask again if nothing happens; None: never.
+    `wanted`: notices that are due now; a waiting history row gets this content. `withdraw_popups`: the call is over, so
+    pop-ups that were not sent have expired. `withdraw_rows`: ids of waiting rows that must not be sent, because their
+    call
+    became part of another one, or goes on. `wake_at`: when to plan again if no event comes; None: never.
     """
 
     wanted: tuple[RingNotice | EndNotice | CallRow, ...] = ()
@@ -123,7 +125,7 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings, de
 
 
 def end_extensions(told: Iterable[Told]) -> tuple[str, ...]:
-    """Who has a pop-up on the screen, or may have one."""
+    """The extensions with a pop-up on the screen, or perhaps with one."""
     shown = (row.extensions for row in told if row.effect == "popup" and row.state not in _NOT_SHOWN)
     return tuple(sorted({extension for extensions in shown for extension in extensions}))
 
@@ -204,7 +206,7 @@ def _end(call: Call, told: Sequence[Told], rings: Sequence[RingNotice]) -> list[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _History:
-    """What the history is to hold now (`row`), and when to ask again."""
+    """The history row that is due now, and when to plan again."""
 
     row: CallRow | None = None
     wake_at: datetime | None = None
@@ -213,8 +215,9 @@ class _History:
 
 def _history(call: Call, told: Sequence[Told], now: datetime, settings: Settings) -> _History:
     """
-    Once per call, when it is due; a call that was told under another of its ids is told. A row that waits is derived
-    again like one that was never entered; one that is sent once more, because a person asked, too.
+    One row per call, once it is due; a row under another id of the call counts. A waiting row is derived again, as if
+    it
+    had never been entered; so is a row that a person sends again.
     """
     row = _call_row(call)
     uploads = [said for said in told if said.effect == "upload" and not said.waiting and _tells(said, call)]
@@ -268,7 +271,7 @@ def _call_row(call: Call) -> CallRow | None:
 
 
 def _tells(said: Told, call: Call) -> bool:
-    """Calls may be joined after one was told: the same customer's row is this row, a mere leg's is not."""
+    """Calls may be joined after the row of one was sent: the same customer's row is this call's row, a leg's is not."""
     content = said.content or {}
     return content.get("external_id") in (None, call.main_unique_id) or content.get("phone") == call.customer
 
@@ -293,7 +296,7 @@ def _id(said: Told) -> str:
 
 
 def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) -> list[Decision]:
-    """A row is told once: a CRM ignores duplicates. What would now be said otherwise is kept."""
+    """A row is sent once, because a CRM ignores duplicates. Fields that would differ now are kept as a decision."""
     decisions = []
     for said in uploads:
         if row is None or said.content is None or said.content.get("external_id") != row.external_id:
@@ -307,7 +310,7 @@ def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) ->
 
 
 def row_content(row: CallRow) -> dict[str, object]:
-    """What a ledger may keep as the `content` of an upload, so that corrections can be told from repeats."""
+    """The `content` of an upload in the ledger, by which corrections differ from repeats."""
     return {name: _plain(value) for name, value in asdict(row).items()}
 
 

@@ -1,4 +1,4 @@
-"""Asking RetailCRM: one request, and what its answer means."""
+"""The client of RetailCRM: sends one request, and interprets its answer."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _reply(exchange: Callable[..., outbound.Response], account: Account, *, time
 
 
 def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
-    """What an answer means: `success` in the body is what counts, also on 200."""
+    """Interprets an answer by `success` in its body, also with status 200."""
     text = pg_json.text(text)
     try:
         body = pg_json.parse_object(text.encode())
@@ -126,7 +126,7 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
 
 
 def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
-    """RetailCRM's own words: `errorMsg`, and `errors`, which is a map, a list, or not there."""
+    """RetailCRM's own text: `errorMsg`, and `errors`, which is a map, a list, or missing."""
     errors = body.get("errors") or {}
     items = [f"{key}: {value}" for key, value in errors.items()] if isinstance(errors, dict) else errors
     parts = [str(body.get("errorMsg") or ""), *map(str, items if isinstance(items, list) else [items])]

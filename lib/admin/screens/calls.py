@@ -61,7 +61,7 @@ _COLUMNS: Final = (
 )
 _REPLAYABLE: Final = ("failed", "expired", "in_doubt")
 _CALLS_AT_ONCE: Final = 500
-# Of several deliveries the first of these counts; a delivery that was overtaken says nothing.
+# Of several deliveries the first of these states counts; superseded deliveries do not count.
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     "failed": _REPLAYABLE,
     "waiting": ("ready", "retry", "leased", "held"),
@@ -105,7 +105,7 @@ def search(request: AdminRequest) -> Answer:
 
 
 def tell(request: AdminRequest) -> Answer:
-    """As `make explain` does, made ready to be drawn, and what may be sent again."""
+    """The story as `make explain` has it, with lanes to draw, and with the deliveries that may be replayed."""
     number, unique_id = request.enterprise.number, request.arguments["unique_id"]
     told = story.tell(number, unique_id)
     with db.connection() as conn:
@@ -203,7 +203,7 @@ def _found(request: AdminRequest, rows: Sequence[dict[str, Any]], following: str
 
 
 def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
-    """All that a sentence on the call needs."""
+    """The fields that the page needs for a sentence on the call."""
     line = seen.known.lines.get(item.line_id or "")
     owner = seen.of(item.owner_extension)
     codes = [str(decision.get("code")) for decision in item.decisions]

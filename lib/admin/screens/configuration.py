@@ -1,4 +1,4 @@
-"""The settings of the connection: shown without the API key, saved field by field, never over somebody else's save."""
+"""The settings of the connection: shown without the API key, saved field by field, never over a newer version."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _REDIRECT: Final[Mapping[str, Schema]] = {
     "ignore_hours": _SWITCH,
     "shadow": _SWITCH,
 }
-# Null means: the default again.
+# Null restores the default.
 SETTINGS: Final[Mapping[str, Schema]] = {
     "owner_policy": _choice("last_talker", "first_talker"),
     "missed_owner": _choice("first_rung", "none"),
@@ -75,7 +75,7 @@ def show(request: AdminRequest) -> Answer:
 
 
 def save(request: AdminRequest) -> Answer:
-    """Merges what was sent; a field that was not sent stays. Another domain needs its own API key."""
+    """Merges the fields of the request; others stay. Another domain needs its own API key."""
     number, given = request.enterprise.number, request.body
     with db.transaction() as conn:
         before = configuration.lock_retailcrm(conn, number)
@@ -96,7 +96,7 @@ def save(request: AdminRequest) -> Answer:
 
 
 def delete(request: AdminRequest) -> Answer:
-    """Nothing of the connection is left: no key, no mapping, no link, and nobody else's session."""
+    """Removes all of the connection: the key, the mapping, the links, and all other sessions."""
     number = request.enterprise.number
     with db.transaction() as conn:
         before = configuration.lock_retailcrm(conn, number)
@@ -115,7 +115,7 @@ def base_url(domain: str) -> str:
 
 
 def _changes(given: Mapping[str, Any], before: Mapping[str, Any], number: str) -> dict[str, Any]:
-    """Raises InvalidPayload with everything that is wrong."""
+    """Raises InvalidPayload with every problem."""
     problems: dict[str, str] = {}
     changes: dict[str, Any] = dict(given.get("settings", {}))
     if "enabled" in given:

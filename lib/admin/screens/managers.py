@@ -1,4 +1,4 @@
-"""Managers and their extensions: ours, beside what the CRM has. An answer that fails, or is empty, changes nothing."""
+"""Managers and their extensions, here and in the CRM. A failed or empty answer of the CRM changes nothing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def show_mapping(request: AdminRequest) -> Answer:
 
 
 def save_mapping(request: AdminRequest) -> Answer:
-    """A number that is somebody else's moves; both are changed in one transaction, then the CRM is told."""
+    """An extension of another manager moves; both change in one transaction, then the CRM is told."""
     number, changes = request.enterprise.number, request.body["user_extensions"]
     with db.transaction() as conn:
         section = configuration.lock_retailcrm(conn, number)
@@ -115,7 +115,7 @@ def save_mapping(request: AdminRequest) -> Answer:
 
 
 def sync(request: AdminRequest) -> Answer:
-    """Ours wins; what the CRM alone has of other managers stays."""
+    """Our mapping wins; the CRM's extensions of other managers stay."""
     with db.transaction() as conn:
         command = module_commands.insert_command(conn, request.enterprise.number, "push_mapping")
         audit.remember(conn, request, "module_command", {"action": "push_mapping", "command_id": command.id})
@@ -124,7 +124,7 @@ def sync(request: AdminRequest) -> Answer:
 
 
 def _ask_crm(request: AdminRequest) -> Generator[dict[str, Any], None, _Heard]:
-    """Everybody, the extensions in the CRM (None: no module there), and what went wrong."""
+    """Returns the users, the extensions in the CRM (None: no module there), and what went wrong."""
     try:
         account = account_of(request.enterprise)
     except ConfigError as error:
@@ -148,7 +148,7 @@ def _module(account: Account) -> Reply:
 
 
 def _import_once(request: AdminRequest, codes: Mapping[int, str]) -> dict[str, str | None]:
-    """What the CRM has is taken over while nothing was ever mapped here."""
+    """Imports the CRM's extensions, unless a mapping was ever saved here."""
     found = mapping.imported(codes)
     if not found or "user_extensions" in request.enterprise.retailcrm:
         return _mapped(request.enterprise.retailcrm)

@@ -39,7 +39,7 @@ def show(request: AdminRequest) -> Answer:
 
 
 def wake(enterprise_number: str) -> None:
-    """The command is stored: should this be lost, the next tick finds it."""
+    """The command is stored: should this message be lost, the next tick finds the command."""
     try:
         pubsub.publish(pubsub.MODULE_COMMANDS, {"enterprise_number": enterprise_number})
     except Unavailable as error:

@@ -24,7 +24,7 @@ _FIELDS: Final = {"enterprise_number": 32, "token": 4000}
 
 
 def open_page(request: Request) -> Answer:
-    """Without a valid token the page opens too, and asks for a password if it has to."""
+    """Without a valid token the page opens too, and asks for a password."""
     form = dict(parse_qsl(read_body(request, limit=_LINK_BYTES).decode(errors="replace")))
     given = {**form, **request.args.to_dict()}
     wanted = {name: given[name] for name, most in _FIELDS.items() if 0 < len(given.get(name, "")) <= most}
@@ -40,7 +40,7 @@ def open_page(request: Request) -> Answer:
         _, _, *headers = sign_in(asked)  # type: ignore[misc]  # with a cookie
     except AppError as error:
         return _sent_on(f"{PAGE}#/?refused={quote(error.code)}")
-    # The page cannot see the cookie: it is told that asking who is signed in is worth while.
+    # The page cannot read the cookie, so the address tells it that there is a session.
     return _sent_on(f"{PAGE}#/?entered=1", **headers[0])
 
 

@@ -61,7 +61,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """In one word; `message` has RetailCRM's own."""
+    """The state of the connection; `message` is RetailCRM's own text."""
 
     state: Literal["connected", "not_configured", "disabled", "key_refused", "crm_away"]
     message: str | None = None
@@ -117,7 +117,7 @@ def connection(enterprise: Enterprise, facts: Facts) -> Connection:
 
 
 def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
-    """When the CRM gave no answer, or said that it cannot, if that was its last word and not long ago."""
+    """When the CRM gave no answer or a server error, if that was the last exchange and recent."""
     if last is None or last.status == "success":
         return None
     is_fault = last.http_status is None or last.http_status >= 500 or last.http_status in {408, 425, 429}
@@ -125,7 +125,7 @@ def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
 
 
 def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
-    """Since when deliveries leave the account alone, because it gave one fault after the other."""
+    """Since when the breaker of the account is open, after failures in a row."""
     with suppress(ConfigError):
         extra_hosts = config.current(config.RetailCRM).retailcrm_extra_hosts
         return gates.find_away_since(conn, address.base_url(str(enterprise.retailcrm.get("domain")), extra_hosts))
@@ -133,7 +133,9 @@ def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
 
 
 def attention(enterprise: Enterprise, found: Connection, facts: Facts) -> list[dict[str, Any]]:
-    """The worst first; each with a `code` for the page and its facts, and what would mend it."""
+    """
+    Items that need attention, the worst first: each with a `code` for the page, its facts, and an action that helps.
+    """
     if found.state == "not_configured":
         return [_item("not_configured", "RetailCRM is not connected yet", _OPEN_CONNECTION)]
     return [

@@ -1,4 +1,4 @@
-"""One real pop-up on a manager's screen, to see that everything between us and RetailCRM works."""
+"""Sends one real pop-up to a manager's screen, as a test of the whole way to RetailCRM."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _extension(request: AdminRequest) -> str:
 
 
 def _phone(request: AdminRequest) -> str:
-    """What the card shows: what was entered, else one of our own lines, as it stands."""
+    """The number on the card: the entered one, else the number of one of the enterprise's lines."""
     if "phone" not in request.body:
         own = (line["phone_number"] for line in request.enterprise.lines if line["phone_number"])
         found: str | None = next(own, None)

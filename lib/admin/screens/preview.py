@@ -22,7 +22,7 @@ def list_situations(_: AdminRequest) -> Answer:
 
 
 def play(request: AdminRequest) -> Answer:
-    """As if switched on: a sandbox that shows nothing teaches nothing."""
+    """Plays it as if the integration were switched on: otherwise the preview would show nothing."""
     situation = sandbox.situations().get(request.body["situation"])
     if situation is None:
         raise NotFound("There is no such situation", code="unknown_situation")
@@ -39,7 +39,7 @@ def play(request: AdminRequest) -> Answer:
     }, 200
 
 
-# Of a real call these are known too.
+# Fields that only a real call has.
 _UNKNOWN_HERE: Final[dict[str, Any]] = {"click": None, "host_clock": None, "is_replayable": False}
 
 

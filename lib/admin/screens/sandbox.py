@@ -112,7 +112,7 @@ class _Play:
             rows = [_row(item, call.started_at) for item in mine]
             found.append((call, explain(call, members, rows, decided)))
         found.sort(key=lambda pair: (not pair[0].goes_to_crm, pair[0].kind == "unknown", pair[0].started_at))
-        # A channel that belongs to no call is a remark in a log, no story.
+        # A channel that belongs to no call makes no story.
         return [story for index, (call, story) in enumerate(found) if index == 0 or call.kind != "unknown"]
 
     def _look(self, members: Sequence[CallEvent]) -> datetime | None:
@@ -138,14 +138,17 @@ def situations() -> dict[str, Situation]:
 
 
 def play(situation: Situation, known: Directory, policy: Settings, *, at: datetime) -> list[dict[str, Any]]:
-    """The stories (`lib.calls.explain`) of what it becomes, the one that the CRM hears of first."""
+    """The stories (`lib.calls.explain`) of the resulting calls, the one that the CRM hears of first."""
     playing = _Play(known=known, policy=policy, now=at)
     playing.run(_moved(situation, known, at))
     return playing.stories()
 
 
 def cast_for(known: Directory) -> dict[str, str]:
-    """Who plays whom: what the enterprise has itself stays, else managers come before telephones without one."""
+    """
+    Maps the names of the situation to the enterprise's: names that it has too stay; mapped extensions come before
+    others.
+    """
     cast = _document()
     names: dict[str, str] = {}
     for number, extension in sorted(known.personal_phones.items())[:1]:
@@ -209,7 +212,7 @@ def _moved(situation: Situation, known: Directory, at: datetime) -> list[CallEve
 
 
 def _row(item: _Sent, began: datetime) -> dict[str, Any]:
-    """As a delivery of a real call is shown, before anybody attempted it."""
+    """A notice in the form of a delivery without attempts."""
     at = round((item.at - began).total_seconds(), 1)
     attempt = {
         "started_at": item.at.isoformat(),

@@ -24,7 +24,9 @@ _MOST: Final = Attempts(of_both=10, of_login=60, of_address=40)
 
 
 def sign_in(request: AdminRequest) -> Answer:
-    """With a new secret each time: one that was planted in a browser before is worth nothing after."""
+    """
+    Makes a new cookie each time, so that one that was planted in the browser before is worthless (session fixation).
+    """
     number, user_id = _by_link(request) if "token" in request.body else _by_password(request)
     cookie = guard.new_cookie()
     limits = config.current(config.Sessions)
@@ -53,7 +55,7 @@ def show(request: AdminRequest) -> Answer:
 
 
 def sign_out(request: AdminRequest) -> Answer:
-    """Also when nobody is signed in: the wish is granted."""
+    """Succeeds also when nobody is signed in."""
     with db.connection() as conn:
         sessions.revoke_session(conn, token_sha256(request.cookie))
     return {"success": True}, 200, guard.cookie_header("")
