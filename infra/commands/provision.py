@@ -2,7 +2,7 @@
 Upserts an enterprise: `python -m infra.commands.provision FILE` (or `-` for standard input).
 
 The whole file is checked first and every problem is named; then everything is written in one transaction, or
-nothing. Running it again changes nothing. What the file does not mention of an integration's settings stays.
+nothing. Running it again changes nothing. Settings of an integration that the file does not mention stay.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     values = {
         "number": number,
         "login": user["login"],
-        # The same password keeps its hash: writing another one would change what did not change.
+        # The same password keeps its hash: a new salt would make an unchanged user look changed.
         "password_hash": kept if not password or is_password(password, kept) else hash_password(password),
         "is_admin": user.get("is_admin", False),
         "first_name": user.get("first_name") or "",
@@ -238,7 +238,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     ).fetchone()
     user_id: int = (written or row or (0,))[0]
     if row and ((row[2] and not values["is_admin"]) or values["password_hash"] != kept):
-        sessions.revoke_of_user(conn, user_id)  # who was let in would not be now
+        sessions.revoke_of_user(conn, user_id)  # that login could no longer sign in
     return user_id
 
 

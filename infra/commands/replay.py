@@ -1,5 +1,5 @@
 """
-Sends again what came to nothing: `make replay …`. Without YES=1 it only says what it would do.
+Sends failed history rows and rejected messages again: `make replay …`. Without YES=1 it only lists them.
 
 Rows of history that RetailCRM did not get: a call's (CALL), one (DELIVERY), or all since a time (SINCE), of an
 enterprise (ENTERPRISE) or of all. Rejected messages: by id (REJECTED=1,2) or by the subscription that they came by
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _what(given: argparse.Namespace) -> str:
-    """The one thing that is asked for. Raises InvalidPayload when something beside it would have no meaning."""
+    """The one thing that is asked for. Raises InvalidPayload when another argument contradicts it."""
     asked = {
         "CALL": bool(given.call),
         "DELIVERY": given.delivery is not None,
@@ -155,7 +155,7 @@ def _send_rows(span: Span, request: Request) -> int:
 
 
 def _send_page(number: str, page: list[GivenUp], request: Request) -> list[int]:
-    """Each in a transaction of its own, so that nothing waits for a page."""
+    """Sends each row in a transaction of its own, so that no lock lasts for a whole page."""
     again: list[int] = []
     for item in page:
         try:
@@ -164,7 +164,7 @@ def _send_page(number: str, page: list[GivenUp], request: Request) -> list[int]:
                     conn, request, enterprise_number=number, call_id=item.call_id, delivery_id=item.id
                 )
         except (Conflict, NotFound):
-            continue  # somebody else sent it again meanwhile, or its call became part of another
+            continue  # another replay sent it again meanwhile, or its call became part of another one
     if again:
         with db.connection() as conn:
             _remember(conn, number, request, again)

@@ -1,5 +1,5 @@
 """
-Brings a database to the present schema: `python -m infra.deployment.migrate`.
+Migrates a database to the present schema: `python -m infra.deployment.migrate`.
 
 Applies infra/migrations/NNNN_*.sql in order, each in a transaction of its own, under one advisory lock, and
 records it. Forward only: a file that was applied and then changed is refused.
@@ -47,9 +47,9 @@ def read(folder: Path = MIGRATIONS) -> list[Migration]:
 
 def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> list[str]:
     """
-    Applies what is missing; the names of what was applied now.
+    Applies the missing migrations and returns their names.
 
-    Raises ConfigError, and does nothing, when the database has what is not known here.
+    Raises ConfigError, and does nothing, when the database has migrations that are unknown here.
     """
     applied_now: list[str] = []
     with psycopg.connect(database_url, autocommit=True) as conn:

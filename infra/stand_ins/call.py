@@ -1,5 +1,5 @@
 """
-Plays scenarios against the running stack and shows what became of them: `make call SCENARIO=2-1-doc`.
+Plays scenarios against the running stack and shows what the CRM was told: `make call SCENARIO=2-1-doc`.
 
 Without a scenario it lists them.
 """
@@ -31,7 +31,7 @@ _HINT_AFTER_SECONDS: Final = 10.0
 
 
 class CRM:
-    """What the simulator was told about the calls of one play, since we began to listen."""
+    """The requests to the simulator about the calls of one play, from the beginning of the play on."""
 
     def __init__(self, url: str) -> None:
         self._netloc = urlsplit(url).netloc
@@ -44,7 +44,7 @@ class CRM:
         self._ids.add(str(event.body.get("UniqueId")))
 
     def news(self) -> list[Mapping[str, Any]]:
-        """What has come in since the last look."""
+        """The requests since the last poll."""
         found = self._ledger(after=self._last)
         self._last = max((entry["seq"] for entry in found), default=self._last)
         news = [entry for entry in found if self._ids.intersection(_calls(entry))]
@@ -85,7 +85,7 @@ def play_and_show(
     pause: Callable[[float], None] = time.sleep,
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> Played:
-    """Plays it, with a line for every event and for everything that the CRM is told, as it happens."""
+    """Plays it, and prints a line for every event and for every request to the CRM as it happens."""
     print(f"Playing {scenario.id}: {scenario.title}")
     began: float | None = None
 

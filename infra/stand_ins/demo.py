@@ -26,7 +26,9 @@ def enterprise(stack: Stack) -> dict[str, Any]:
 
 
 def provide(stack: Stack) -> None:
-    """Makes all of it, unless it is there as it should be: what was changed since in the page stays."""
+    """
+    Makes the demo enterprise and its accounts, unless they exist already; changes that were made on the page stay.
+    """
     wanted = enterprise(stack)
     stored = stack.layout.run_dir / "demo.json"
     text = json.dumps(wanted, ensure_ascii=False, indent=2)

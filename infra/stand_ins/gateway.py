@@ -2,8 +2,8 @@
 One port in front of every function, as a load balancer is in the cloud:
 `python -m infra.stand_ins.gateway --port P --upstream dispatch-call-event=http://127.0.0.1:P2 …`.
 
-It routes by path, refuses what is too large, waits out the restart of a function, and answers for one that is
-away. It decides nothing else.
+It routes by path, refuses bodies that are too large, waits out the restart of a function, and answers for a function
+that is away.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 _SERVER_OWN: Final = _HOP_BY_HOP | {"date", "server"}
-# What is told line by line, or is long, goes on as it comes.
+# Progress and exports are streamed.
 _STREAMED: Final = frozenset({"application/x-ndjson", "text/csv"})
 
 
@@ -114,7 +114,7 @@ class Gateway:
         return error(404, "not_found", "There is nothing at this address")
 
     async def _forward(self, request: web.BaseRequest, route: Route, *, path: str | None = None) -> web.StreamResponse:
-        """`path`: in place of the one that was asked for."""
+        """`path`: replaces the path of the request."""
         body = await _read(request, route.body_limit)
         if body is None:
             response = error(413, "too_large", f"The body is over {route.body_limit // KB} kB")
@@ -166,8 +166,9 @@ class Gateway:
 
     async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
         """
-        A file of the page, or the page as RetailCRM opens it: by POST, or with a token in the address. Those are for
-        the function, which lets in and sends on to an address without a token.
+        A file of the page. RetailCRM opens the page by POST, or with a token in the address: such requests go to the
+        function,
+        which signs the person in and redirects to an address without the token.
         """
         name = request.path.removeprefix(UI_PREFIX)
         is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}
@@ -183,7 +184,7 @@ class Gateway:
         if OPENING.function not in self._upstreams:
             return _sent_on(UI_PREFIX)
         answer = await self._forward(request, OPENING, path=UI_PREFIX)
-        # A person looks at this, not a program: the page says it in words.
+        # A person sees this, so the page shows the error in words.
         return _sent_on(f"{UI_PREFIX}#/?refused=upstream_unavailable") if answer.status >= 500 else answer
 
     def _addresses(self) -> web.Response:
@@ -253,7 +254,7 @@ async def serving(
 
 
 class _Protocol(web.RequestHandler):
-    """What is not even HTTP gets an error of the common shape too."""
+    """A request that is no valid HTTP gets an error of the common form too."""
 
     def handle_error(
         self,
@@ -282,7 +283,7 @@ class _Server(web.Server):
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
-    """The body; None when it is over the limit, which is not read to its end."""
+    """The body; None when it is over the limit, without reading on."""
     if (request.content_length or 0) > limit:
         return None
     parts: list[bytes] = []
@@ -296,7 +297,7 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
 
 
 async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
-    """What is streamed breaks off for the client where it breaks off for us."""
+    """A stream that breaks off is broken off for the client too."""
     headers = _kept_headers(upstream.headers)
     if upstream.content_type not in _STREAMED:
         return web.Response(status=upstream.status, headers=headers, body=await upstream.read())
@@ -319,7 +320,7 @@ def _missing(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sent_on(address: str) -> web.Response:
-    """303: whatever was posted is not posted again, and the address before it is in no history."""
+    """303: the browser does not repeat the POST, and keeps the address before it in no history."""
     return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
 
 

@@ -1,8 +1,9 @@
 """
-Pictures of every screen of the page and of its states, on a phone and a desktop, light and dark, in both languages:
+Takes pictures of every screen of the page and of its states, on a phone and a desktop, light and dark, in both
+languages:
 `make screenshots`, into `.cache/screenshots`.
 
-They are of a stack of their own, with the demo enterprise and calls of every kind; it ends with them.
+It starts a stack of its own, with the demo enterprise and calls of every kind.
 """
 
 from __future__ import annotations

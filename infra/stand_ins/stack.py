@@ -1,8 +1,8 @@
 """
 Everything of the gateway, running on one machine.
 
-`with Stack(run_dir, base_port) as stack:` is a running system; whatever happens inside, and to us, no process
-stays behind. A part that ends by itself ends the stack (Crashed), or is started again with `restart=True`.
+`with Stack(run_dir, base_port) as stack:` is a running system; whatever happens inside, or to this process, no other
+process stays behind. A part that ends by itself ends the stack (Crashed), or is started again with `restart=True`.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Stack:
         return arrived | {name: "ready" for name, part in coming.items() if part.is_ready and part.is_ready()}
 
     def _watch(self) -> None:
-        """Notices what ends by itself: starts it again, or declares the stack over."""
+        """Watches for parts that end by themselves: starts them again, or ends the stack."""
         restarts: list[float] = []
         while not self._over.wait(0.1):
             for name, code in self._processes.exited().items():
@@ -178,14 +178,14 @@ class Stack:
                 self._describe()
 
     def _stop_in_order(self) -> None:
-        """In the order of the flow: nothing new comes in, what is under way ends, then what all rely on."""
+        """Stops in the order of the flow: the entrance first, then the functions, then the services that they use."""
         front = ["gateway", "ticker"]
         simulators = ["retailcrm-simulator", "asterisk-simulator", "emulator"]
         for names in (front, self.layout.functions(), simulators):
             self._processes.stop(names, within_seconds=3)
 
     def _describe(self) -> None:
-        """What tests, `make call` and `make provision` need to know of a running stack."""
+        """Writes the description of the running stack for tests, `make call` and `make provision`."""
         layout = self.layout
         content = {
             "pid": os.getpid(),

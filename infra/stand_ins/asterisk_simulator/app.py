@@ -31,7 +31,7 @@ Decide = Callable[[Mapping[str, str], Enterprises], Outcome]
 
 @dataclass(kw_only=True)
 class Order:
-    """One request. `status` and `body` are what was answered, None when nothing was."""
+    """One request. `status` and `body` are those of the answer, None when there was none."""
 
     seq: int
     received_at: float

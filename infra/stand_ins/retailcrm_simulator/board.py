@@ -1,4 +1,4 @@
-"""What the CRM's people see: pop-ups and history, folded from the ledger's entries in their order."""
+"""The screens of the CRM's users: pop-ups and history, folded from the ledger's entries in their order."""
 
 from __future__ import annotations
 

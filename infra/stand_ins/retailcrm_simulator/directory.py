@@ -1,4 +1,4 @@
-"""What an account tells about itself: users, groups, settings, the responsible manager, what a key may do."""
+"""Read methods of the API: users, groups, settings, the responsible manager, the scopes of a key."""
 
 from __future__ import annotations
 
