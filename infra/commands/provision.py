@@ -138,10 +138,7 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
         problems.append(f"{where}.{NUMBER_ACCEPTED}: must be true or false")
     _check_mapping(section.get("user_extensions", {}), where, problems)
     problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
-    lines = section.get(redirect.PREFIX + "lines")
-    for line in ("", *(lines if isinstance(lines, dict) else ())):
-        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
-        problems.extend(problem for problem in found if problem not in problems)
+    problems.extend(f"{where}.{problem}" for problem in redirect.all_problems(section))
 
 
 def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:

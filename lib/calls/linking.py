@@ -109,17 +109,23 @@ def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
     """Rule 4, a mobile leg; rule 5, a follow-me leg. Not what is with its call already, nor a click-to-call."""
     found: list[tuple[tuple[int, float, int], Tree]] = []
     owners = index.owners_for(leg)
+    # In a call with a dial of its own the telephone talked to that number before, which says nothing of the leg.
+    without_dial = [leg, *(owner for owner in owners if not owner.is_call and not owner.outgoing)]
     for record in leg.outgoing:
-        at_home = follows(record, leg.events, own_call=False, directory=leg.directory)
-        # In a call with a dial of its own the telephone talked to that number before, which says nothing of the leg.
-        without_dial = (leg, *(owner for owner in owners if not owner.is_call and not owner.outgoing))
-        if at_home or any(is_clicked(record, other.events, leg.directory) for other in without_dial):
+        if _is_no_leg(record, leg, without_dial):
             return None
         for owner in owners:
             rank = _mobile_leg(record, owner) if record.like_mobile_leg else _follow_me_leg(leg, record, owner)
             if rank is not None:
                 found.append(((*rank, owner.index), owner))
     return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _is_no_leg(record: Outgoing, leg: Tree, without_dial: Sequence[Tree]) -> bool:
+    """It is with its call already, or it is a click-to-call."""
+    return bool(follows(record, leg.events, own_call=False, directory=leg.directory)) or any(
+        is_clicked(record, other.events, leg.directory) for other in without_dial
+    )
 
 
 def _mobile_leg(record: Outgoing, owner: Tree) -> tuple[int, float] | None:

@@ -52,6 +52,13 @@ def for_line(config: Mapping[str, Any], line_id: str) -> RedirectSettings:
     return dataclasses.replace(RedirectSettings(), problems=tuple(problems), **chosen)
 
 
+def all_problems(config: Mapping[str, Any]) -> list[str]:
+    """The problems of the enterprise's settings and of those of its lines, each once."""
+    lines = config.get(PREFIX + "lines")
+    names = ("", *(lines if isinstance(lines, dict) else ()))
+    return list(dict.fromkeys(problem for name in names for problem in for_line(config, name).problems))
+
+
 def _checked(values: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for name, value in values.items():

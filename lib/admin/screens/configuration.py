@@ -143,12 +143,6 @@ def is_same_address(url: str, stored: Mapping[str, Any]) -> bool:
 
 
 def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]:
-    lines = section.get(redirect.PREFIX + "lines")
-    redirected = [
-        problem
-        for line in ("", *(lines if isinstance(lines, dict) else ()))
-        for problem in redirect.for_line(section, line).problems
-    ]
     return {
         "enterprise": {
             "number": enterprise.number,
@@ -164,7 +158,7 @@ def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]
         "crm_timezone": section.get("crm_timezone"),
         "settings": {name: section.get(name) for name in SETTINGS},
         "defaults": _DEFAULTS,
-        "problems": [*Settings.from_config(section).problems, *dict.fromkeys(redirected)],
+        "problems": [*Settings.from_config(section).problems, *redirect.all_problems(section)],
     }
 
 

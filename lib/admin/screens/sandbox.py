@@ -177,33 +177,39 @@ def _cast_lines(roles: Sequence[str], lines: Sequence[str], *, taken: Mapping[st
     return names
 
 
-def _moved(situation: Situation, known: Directory, at: datetime) -> list[CallEvent]:
-    """The events with the enterprise's names, on its clock, the first of them at this moment."""
-    names = cast_for(known)
-    base = at.replace(microsecond=0)
-    shift = int(base.timestamp()) - situation.epoch
-    zone = ZoneInfo(_document()["timezone"])
+@dataclass(frozen=True, kw_only=True)
+class _Move:
+    """From the situation to the enterprise: its names, its zone, and its moment so many seconds later."""
 
-    def moved(name: str, value: object) -> object:
+    names: Mapping[str, str]
+    zone: ZoneInfo
+    seconds: int
+
+    def value(self, field_name: str, value: object) -> object:
         if isinstance(value, list):
-            return [moved(name, item) for item in value]
+            return [self.value(field_name, item) for item in value]
         if not isinstance(value, str) or not value:
             return value
-        if name == "UniqueId":
-            return _EPOCH.sub(lambda epoch: str(int(epoch[0]) + shift), value)
-        if name in _WALL_FIELDS:
-            instant = datetime.fromisoformat(value).replace(tzinfo=zone) + timedelta(seconds=shift)
-            return instant.astimezone(known.zone).strftime("%Y-%m-%d %H:%M:%S")
-        return _WORD.sub(lambda word: names.get(word[0], word[0]), value)
+        if field_name == "UniqueId":
+            return _EPOCH.sub(lambda epoch: str(int(epoch[0]) + self.seconds), value)
+        if field_name in _WALL_FIELDS:
+            written = datetime.fromisoformat(value).replace(tzinfo=ZoneInfo(_document()["timezone"]))
+            return (written + timedelta(seconds=self.seconds)).astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S")
+        return _WORD.sub(lambda word: self.names.get(word[0], word[0]), value)
 
+
+def _moved(situation: Situation, known: Directory, at: datetime) -> list[CallEvent]:
+    """The events with the enterprise's names, on its clock, the first of them at this moment."""
+    base = at.replace(microsecond=0)
+    move = _Move(names=cast_for(known), zone=known.zone, seconds=int(base.timestamp()) - situation.epoch)
     first = min(event["at"] for event in situation.events)
     return [
         parsing.parse(
             parsing.RawEvent(
                 event_id=f"{number:03}",
                 event_type=event["type"],
-                unique_id=str(moved("UniqueId", event["body"].get("UniqueId", ""))),
-                raw={name: moved(name, value) for name, value in event["body"].items()},
+                unique_id=str(move.value("UniqueId", event["body"].get("UniqueId", ""))),
+                raw={name: move.value(name, value) for name, value in event["body"].items()},
                 received_at=base + timedelta(seconds=event["at"] - min(first, 0)),
             )
         )
