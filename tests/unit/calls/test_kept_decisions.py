@@ -19,25 +19,25 @@ def expired(*extensions: str, at: datetime = RANG) -> Decision:
     return Decision(code="expired", params={"extensions": extensions, "why": "too_old"}, at=at)
 
 
-def test_whoever_was_not_mapped_when_it_rang_did_not_miss_it_by_age():
+def test_an_extension_unmapped_when_it_rang_is_not_called_expired_later():
     assert merge([unmapped("151")], [expired("151")], rings=[RANG], told=()) == (unmapped("151"),)
 
 
-def test_who_is_new_at_the_ring_is_spoken_of_beside_what_stands():
+def test_a_new_extension_of_the_ring_gets_a_decision_beside_the_kept_one():
     decided = merge([unmapped("151")], [expired("151", "152")], rings=[RANG], told=())
 
     assert decided == (unmapped("151"), expired("152"))
 
 
-def test_a_mapping_that_was_mended_in_time_leaves_no_complaint():
+def test_an_extension_that_was_told_after_all_loses_its_no_mapping():
     assert merge([unmapped("151", "109")], [unmapped("109")], rings=[RANG], told={"151"}) == (unmapped("109"),)
 
 
-def test_who_was_told_is_not_called_unmapped_when_the_mapping_is_taken_away():
+def test_an_extension_that_was_told_is_not_called_unmapped_after_the_mapping_is_removed():
     assert merge([], [unmapped("151", "109")], rings=[RANG], told={"151"}) == (unmapped("109"),)
 
 
-def test_a_ring_that_the_call_has_no_more_takes_its_decisions_along():
+def test_decisions_about_a_ring_go_when_the_call_has_no_such_ring_any_more():
     assert merge([expired("151")], [expired("150", at=LATER)], rings=[LATER], told=()) == (expired("150", at=LATER),)
 
 
@@ -54,7 +54,7 @@ def test_waiting_for_a_recording_is_remembered_and_renewed():
     assert merge([first], [second], rings=[], told=()) == (second,)
 
 
-def test_what_the_call_itself_says_is_always_the_last_word():
+def test_decisions_about_the_call_itself_are_always_the_latest():
     owner = Decision(code="no_owner")
 
     assert merge([owner], [], rings=[RANG], told=()) == ()

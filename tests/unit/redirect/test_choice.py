@@ -29,7 +29,7 @@ def test_our_mapping_comes_before_the_crms_code(responsible, extension):
 @pytest.mark.parametrize(
     ("status", "hours", "is_free"), [(None, 0, True), ("free", 0, True), ("busy", 1, False), ("break", 13, True)]
 )
-def test_what_a_manager_said_long_ago_does_not_count(status, hours, is_free):
+def test_an_old_status_of_a_manager_does_not_count(status, hours, is_free):
     assert choice.is_free(status, hours * 3600) is is_free
 
 
