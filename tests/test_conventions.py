@@ -181,6 +181,16 @@ def test_no_module_bears_a_word_that_says_nothing():
     assert not named & vague
 
 
+def test_flask_is_known_at_the_edge_only():
+    importers = {
+        str(path.relative_to(ROOT / "lib"))
+        for path in (ROOT / "lib").rglob("*.py")
+        if re.search(r"^from (flask|werkzeug)\b|^import (flask|werkzeug)\b", path.read_text(), re.MULTILINE)
+    }
+
+    assert {name for name in importers if not name.startswith("admin/")} == {"runtime/http.py", "intake/push.py"}
+
+
 def tracked() -> list[str]:
     listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     names = [name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]

@@ -1,7 +1,6 @@
 """
 The administrators of an enterprise: `make admin ENTERPRISE=0367` lists them, with LOGIN=… adds one or gives a new
-password,
-with LOGIN=… REMOVE=1 removes one.
+password, with LOGIN=… REMOVE=1 removes one.
 
 The password is asked for, or is the first line of standard input: it stands in no argument, variable or history.
 """

@@ -167,8 +167,7 @@ class Gateway:
     async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
         """
         A file of the page. RetailCRM opens the page by POST, or with a token in the address: such requests go to the
-        function,
-        which signs the person in and redirects to an address without the token.
+        function, which signs the person in and redirects to an address without the token.
         """
         name = request.path.removeprefix(UI_PREFIX)
         is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}

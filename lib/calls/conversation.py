@@ -78,7 +78,7 @@ class Conversation:
         return [stay for stay in self.stays if stay.key in keys]
 
     def at(self, position: int) -> list[Stay]:
-        """Who is in a bridge after the event at this position."""
+        """The stays that last after the event at this position."""
         return [stay for stay in self.stays if stay.first <= position < stay.last]
 
 
@@ -132,7 +132,7 @@ class _Fold:
         if current is not None and current.bridge == bridge:
             self._close(current, position, event.received_at, "leave")
         elif emptied := [stay for stay in past if stay.bridge == bridge and stay.left == "emptied"]:
-            # Its own leave was only late: it says better when.
+            # Its own leave was only late, and has the better time.
             emptied[-1].left, emptied[-1].until = "leave", event.received_at
         elif any(stay.bridge == bridge for stay in past):
             self.copies.append(event.event_id)
@@ -144,12 +144,12 @@ class _Fold:
             self.empty(position, event)
 
     def empty(self, position: int, event: CallEvent) -> None:
-        """Nobody is left in the bridge: a channel whose leave was lost is not either."""
+        """The bridge is empty, so a channel whose leave was lost has left it too."""
         for stay in [stay for stay in self._inside.values() if stay.bridge == event.bridge_id]:
             self._close(stay, position, event.received_at, "emptied")
 
     def _only_left(self, position: int, key: ChannelKey, bridge: str, event: CallEvent) -> None:
-        """The entry was lost: in the bridge since somebody else was, as far as is known."""
+        """The entry was lost: it counts from the first entry of another channel into the bridge."""
         others = [stay for stay in self.stays if stay.bridge == bridge]
         first = min((stay.first for stay in others), default=position)
         since = min((stay.since for stay in others), default=event.received_at)
@@ -190,8 +190,8 @@ def talks_with(
     who: Callable[[Stay], Person | None],
 ) -> list[Talk]:
     """
-    Everybody who shared a bridge with the customer's channel, directly or through Local channels; never through a
-    person who was in two bridges: that is a consultation.
+    The people who shared a bridge with the customer's channel, directly or through Local channels. A person in two
+    bridges does not connect them: that is a consultation.
     """
     people = {id(stay): who(stay) for stay in conversation.stays if stay.key not in customer}
     talks = _Talks(events=events)
@@ -215,7 +215,7 @@ class _Talks:
     ended: list[Talk] = field(default_factory=list)
 
     def end(self, position: int, connected: Collection[ChannelKey]) -> None:
-        """All but those that are still connected."""
+        """Ends the talks of all but the connected channels."""
         for key in [key for key in self.under_way if key not in connected]:
             self._end(position, *self.under_way.pop(key))
 

@@ -1,4 +1,4 @@
-"""What one event says about the other events of its call, as keys of an index (see `linking`)."""
+"""The link keys of an event, by which an index finds the other events of its call (see `linking`)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def link_keys(event: CallEvent, directory: Directory) -> LinkKeys:
     )
 
 
-# What a side of a weak key seeks: its other side, this long before and after itself.
+# Each side of a weak key seeks the other side, this long before and after its own moment.
 _SPANS: Final = {
     # rule 3: the halves of one Local channel seek each other
     "l:": ("l:", LOCAL_NAMES_LAST, LOCAL_NAMES_LAST),

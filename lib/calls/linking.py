@@ -76,7 +76,7 @@ def _join_loose(trees: Sequence[Tree], index: _Index, joined: Union, owners: set
 
 @dataclass(eq=False)
 class _Index:
-    """Who stores a weak key, and when: `link_keys` is the only way by which trees find each other."""
+    """The trees that store a weak key, with the moment: trees find each other by `link_keys` alone."""
 
     trees: Sequence[Tree]
     keys: Mapping[int, LinkKeys]
@@ -106,7 +106,10 @@ class _Index:
 
 
 def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
-    """Rule 4, a mobile leg; rule 5, a follow-me leg. Not what is with its call already, nor a click-to-call."""
+    """
+    Rule 4, a mobile leg; rule 5, a follow-me leg. None for a record that is with its call already, or is a click-to-
+    call.
+    """
     found: list[tuple[tuple[int, float, int], Tree]] = []
     owners = index.owners_for(leg)
     # In a call with a dial of its own the telephone talked to that number before, which says nothing of the leg.

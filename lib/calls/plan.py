@@ -90,8 +90,7 @@ class Plan:
     """
     `wanted`: notices that are due now; a waiting history row gets this content. `withdraw_popups`: the call is over, so
     pop-ups that were not sent have expired. `withdraw_rows`: ids of waiting rows that must not be sent, because their
-    call
-    became part of another one, or goes on. `wake_at`: when to plan again if no event comes; None: never.
+    call became part of another one, or goes on. `wake_at`: when to plan again if no event comes; None: never.
     """
 
     wanted: tuple[RingNotice | EndNotice | CallRow, ...] = ()
@@ -216,8 +215,7 @@ class _History:
 def _history(call: Call, told: Sequence[Told], now: datetime, settings: Settings) -> _History:
     """
     One row per call, once it is due; a row under another id of the call counts. A waiting row is derived again, as if
-    it
-    had never been entered; so is a row that a person sends again.
+    it had never been entered; so is a row that a person sends again.
     """
     row = _call_row(call)
     uploads = [said for said in told if said.effect == "upload" and not said.waiting and _tells(said, call)]

@@ -1,4 +1,4 @@
-"""Who is who in one group of events: the main id, the direction, the customer, the line, and the legs."""
+"""The roles in one group of events: the main id, the direction, the customer, the line, and the legs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Roles:
 
     @property
     def has_records(self) -> bool:
-        """Something that a dialplan wrote about a call, not only channels that came and went."""
+        """Whether a dialplan wrote a record of the call; otherwise there are only channels."""
         return any(event.event_type in ("start", "dial", "hangup") for event in self.main_events)
 
     @property
@@ -47,7 +47,7 @@ class Roles:
 
     @property
     def main_hangup(self) -> CallEvent | None:
-        """The first one: recovery repeats hangups."""
+        """The first hangup of the main id: recovery repeats hangups."""
         return next((event for event in self.main_events if event.event_type == "hangup"), None)
 
 
@@ -118,7 +118,7 @@ def _main_id(
 ) -> str:
     """
     The id of the `start`, or of the first `dial`; else of the hangup of type 0 or 1, else the smallest. Where events
-    were lost, what can only belong to a call's own channel goes before what may belong to a part of it.
+    were lost, evidence for a call's own channel ranks before evidence that may be a leg's.
     """
 
     def rank(unique_id: str) -> int:
@@ -258,7 +258,10 @@ def _shown(events: Sequence[CallEvent]) -> dict[ChannelKey, CallEvent]:
 
 
 def person_in(stay: Stay, callers: Mapping[ChannelKey, str], directory: Directory) -> Person | None:
-    """Who talks on this channel: a desk phone's extension, or whoever was called over a line. Local halves do not."""
+    """
+    The person on this channel: a desk phone's extension, or the party that was called over a line; nobody on a Local
+    half.
+    """
     channel = channel_named(stay.key.channel)
     if channel.is_local:
         return None

@@ -41,8 +41,7 @@ class Staff:
 def list_people(account: Account, *, timeout_seconds: float, budget_seconds: float) -> Iterator[Staff]:
     """
     Yields after each page the users read so far, as long as the budget lasts; `timeout_seconds` is for one page. The
-    last
-    one is the result.
+    last one is the result.
     """
     people: list[Person] = []
     until = time.monotonic() + budget_seconds

@@ -1,8 +1,8 @@
 """
 Settings of a process, read from the environment once, typed, every problem in one message.
 
-Each section is a frozen dataclass; a field `database_url` is the variable DATABASE_URL. A function loads
-the sections that it uses, so it can be deployed with only the secrets that it needs.
+Each section is a frozen dataclass; a field `database_url` is the variable DATABASE_URL. A function loads the sections
+that it uses, so it can be deployed with only the secrets that it needs.
 """
 
 from __future__ import annotations

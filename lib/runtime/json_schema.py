@@ -1,9 +1,9 @@
 """
 Checks requests against JSON Schema; the API's own description shows the same schemas.
 
-These keywords are understood: type, enum, properties, required, additionalProperties,
-propertyNames, items, minItems, maxItems, minimum, maximum, minLength, maxLength, pattern. The `description` of a schema
-says what a value must be, because it becomes part of the sentence that refuses another one.
+These keywords are understood: type, enum, properties, required, additionalProperties, propertyNames, items, minItems,
+maxItems, minimum, maximum, minLength, maxLength, pattern. The `description` of a schema says what a value must be,
+because it becomes part of the sentence that refuses another one.
 """
 
 from __future__ import annotations

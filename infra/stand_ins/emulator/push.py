@@ -64,8 +64,7 @@ class _Pusher:
     The pushes of one subscription.
 
     After failures it pauses, longer each time, and sends fewer at once, so an endpoint that is down costs little; the
-    first
-    success restores the full rate.
+    first success restores the full rate.
     """
 
     def __init__(

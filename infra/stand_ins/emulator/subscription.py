@@ -18,8 +18,8 @@ PRUNE_EVERY_SECONDS = 60.0
 
 class Subscription:
     """
-    `record_acks` is told of every message that is done with, before it is forgotten here;
-    `bury` publishes a lease's message to the dead-letter topic and says whether it could.
+    `record_acks` is told of every message that is done with, before it is forgotten here; `bury` publishes a lease's
+    message to the dead-letter topic and says whether it could.
     """
 
     def __init__(
