@@ -472,13 +472,15 @@ def parsed(event: StoredEvent | NewEvent) -> CallEvent:
     """An event as the rules read it."""
     assert event.received_at is not None  # noqa: S101  (known as soon as it is stored)
     return parsing.parse(
-        event_id=event.event_id,
-        event_type=event.event_type,
-        unique_id=event.unique_id,
-        raw=event.raw,
-        received_at=event.received_at,
-        origin=event.data_source,
-        record_url=event.record_url,
+        parsing.RawEvent(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            unique_id=event.unique_id,
+            raw=event.raw,
+            received_at=event.received_at,
+            origin=event.data_source,
+            record_url=event.record_url,
+        )
     )
 
 

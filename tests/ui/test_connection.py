@@ -148,7 +148,7 @@ def test_deleting_asks_first_and_leaves_nothing(number, enrol, visit):
         ("en", "There are other connections: amocrm, bitrix", "this service does not work with them"),
     ],
 )
-def test_connections_that_nobody_here_serves_are_named(number, enrol, visit, language, title, text):
+def test_connections_that_nobody_here_serves_are_named(number, enrol, visit, language, *, title, text):
     enrol(number, others={"amocrm": {"enabled": True}, "bitrix": {}})
     somebody = visit(language=language).sign_in(number)
 

@@ -7,7 +7,7 @@ import re
 import typing
 from pathlib import Path
 
-from lib.admin import calls as desk
+from lib.admin.screens import calls as calls_screen
 from lib.calls import explain
 from lib.runtime import gate
 
@@ -80,4 +80,4 @@ def test_every_reason_of_a_delivery_is_documented():
 
 
 def test_what_explains_that_there_is_nothing_is_a_decision():
-    assert {*desk._NO_POPUP, *desk._NO_ROW} <= decisions()
+    assert {*calls_screen._NO_POPUP, *calls_screen._NO_ROW} <= decisions()
