@@ -70,7 +70,6 @@ def accept(event: NewEvent) -> Accepted:
 def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
     """What became of each, in order: one round trip to the database, and as few requests to Pub/Sub as fit."""
     stored = _store_all(new)
-    failpoints.hit("K4")
     messages = {
         place: _message(event, one)
         for place, (event, one) in enumerate(zip(new, stored, strict=True))
@@ -97,11 +96,14 @@ def _outcome(event: NewEvent, stored: Stored | InvalidPayload | None, *, is_publ
 def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
     """None for each when the database is away. What cannot be stored is found by halves and harms no other."""
     try:
-        return by_halves(_store_in_order, new, on=InvalidPayload)
+        stored = by_halves(_store_in_order, new, on=InvalidPayload)
+        failpoints.hit("K4")
     except Unavailable as error:
         log.warning("not stored", extra={"events": len(new), "reason": str(error)})
     except psycopg.Error:
         log.exception("not stored", extra={"events": len(new)})
+    else:
+        return [*stored]
     return [None] * len(new)
 
 

@@ -94,6 +94,16 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         self.answered_at = time.monotonic()
         return answer
 
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        try:
+            with super().pipeline() as pipeline:
+                yield pipeline
+        except BaseException:
+            # What was to be prepared behind the error was not, though the driver has its name by now.
+            self._prepared.clear()
+            raise
+
     def is_spoken_to(self) -> bool:
         """The server sent something that nobody asked for, or closed the socket. Costs no round trip."""
         poll = select.poll()
