@@ -295,8 +295,8 @@ def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str
     assert row is not None  # noqa: S101  (written above)
     merged: dict[str, Any] = dict(row[0])
     for name, given in integrations.items():
-        found = merged.get(name)
-        before: dict[str, Any] = found if isinstance(found, dict) else {}
+        stored = merged.get(name)
+        before: dict[str, Any] = stored if isinstance(stored, dict) else {}
         section = {**before, **given}
         if key := given.get("api_key"):
             is_same = _is_same_key(before.get("api_key"), key, number)
