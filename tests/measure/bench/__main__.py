@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from infra.stand_ins.processes import Processes
 from tests.measure.bench import capacity, crm, gateway, latency
 from tests.measure.bench.calls import PROFILES
 from tests.measure.bench.crm import Crm
+from tests.measure.bench.latency import Measured
 from tests.measure.bench.peers import environment
 from tests.measure.bench.peers.subjects import Bench
 from tests.measure.bench.peers.subjects import subjects as peers
@@ -39,7 +41,7 @@ class Options:
     events: int
     hold: float
     with_peers: bool
-    tables: str
+    tables: AbstractSet[str]
     only: str
 
 
@@ -71,11 +73,16 @@ def main() -> int:
 
 def _measure(options: Options, subjects: Sequence[Subject], told: Crm) -> None:
     numbers, profile = latency.Numbers(), PROFILES[options.events]
-    if options.tables in {"all", "latency"} and not options.hold:
-        found = latency.measure(subjects, told, numbers, rounds=options.rounds, seconds=options.seconds, say=say)
+    wanted = {"capacity"} if options.hold else options.tables
+    found = [Measured(subject=subject) for subject in subjects]
+    if "latency" in wanted:
+        latency.measure(found, told, numbers, rounds=options.rounds, seconds=options.seconds, say=say)
+    if "losses" in wanted:
+        latency.measure_losses(found, told, numbers, say=say)
+    if wanted & {"latency", "losses"}:
         print(f"\nMedians of {options.rounds} rounds of {options.seconds:.0f} s, {latency.RATE:.0f} events/s\n")
         print(latency.report(found), flush=True)
-    if options.tables in {"all", "capacity"} or options.hold:
+    if "capacity" in wanted:
         rates = [options.hold] if options.hold else options.rates
         seconds = capacity.HOLD_SECONDS if options.hold else capacity.SECONDS
         rungs = capacity.climb(subjects, told, numbers, profile, rates=rates, seconds=seconds, say=say)
@@ -120,7 +127,7 @@ def _parse() -> Options:
     )
     parser.add_argument("--hold", type=float, default=0, help="hold one rate for a minute, and nothing else")
     parser.add_argument("--peers", action="store_true", help="beside services with a durable queue too (PEERS=1)")
-    parser.add_argument("--tables", choices=("all", "latency", "capacity"), default="all")
+    parser.add_argument("--tables", default="latency,losses,capacity", help="(default: %(default)s)")
     parser.add_argument("--only", default="", help="those whose name contains this")
     given = parser.parse_args()
     return Options(
@@ -130,7 +137,7 @@ def _parse() -> Options:
         events=given.events,
         hold=given.hold,
         with_peers=given.peers,
-        tables=given.tables,
+        tables=set(given.tables.split(",")),
         only=given.only,
     )
 

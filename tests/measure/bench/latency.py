@@ -80,23 +80,22 @@ def lost(outcome: Outcome, told: Told) -> str:
     return f"{len(acknowledged - told.rows.keys())} of {len(acknowledged)}"
 
 
-def measure(
-    subjects: Sequence[Subject], crm: Crm, numbers: Numbers, *, rounds: int, seconds: float, say: Say
-) -> list[Measured]:
-    found = [Measured(subject=subject) for subject in subjects]
+def measure(found: Sequence[Measured], crm: Crm, numbers: Numbers, *, rounds: int, seconds: float, say: Say) -> None:
     for number in range(1, rounds + 1):
         for one in found:
             say(f"round {number} of {rounds}, {one.subject.name}: {RATE:.0f} events/s, then ingest")
             with one.subject.running() as running:
                 warm_up(running, crm, numbers, tells_crm=one.subject.tells_crm)
                 one.rounds.append(_round(running, crm, numbers, seconds))
+
+
+def measure_losses(found: Sequence[Measured], crm: Crm, numbers: Numbers, *, say: Say) -> None:
     for one in found:
         if one.subject.tells_crm:
             say(f"{one.subject.name}: killed every five seconds at {KILL_RATE:.0f} events/s, a CRM that takes a second")
             with one.subject.running() as running:
                 warm_up(running, crm, numbers, tells_crm=True)
                 one.lost = _killed(running, crm, numbers, is_durable=one.subject.is_durable)
-    return found
 
 
 def warm_up(running: Running, crm: Crm, numbers: Numbers, *, tells_crm: bool) -> None:
@@ -137,7 +136,7 @@ def _killed(running: Running, crm: Crm, numbers: Numbers, *, is_durable: bool) -
     told = crm.wait_for_rows(outcome, seconds=SETTLED_SECONDS if is_durable else NOT_DURABLE_SECONDS)
     running.wait_until_quiet()
     crm.clear()
-    return lost(outcome, told)
+    return f"{lost(outcome, told)}, {outcome.refused} events refused"
 
 
 def _calls(numbers: Numbers, *, per_second: float, seconds: float):

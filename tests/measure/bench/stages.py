@@ -34,6 +34,8 @@ _TRACE: Final = Path(__file__).with_name("trace")
 # Timers write their lines twice a second.
 _WRITTEN_SECONDS: Final = 1.5
 
+PUSH: Final = "push call-events.retailcrm-deliver"
+
 Lines = Sequence[Mapping[str, float]]
 
 
@@ -76,6 +78,7 @@ def measure(running: Gateway, told: Crm, traces: Path, *, rate: float, seconds: 
     ends = {"ack as the host sees it": outcome.latencies_ms(), "event→CRM": delays_ms(outcome, told.told().popups)}
     print(table(["", "p50 ms", "p99 ms"], [[name, *_percentiles(values)] for name, values in ends.items()]))
     print("\n" + report(lines, events=len(wanted.events)))
+    print("\n" + report_outside(lines, outcome.latencies_ms()))
     each = {name: seconds * 1000 / len(wanted.events) for name, seconds in used.parts.items()}
     print("\nProcessor, ms an event: " + ", ".join(f"{name} {value:.2f}" for name, value in each.items()))
     print(f"Cores busy, with whatever: {used.cores:.2f}")
@@ -91,6 +94,23 @@ def report(lines: Mapping[str, Lines], *, events: int) -> str:
                 name = f"{process}{kind}: {stage}"
                 rows.append([name, str(len(values)), *_percentiles(values), f"{sum(values) / events:.2f}"])
     return table(["stage", "times", "p50 ms", "p99 ms", "ms an event"], rows)
+
+
+def report_outside(lines: Mapping[str, Lines], acks_ms: Sequence[float]) -> str:
+    """On average, what is outside of the functions: servers, framework, sockets, and waiting for a thread."""
+    pushes = [value for line in lines["emulator"] for stage, value in line.items() if stage == PUSH]
+    rows = [
+        [name, f"{mean(whole):.2f}", f"{mean(inside):.2f}", f"{mean(whole) - mean(inside):.2f}"]
+        for name, whole, inside in (
+            ("ack", acks_ms, [sum(line.values()) for line in lines["ack"]]),
+            (PUSH, pushes, [sum(line.values()) for line in lines["deliver"]]),
+        )
+    ]
+    return table(["", "as its caller sees it, ms", "inside the function, ms", "outside, ms"], rows)
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def by_stage(lines: Lines) -> Mapping[str, list[float]]:

@@ -41,6 +41,15 @@ def test_messages_that_told_the_crm_something_are_reported_apart():
     ]
 
 
+def test_what_is_outside_of_a_function_is_its_callers_time_without_its_own():
+    lines = {"ack": [{"route": 1.0, "store": 2.0}], "emulator": [{stages.PUSH: 9.0}], "deliver": [{"route": 4.0}]}
+
+    assert stages.report_outside(lines, [5.0]).splitlines()[2:] == [
+        "| ack | 5.00 | 3.00 | 2.00 |",
+        f"| {stages.PUSH} | 9.00 | 4.00 | 5.00 |",
+    ]
+
+
 @pytest.mark.parametrize("process", sorted(marks.PROCESSES))
 def test_the_modules_of_the_marks_are_there(process):
     _, wanted = marks.PROCESSES[process]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ ACK: Final[Mapping[str, Sequence[str]]] = {
     **_DATABASE,
 }
 EMULATOR: Final[Mapping[str, Sequence[str]]] = {
+    "publish": ["infra.stand_ins.emulator.broker:Broker.publish"],
     "journal": ["infra.stand_ins.emulator.journal:Journal.append"],
     "push": ["infra.stand_ins.emulator.push:_Pusher._post"],
 }
@@ -54,6 +55,10 @@ DELIVER: Final[Mapping[str, Sequence[str]]] = {
     "finish": ["lib.store.deliveries:finish_all", "lib.store.integration_logs:insert"],
     **_DATABASE,
 }
+# What is said of a span besides its stage, from the arguments of the call.
+LABELS: Final[Mapping[str, Callable[..., str]]] = {
+    "push": lambda pusher, _: str(pusher._subscription.name.rpartition("/")[2]),
+}
 PROCESSES: Final = {
     "--target=dispatch_call_event": ("ack", ACK),
     "infra.stand_ins.emulator": ("emulator", EMULATOR),
@@ -81,5 +86,5 @@ def _wrap(spans: Spans, stage: str, mark: str) -> bool:
         function = getattr(owner, name)
     except (ImportError, AttributeError):
         return False
-    setattr(owner, name, spans.wrap(stage, function))
+    setattr(owner, name, spans.wrap(stage, function, LABELS.get(stage)))
     return True

@@ -28,9 +28,12 @@ class Spans:
         self._lines: list[dict[str, float]] = []
         self._writer = 0
 
-    def wrap(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(
+        self, stage: str, function: Callable[..., Any], label: Callable[..., str] | None = None
+    ) -> Callable[..., Any]:
+        """`label`: what to say besides the stage, from the arguments; of a coroutine only."""
         if inspect.iscoroutinefunction(function):
-            return self._coroutine(stage, function)
+            return self._coroutine(stage, function, label)
 
         @functools.wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -58,14 +61,17 @@ class Spans:
         else:
             self._add(line)
 
-    def _coroutine(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _coroutine(
+        self, stage: str, function: Callable[..., Any], label: Callable[..., str] | None
+    ) -> Callable[..., Any]:
         @functools.wraps(function)
         async def timed(*arguments: Any, **named: Any) -> Any:
             began = time.perf_counter()
             try:
                 return await function(*arguments, **named)
             finally:
-                self._add({stage: (time.perf_counter() - began) * 1000})
+                name = f"{stage} {label(*arguments, **named)}" if label else stage
+                self._add({name: (time.perf_counter() - began) * 1000})
 
         return timed
 
