@@ -21,6 +21,7 @@ from infra.stand_ins.postgres import free_port
 from infra.stand_ins.processes import Processes
 from tests.measure.bench import capacity, crm, gateway, latency
 from tests.measure.bench.calls import PROFILES
+from tests.measure.bench.capacity import Ladder
 from tests.measure.bench.crm import Crm
 from tests.measure.bench.latency import Measured
 from tests.measure.bench.peers import environment
@@ -72,7 +73,7 @@ def main() -> int:
 
 
 def _measure(options: Options, subjects: Sequence[Subject], told: Crm) -> None:
-    numbers, profile = latency.Numbers(), PROFILES[options.events]
+    numbers = latency.Numbers()
     wanted = {"capacity"} if options.hold else options.tables
     found = [Measured(subject=subject) for subject in subjects]
     if "latency" in wanted:
@@ -83,10 +84,13 @@ def _measure(options: Options, subjects: Sequence[Subject], told: Crm) -> None:
         print(f"\nMedians of {options.rounds} rounds of {options.seconds:.0f} s, {latency.RATE:.0f} events/s\n")
         print(latency.report(found), flush=True)
     if "capacity" in wanted:
-        rates = [options.hold] if options.hold else options.rates
-        seconds = capacity.HOLD_SECONDS if options.hold else capacity.SECONDS
-        rungs = capacity.climb(subjects, told, numbers, profile, rates=rates, seconds=seconds, say=say)
-        print(f"\nCalls of {profile.size} events, two seconds apart ({profile.name}), {seconds:.0f} s at each rate\n")
+        ladder = Ladder(
+            profile=PROFILES[options.events],
+            rates=[options.hold] if options.hold else options.rates,
+            seconds=capacity.HOLD_SECONDS if options.hold else capacity.SECONDS,
+        )
+        rungs = capacity.climb(subjects, told, numbers, ladder, say)
+        print(f"\n{ladder.profile.name}: an event of a call every two seconds, {ladder.seconds:.0f} s at each rate\n")
         print(capacity.report(rungs))
         print("\n" + capacity.report_usage(rungs))
 

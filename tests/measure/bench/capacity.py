@@ -31,6 +31,18 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """Rates, each held for so many seconds by calls of a kind."""
+
+    profile: Profile
+    rates: Sequence[float]
+    seconds: float
+
+    def schedule(self, rate: float, first: int) -> Schedule:
+        return schedule(self.profile, per_second=rate, seconds=self.seconds, first=first, begin=time.time())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rung:
     """
     `due`: dials while the rate was full; `delays_ms`: of their pop-ups that came; `rows`, `hangups`: of the whole load;
@@ -54,28 +66,19 @@ class Rung:
         return self.rows >= self.hangups and not self.refused
 
 
-def climb(
-    subjects: Sequence[Subject],
-    crm: Crm,
-    numbers: Numbers,
-    profile: Profile,
-    *,
-    rates: Sequence[float],
-    seconds: float,
-    say: Say,
-) -> list[Rung]:
+def climb(subjects: Sequence[Subject], crm: Crm, numbers: Numbers, ladder: Ladder, say: Say) -> list[Rung]:
     found: list[Rung] = []
     left = [subject for subject in subjects if subject.tells_crm]
-    for rate in rates:
+    for rate in ladder.rates:
         for subject in list(left):
-            say(f"{subject.name}: {rate:.0f} events/s for {seconds:.0f} s")
+            say(f"{subject.name}: {rate:.0f} events/s for {ladder.seconds:.0f} s")
             with subject.running() as running:
                 warm_up(running, crm, numbers, tells_crm=True)
-                wanted = schedule(profile, per_second=rate, seconds=seconds, first=numbers.some(), begin=time.time())
-                rung = _rung(subject, running, crm, wanted, rate)
+                rung = _rung(subject, running, crm, ladder.schedule(rate, numbers.some()), rate)
                 running.wait_until_quiet()
                 crm.clear()
             found.append(rung)
+            say(f"  {len(rung.delays_ms)} of {rung.due} pop-ups, {rung.rows} of {rung.hangups} rows")
             if not rung.has_all:
                 left.remove(subject)
     return found

@@ -52,7 +52,9 @@ def test_a_service_that_is_killed_is_back_at_once_and_tells_the_crm(processes, t
 def test_what_does_not_start_is_told_with_its_log(processes, tmp_path, monkeypatch):
     monkeypatch.setattr("tests.measure.bench.service.START_SECONDS", 0.5)
     command = [sys.executable, "-c", "print('no such queue')"]
-    service = Service(processes=processes, commands={"worker": command}, port=free_port(), environment={}, folder=tmp_path)
+    service = Service(
+        processes=processes, commands={"worker": command}, port=free_port(), environment={}, folder=tmp_path
+    )
 
     with pytest.raises(RuntimeError, match="no such queue"), service.started():
         pass
