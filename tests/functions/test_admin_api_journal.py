@@ -29,7 +29,7 @@ def connected(crm, commands, page, provisioned):
 
 @pytest.fixture
 def gateway(connected, function, sql):
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 @pytest.fixture

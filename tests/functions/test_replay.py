@@ -24,7 +24,7 @@ def crm(crm_server):
 def gateway(function, provisioned, crm, sql, broker, process):  # noqa: PLR0917  (fixtures)
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     provisioned(domain=crm.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 def started(*arguments):

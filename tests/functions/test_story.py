@@ -19,7 +19,7 @@ def gateway(function, provisioned, crm_server, sql):
     crm_server.clear()
     crm_server.account("0367")
     provisioned(domain=crm_server.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 def test_it_tells_what_came_what_was_decided_and_what_was_sent(gateway, process):
