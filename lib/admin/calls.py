@@ -110,7 +110,12 @@ def replay(call: Call) -> Answer:
     with db.transaction() as conn:
         call_id = _call_id(conn, call)
         again = replaying.send_again(
-            conn, _request(call), enterprise_number=number, call_id=call_id, delivery_id=call.body.get("delivery_id")
+            conn,
+            _request(call),
+            enterprise_number=number,
+            call_id=call_id,
+            delivery_id=call.body.get("delivery_id"),
+            crm=RETAILCRM.name,
         )
         audit.remember(conn, call, "replay", {"unique_id": call.arguments["unique_id"], "deliveries": again})
     _wake(number, call_id)
@@ -127,7 +132,9 @@ def replay_since(call: Call) -> Answer:
         found = [call_id for call_id, _ in journal.list_failed_rows(conn, number, since=since, limit=_CALLS_AT_ONCE)]
         for call_id in sorted(found):
             with suppress(Conflict):
-                again += replaying.send_again(conn, _request(call), enterprise_number=number, call_id=call_id)
+                again += replaying.send_again(
+                    conn, _request(call), enterprise_number=number, call_id=call_id, crm=RETAILCRM.name
+                )
         if not again:
             raise Conflict("There is nothing that could be sent again", code="not_replayable")
         audit.remember(conn, call, "replay", {"since": since.isoformat(), "calls": len(found), "deliveries": again})

@@ -59,15 +59,16 @@ def send_again(
     enterprise_number: str,
     call_id: int,
     delivery_id: int | None = None,
+    crm: str | None = None,
 ) -> list[int]:
     """
-    One delivery of the call, or every row that did not get through; the new generations. Part of the caller's
-    transaction, at the end of which they are due.
+    One delivery of the call, or every row that did not get through, of one CRM or of all; the new generations. Part of
+    the caller's transaction, at the end of which they are due.
 
     Raises NotFound, and Conflict when there is nothing that could be sent again.
     """
     replays.lock_call(conn, call_id)
-    ledger = replays.list_for_call(conn, enterprise_number, call_id)
+    ledger = [one for one in replays.list_for_call(conn, enterprise_number, call_id) if crm in {None, one.crm}]
     if delivery_id is None:
         chosen = [item for item in ledger if why_not(item) is None]
     else:

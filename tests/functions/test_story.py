@@ -77,7 +77,7 @@ def test_any_channel_of_the_call_finds_it(gateway, process):
         "bridge", Channel="SIP/0001301-00000001", BridgeUniqueid="b", CallerIDNum=CUSTOMER, ConnectedLineNum="151"
     )
 
-    assert story.tell("0367", second)["unique_id"] == main
+    assert story.tell("0367", second, crm="retailcrm")["unique_id"] == main
 
 
 def test_the_command_speaks_russian_and_english(gateway, process, database_url, capsys, monkeypatch):
