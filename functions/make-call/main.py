@@ -26,13 +26,13 @@ from werkzeug.exceptions import MethodNotAllowed
 from lib.admin import health
 from lib.click import order
 from lib.click.place import place
-from lib.enterprises.client_ids import clients
 from lib.enterprises.rules import directory, settings
 from lib.retailcrm import address
+from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db, http, logs, pg_json
 from lib.runtime.errors import AppError, ConfigError, InvalidPayload, NotFound, Unavailable
 from lib.runtime.http import Answer
-from lib.store import integration, integration_logs, user_statuses
+from lib.store import configuration, integration_logs, user_statuses
 from lib.store.enterprises import Enterprise
 
 logs.configure()
@@ -86,7 +86,7 @@ def switch(request: Request) -> Answer:
     try:
         changes = _activity(given.get("activity", "")) | _moved(given, enterprise)
         with db.connection() as conn:
-            is_changed = integration.merge_retailcrm(conn, enterprise.number, changes)
+            is_changed = configuration.merge(conn, enterprise.number, changes)
     except AppError as error:
         _remember(enterprise, "activity", shown, {"http_status": error.status, "code": error.code}, str(error))
         raise
@@ -124,7 +124,7 @@ def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
     except ConfigError as error:
         raise InvalidPayload("systemUrl: is not an address of RetailCRM") from error
     try:
-        if moved == address.base_url(str(enterprise.retailcrm.get("domain") or ""), extra_hosts):
+        if moved == address.base_url(enterprise.integration().domain or "", extra_hosts):
             return {}
     except ConfigError:
         log.warning("the stored address is not RetailCRM's", extra={"enterprise": enterprise.number})

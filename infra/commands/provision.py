@@ -19,19 +19,22 @@ import phonenumbers
 from psycopg.types.json import Jsonb
 
 from infra import command
+from lib import crms
 from lib.calls.settings import Settings
-from lib.enterprises.client_ids import NUMBER_ACCEPTED
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
+from lib.retailcrm.options import NUMBER_ACCEPTED
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, InvalidPayload
 from lib.runtime.passwords import hash_password, is_password
 from lib.runtime.vault import vault
 from lib.store import sessions
+from lib.store.integration import RETAILCRM, version_of
 
 _EXTENSION = re.compile(r"[0-9]{1,10}")
 _TRANSFORM = re.compile(r"[+0-9]*\{[0-9]{1,2}\}")
 _USER_ID = re.compile(r"[1-9][0-9]{0,17}")
+_INTEGRATION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _API_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -72,12 +75,18 @@ def check(data: object) -> list[str]:
     _check_users(_list(data, "users", problems), problems)
     _check_lines(_list(data, "lines", problems), problems)
     integrations = data.get("integrations_config", {})
-    if not isinstance(integrations, dict) or not isinstance(integrations.get("retailcrm", {}), dict):
-        problems.append("integrations_config: must be an object with an object retailcrm")
-    else:
-        others = [name for name, section in integrations.items() if not isinstance(section, dict)]
-        problems.extend(f"integrations_config.{name}: must be an object" for name in others)
-        _check_retailcrm(integrations.get("retailcrm", {}), problems)
+    if not isinstance(integrations, dict):
+        problems.append("integrations_config: must be an object, an integration's name to its settings")
+        return problems
+    for name, section in integrations.items():
+        where = f"integrations_config.{name:.40}"
+        need(_INTEGRATION.fullmatch(name), f"{where}: the name must be letters, digits and _, in lower case")
+        if not isinstance(section, dict):
+            problems.append(f"{where}: must be an object")
+        elif name == RETAILCRM:
+            _check_retailcrm(section, problems)
+        else:
+            _check_other(section, where, problems)
     return problems
 
 
@@ -145,6 +154,14 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
     for line in ("", *(lines if isinstance(lines, dict) else ())):
         found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
         problems.extend(problem for problem in found if problem not in problems)
+
+
+def _check_other(section: dict[str, Any], where: str, problems: list[str]) -> None:
+    """What every integration has; of the rest nobody here can say whether it is right."""
+    if not isinstance(section.get("enabled", True), bool):
+        problems.append(f"{where}.enabled: must be true or false")
+    if not isinstance(section.get("api_key"), str | None):
+        problems.append(f"{where}.api_key: must be text")
 
 
 def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:
@@ -282,17 +299,18 @@ def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str
     row = conn.execute("SELECT integrations_config FROM enterprises WHERE number = %s FOR UPDATE", [number]).fetchone()
     assert row is not None  # noqa: S101  (written above)
     merged: dict[str, Any] = dict(row[0])
-    for name, section in integrations.items():
-        merged[name] = {**merged.get(name, {}), **section}
-    section = merged.get("retailcrm")
-    given = integrations.get("retailcrm", {}).get("api_key")
-    if section is not None and given:
-        before = row[0].get("retailcrm", {}).get("api_key")
-        section["api_key"] = before if _is_same_key(before, given, number) else vault().encrypt(given, owner=number)
+    for name, given in integrations.items():
+        found = merged.get(name)
+        before: dict[str, Any] = found if isinstance(found, dict) else {}
+        section = {**before, **given}
+        if key := given.get("api_key"):
+            is_same = _is_same_key(before.get("api_key"), key, number)
+            section["api_key"] = before["api_key"] if is_same else vault().encrypt(key, owner=number)
+        if name not in merged or section != before:
+            section["version"] = version_of(before) + 1
+            merged[name] = section
     if merged == row[0]:
         return
-    if section is not None:
-        section["version"] = int(section.get("version") or 0) + 1
     conn.execute("UPDATE enterprises SET integrations_config = %s WHERE number = %s", [Jsonb(merged), number])
 
 
@@ -345,6 +363,8 @@ def main() -> int:
     finally:
         db.close()
     print(f"enterprise {data['number']} is provisioned")
+    for name in crms.unserved(data.get("integrations_config", {})):
+        print(f"  {name}: its settings are kept, but no service here serves it: nothing is sent there")
     return 0
 
 

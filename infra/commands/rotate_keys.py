@@ -70,14 +70,14 @@ def _seal(key: SealedKey) -> bool:
 
 
 def _pages() -> Iterator[list[SealedKey]]:
-    after = ""
+    after = ("", "")
     while True:
         with db.connection() as conn:
             page = sealed_keys.list_sealed(conn, after=after, limit=STEP)
         if not page:
             return
         yield page
-        after = page[-1].enterprise_number
+        after = page[-1].enterprise_number, page[-1].integration
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ OFFSETS: Final = {
     "retailcrm-upload": 17,
 }
 PORTS_IN_ALL: Final = 40
+# Of every function; `infra.stand_ins.connections` counts with it.
+PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
 INTAKE: Final = "dispatch-call-event"
 _BASES_TO_TRY: Final = 100
 
@@ -105,8 +107,7 @@ class Layout:
             "ACCOUNT_LINK_SECRET": secrets.account_link_secret,
             "RETAILCRM_EXTRA_HOSTS": "127.0.0.1:*",
             "PUBLIC_URL": self.url("gateway"),
-            "WORKERS": "1",
-            "THREADS": "8",
+            **PLATFORM,
             **self.settings,
         }
 

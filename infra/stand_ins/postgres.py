@@ -34,7 +34,7 @@ from infra.stand_ins.processes import Command, Processes
 _MAJOR = "18"
 _READY_SECONDS = 30.0
 _SYSTEM_USER = "nobody"
-_SMALL_MACHINE = {
+SMALL_MACHINE = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "io_method": "sync",
@@ -78,7 +78,7 @@ class Cluster:
         self.clear_leftovers()
 
     def command(self, log: Path) -> Command:
-        settings = _SMALL_MACHINE | ({} if self.durable else _THROWAWAY)
+        settings = SMALL_MACHINE | ({} if self.durable else _THROWAWAY)
         return Command(
             name="postgres",
             argv=[

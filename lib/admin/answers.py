@@ -80,6 +80,7 @@ CONFIG: Final = record(
         "settings": DATA,
         "defaults": DATA,
         "problems": listed(TEXT),
+        "unserved": listed(TEXT),
         "last_sync": MAYBE_TEXT,
         "crm_timezone": MAYBE_TEXT,
     }

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
+from lib import crms
 from lib.admin import answers, audit, guard
 from lib.admin.operation import Call, Operation, obj, text
 from lib.calls.settings import RANGES, Settings
@@ -18,6 +19,7 @@ from lib.runtime.json_schema import Shape
 from lib.runtime.vault import vault
 from lib.store import configuration, sessions
 from lib.store.enterprises import Enterprise
+from lib.store.integration import RETAILCRM, Integration, version_of
 
 
 def _range(name: str) -> Shape:
@@ -70,42 +72,42 @@ API_KEY: Final = text(255, least=1, pattern="^[!-~]+$", description="an API key:
 
 
 def show(call: Call) -> Answer:
-    return _shown(call.enterprise, call.enterprise.retailcrm), 200
+    return _shown(call.enterprise, call.enterprise.integration()), 200
 
 
 def save(call: Call) -> Answer:
     """Merges what was sent; a field that was not sent stays. Another domain needs its own API key."""
     number, given = call.enterprise.number, call.body
     with db.transaction() as conn:
-        before = configuration.lock_retailcrm(conn, number)
-        version = int(before.get("version") or 0)
-        if given["version"] != version:
+        before = configuration.lock(conn, number)
+        saved = Integration.from_config(RETAILCRM, before)
+        if given["version"] != saved.version:
             raise Conflict(
                 "Somebody saved other settings meanwhile: look at them, then save again",
-                details={"current": _shown(call.enterprise, before)},
+                details={"current": _shown(call.enterprise, saved)},
             )
-        changes = _changes(given, before, number)
+        changes = _changes(given, saved, number)
         merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
         changed = sorted(name for name in changes if merged.get(name) != before.get(name))
         if changed:
-            merged["version"] = version + 1
-            configuration.write_retailcrm(conn, number, merged)
-            audit.remember(conn, call, "config", {"changed": changed, "version": version + 1})
-    return _shown(call.enterprise, merged), 200
+            merged["version"] = saved.version + 1
+            configuration.write(conn, number, merged)
+            audit.remember(conn, call, "config", {"changed": changed, "version": merged["version"]})
+    return _shown(call.enterprise, Integration.from_config(RETAILCRM, merged)), 200
 
 
 def delete(call: Call) -> Answer:
     """Nothing of the connection is left: no key, no mapping, no link, and nobody else's session."""
     number = call.enterprise.number
     with db.transaction() as conn:
-        before = configuration.lock_retailcrm(conn, number)
-        after = {"enabled": False, "version": int(before.get("version") or 0) + 1}
-        configuration.write_retailcrm(conn, number, after)
+        before = configuration.lock(conn, number)
+        after = {"enabled": False, "version": version_of(before) + 1}
+        configuration.write(conn, number, after)
         # A registration that has not ended may have issued the next version already.
         sessions.raise_link_version(conn, number, above=(sessions.find_link_version(conn, number) or 0) + 1)
         sessions.revoke_others(conn, number, session_id=call.session.id)
         audit.remember(conn, call, "config", {"deleted": sorted(before), "version": after["version"]})
-    return _shown(call.enterprise, after), 200
+    return _shown(call.enterprise, Integration.from_config(RETAILCRM, after)), 200
 
 
 def base_url(domain: str) -> str:
@@ -113,7 +115,7 @@ def base_url(domain: str) -> str:
     return address.base_url(domain, config.current(config.RetailCRM).retailcrm_extra_hosts)
 
 
-def _changes(given: Mapping[str, Any], before: Mapping[str, Any], number: str) -> dict[str, Any]:
+def _changes(given: Mapping[str, Any], saved: Integration, number: str) -> dict[str, Any]:
     """Raises InvalidPayload with everything that is wrong."""
     problems: dict[str, str] = {}
     changes: dict[str, Any] = dict(given.get("settings", {}))
@@ -125,7 +127,7 @@ def _changes(given: Mapping[str, Any], before: Mapping[str, Any], number: str) -
         except ConfigError as error:
             problems["domain"] = str(error).removeprefix("domain: ")
         else:
-            is_elsewhere = before.get("api_key") and not is_same_address(changes["domain"], before)
+            is_elsewhere = saved.api_key and not is_same_address(changes["domain"], saved)
             if is_elsewhere and "api_key" not in given:
                 problems["api_key"] = "must be entered again for another domain"
     if "api_key" in given:
@@ -134,19 +136,19 @@ def _changes(given: Mapping[str, Any], before: Mapping[str, Any], number: str) -
     return changes
 
 
-def is_same_address(url: str, stored: Mapping[str, Any]) -> bool:
+def is_same_address(url: str, saved: Integration) -> bool:
     try:
-        return base_url(str(stored.get("domain") or "")) == url
+        return base_url(saved.domain or "") == url
     except ConfigError:
         return False
 
 
-def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]:
-    lines = section.get(redirect.PREFIX + "lines")
+def _shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
+    lines = saved.options.get(redirect.PREFIX + "lines")
     redirected = [
         problem
         for line in ("", *(lines if isinstance(lines, dict) else ()))
-        for problem in redirect.for_line(section, line).problems
+        for problem in redirect.for_line(saved.options, line).problems
     ]
     return {
         "enterprise": {
@@ -155,25 +157,25 @@ def _shown(enterprise: Enterprise, section: Mapping[str, Any]) -> dict[str, Any]
             "region": enterprise.region,
             "timezone": enterprise.timezone,
         },
-        "version": int(section.get("version") or 0),
-        "enabled": section.get("enabled", True),
-        "domain": section.get("domain"),
-        "api_key": _shown_key(enterprise.number, section),
-        "last_sync": section.get("last_sync"),
-        "crm_timezone": section.get("crm_timezone"),
-        "settings": {name: section.get(name) for name in SETTINGS},
+        "version": saved.version,
+        "enabled": saved.enabled,
+        "domain": saved.domain,
+        "api_key": _shown_key(enterprise.number, saved),
+        "last_sync": saved.last_sync,
+        "crm_timezone": saved.crm_timezone,
+        "settings": {name: saved.stored.get(name) for name in SETTINGS},
         "defaults": _DEFAULTS,
-        "problems": [*Settings.from_config(section).problems, *dict.fromkeys(redirected)],
+        "problems": [*saved.problems, *dict.fromkeys(redirected)],
+        "unserved": crms.unserved(enterprise.integrations),
     }
 
 
-def _shown_key(number: str, section: Mapping[str, Any]) -> dict[str, Any]:
+def _shown_key(number: str, saved: Integration) -> dict[str, Any]:
     """A key that cannot be decrypted any more is still set, and must be entered again."""
-    sealed = section.get("api_key")
-    if not sealed:
+    if not saved.api_key:
         return {"is_set": False, "is_readable": False, "last_four": None}
     try:
-        key = vault().decrypt(str(sealed), owner=number)
+        key = vault().decrypt(saved.api_key, owner=number)
     except ConfigError:
         return {"is_set": True, "is_readable": False, "last_four": None}
     return {"is_set": True, "is_readable": True, "last_four": key[-4:] if len(key) >= 8 else None}

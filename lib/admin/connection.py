@@ -65,18 +65,18 @@ def _checks(call: Call) -> Iterator[Check]:
 
 
 def _account(call: Call) -> Account:
-    stored, given = call.enterprise.retailcrm, call.body
-    domain = given.get("domain") or stored.get("domain")
+    stored, given = call.enterprise.integration(), call.body
+    domain = given.get("domain") or stored.domain
     if not domain:
         raise ConfigError("Enter the address of the account first")
-    url = configuration.base_url(str(domain))
+    url = configuration.base_url(domain)
     if "api_key" in given:
         return Account(base_url=url, api_key=given["api_key"])
-    if not stored.get("api_key"):
+    if not stored.api_key:
         raise ConfigError("Enter the API key first")
     if not configuration.is_same_address(url, stored):
         raise ConfigError("Enter the API key too: the one that is saved belongs to another address")
-    return Account(base_url=url, api_key=vault().decrypt(str(stored["api_key"]), owner=call.enterprise.number))
+    return Account(base_url=url, api_key=vault().decrypt(stored.api_key, owner=call.enterprise.number))
 
 
 def _scopes(reply: Reply) -> Check:

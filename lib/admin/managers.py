@@ -20,6 +20,7 @@ from lib.runtime.errors import ConfigError
 from lib.runtime.http import Answer
 from lib.store import configuration, module_commands
 from lib.store import people as staff
+from lib.store.integration import RETAILCRM, Integration, version_of
 from lib.store.module_commands import Command
 
 # Together less than a gateway waits.
@@ -40,7 +41,7 @@ def _list_managers(call: Call) -> Work:
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
         statuses = staff.list_statuses(conn, number)
         unknown = staff.list_unknown_to_crm(conn, number)
-    ours = _import_once(call, codes or {}) if trouble is None else _mapped(call.enterprise.retailcrm)
+    ours = _import_once(call, codes or {}) if trouble is None else call.enterprise.integration().user_extensions
     known = {person.user_id: person for person in persons}
     everybody = sorted({*known, *map(int, ours), *(codes or {})})
     return {
@@ -64,7 +65,7 @@ def _list_managers(call: Call) -> Work:
 
 
 def list_internal_phones(call: Call) -> Answer:
-    owners = {held: int(user) for user, held in _mapped(call.enterprise.retailcrm).items() if held}
+    owners = {held: int(user) for user, held in call.enterprise.integration().user_extensions.items() if held}
     with db.connection() as conn:
         phones = staff.list_internal_phones(conn, call.enterprise.number)
     return {
@@ -75,27 +76,29 @@ def list_internal_phones(call: Call) -> Answer:
 def show_mapping(call: Call) -> Answer:
     with db.connection() as conn:
         commands = module_commands.list_commands(conn, call.enterprise.number, limit=1)
-    return _shown(call.enterprise.retailcrm, commands[0] if commands else None), 200
+    return _shown(call.enterprise.integration(), commands[0] if commands else None), 200
 
 
 def save_mapping(call: Call) -> Answer:
     """A number that is somebody else's moves; both are changed in one transaction, then the CRM is told."""
     number, changes = call.enterprise.number, call.body["user_extensions"]
     with db.transaction() as conn:
-        section = configuration.lock_retailcrm(conn, number)
+        section = configuration.lock(conn, number)
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
         guard.refuse(mapping.problems(changes, numbers))
-        before = _mapped(section)
+        before = Integration.from_config(RETAILCRM, section).user_extensions
         after, taken = mapping.assign(before, changes)
         command = None
         if after != before:
-            section |= {"user_extensions": after, "version": int(section.get("version") or 0) + 1}
-            configuration.write_retailcrm(conn, number, section)
+            section = _with_mapping(section, after)
+            configuration.write(conn, number, section)
             command = module_commands.insert_command(conn, number, "push_mapping")
             audit.remember(conn, call, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
     if command:
         module_desk.wake(number)
-    return _shown(section, command) | {"taken": [asdict(item) for item in taken]}, 200
+    return _shown(Integration.from_config(RETAILCRM, section), command) | {
+        "taken": [asdict(item) for item in taken]
+    }, 200
 
 
 def sync(call: Call) -> Answer:
@@ -131,29 +134,32 @@ def _module(account: Account) -> Reply:
     return module.get(account, config.current(config.Module).module_code, timeout_seconds=TIMEOUT_SECONDS)
 
 
-def _import_once(call: Call, codes: Mapping[int, str]) -> dict[str, str | None]:
+def _import_once(call: Call, codes: Mapping[int, str]) -> Mapping[str, str | None]:
     """What the CRM has is taken over while nothing was ever mapped here."""
-    found = mapping.imported(codes)
-    if not found or "user_extensions" in call.enterprise.retailcrm:
-        return _mapped(call.enterprise.retailcrm)
+    found, saved = mapping.imported(codes), call.enterprise.integration()
+    if not found or "user_extensions" in saved.stored:
+        return saved.user_extensions
     with db.transaction() as conn:
-        section = configuration.lock_retailcrm(conn, call.enterprise.number)
+        section = configuration.lock(conn, call.enterprise.number)
         if "user_extensions" not in section:
-            section |= {"user_extensions": found, "version": int(section.get("version") or 0) + 1}
-            configuration.write_retailcrm(conn, call.enterprise.number, section)
+            section = _with_mapping(section, found)
+            configuration.write(conn, call.enterprise.number, section)
             audit.remember(conn, call, "mapping", {"imported": found})
-    return _mapped(section)
+    return Integration.from_config(RETAILCRM, section).user_extensions
 
 
-def _mapped(section: Mapping[str, Any]) -> dict[str, str | None]:
-    return {user: held for user, held in (section.get("user_extensions") or {}).items() if user.isdigit()}
+def _with_mapping(section: Mapping[str, Any], after: mapping.Mapped) -> dict[str, Any]:
+    """The section's next version; what stood there and is no mapping stays."""
+    stored = section.get("user_extensions")
+    kept = stored if isinstance(stored, dict) else {}
+    return {**section, "user_extensions": {**kept, **after}, "version": version_of(section) + 1}
 
 
-def _shown(section: Mapping[str, Any], command: Command | None) -> dict[str, Any]:
+def _shown(saved: Integration, command: Command | None) -> dict[str, Any]:
     return {
-        "user_extensions": _mapped(section),
-        "version": int(section.get("version") or 0),
-        "last_sync": section.get("last_sync"),
+        "user_extensions": dict(saved.user_extensions),
+        "version": saved.version,
+        "last_sync": saved.last_sync,
         "command": module_desk.as_json(command) if command else None,
     }
 

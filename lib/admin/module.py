@@ -61,8 +61,7 @@ def as_json(command: Command) -> dict[str, Any]:
 
 
 def _ask(call: Call, action: Action) -> Command:
-    section = call.enterprise.retailcrm
-    if not section.get("domain") or not section.get("api_key"):
+    if not call.enterprise.integration().is_connected:
         raise InvalidPayload("Save the address and the API key of RetailCRM first", code="not_configured")
     with db.transaction() as conn:
         command = module_commands.insert_command(conn, call.enterprise.number, action)

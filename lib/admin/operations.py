@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 from lib.admin import answers
@@ -11,29 +12,19 @@ from lib.runtime import db
 from lib.runtime.errors import NotFound
 from lib.runtime.http import Answer
 from lib.store import enterprises
+from lib.store.integration import RETAILCRM
 
 
 def list_active(_: Call) -> Answer:
     with db.connection() as conn:
-        found = enterprises.list_enterprises(conn)
-    active = [
-        {
-            "enterprise_number": enterprise.number,
-            "name": enterprise.name,
-            "domain": enterprise.retailcrm.get("domain"),
-            "managers": sum(1 for held in (enterprise.retailcrm.get("user_extensions") or {}).values() if held),
-            "last_sync": enterprise.retailcrm.get("last_sync"),
-        }
-        for enterprise in sorted(found, key=lambda each: each.number)
-        if enterprise.retailcrm.get("api_key") and enterprise.retailcrm.get("enabled") is not False
-    ]
+        active = [asdict(found) for found in enterprises.list_connected(conn, RETAILCRM)]
     return {"enterprises": active, "count": len(active)}, 200
 
 
 def refresh(call: Call) -> Answer:
     number = call.arguments["number"]
     with db.connection() as conn:
-        if enterprises.find_enterprise(conn, number) is None:
+        if enterprises.find_packed(conn, number) is None:
             raise NotFound("There is no such enterprise", code="unknown_enterprise")
         enterprises.notify_changed(conn, [number])
     enterprise_cache().invalidate(number)
@@ -42,8 +33,7 @@ def refresh(call: Call) -> Answer:
 
 def refresh_all(_: Call) -> Answer:
     with db.connection() as conn:
-        numbers = [enterprise.number for enterprise in enterprises.list_enterprises(conn)]
-        enterprises.notify_changed(conn, numbers)
+        enterprises.notify_changed(conn, enterprises.list_numbers(conn))
     return {"success": True, "enterprises": enterprise_cache().refresh()}, 200
 
 

@@ -75,7 +75,7 @@ def show(call: Call) -> Answer:
         )
     found = connection(enterprise, facts)
     return {
-        "connection": {**asdict(found), "domain": enterprise.retailcrm.get("domain")},
+        "connection": {**asdict(found), "domain": enterprise.integration().domain},
         "today": {
             "calls": today["calls"],
             "popups": _by_outcome(today["deliveries"], "popup"),
@@ -89,10 +89,10 @@ def show(call: Call) -> Answer:
 
 
 def connection(enterprise: Enterprise, facts: Facts) -> Connection:
-    section, last = enterprise.retailcrm, facts.exchange
-    if not section.get("domain") or not section.get("api_key"):
+    integration, last = enterprise.integration(), facts.exchange
+    if not integration.is_connected:
         return Connection(state="not_configured")
-    if section.get("enabled") is False:
+    if not integration.enabled:
         return Connection(state="disabled")
     if last is not None and last.status != "success" and last.http_status in {401, 403}:
         return Connection(state="key_refused", message=last.error, since=last.at)
@@ -114,7 +114,7 @@ def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
     """Since when deliveries leave the account alone, because it gave one fault after the other."""
     with suppress(ConfigError):
         extra_hosts = config.current(config.RetailCRM).retailcrm_extra_hosts
-        return gates.find_away_since(conn, address.base_url(str(enterprise.retailcrm.get("domain")), extra_hosts))
+        return gates.find_away_since(conn, address.base_url(enterprise.integration().domain or "", extra_hosts))
     return None
 
 
@@ -157,7 +157,7 @@ def _of_module(facts: Facts) -> Iterator[dict[str, Any]]:
 
 
 def _of_people(enterprise: Enterprise, unknown: Sequence[Unknown]) -> Iterator[dict[str, Any]]:
-    mapping = enterprise.retailcrm.get("user_extensions") or {}
+    mapping = enterprise.integration().user_extensions
     managers = {"kind": "open", "screen": "managers"}
     if not any(mapping.values()):
         yield _item("nobody_mapped", "No manager has an extension: nobody sees a pop-up", managers)

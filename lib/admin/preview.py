@@ -25,14 +25,14 @@ def play(call: Call) -> Answer:
     if situation is None:
         raise NotFound("There is no such situation", code="unknown_situation")
     enterprise = call.enterprise
-    saved = Settings.from_config({**enterprise.retailcrm, **call.body.get("settings", {})})
+    saved = Settings.from_config({**enterprise.integration().stored, **call.body.get("settings", {})})
     with db.connection() as conn:
         now = db.now(conn)
         seen = picture.faces(conn, enterprise)
     stories = sandbox.play(situation, directory(enterprise), dataclasses.replace(saved, enabled=True), at=now)
     return {
         "situation": _shown(situation),
-        "is_enabled": saved.enabled and bool(enterprise.retailcrm.get("api_key")),
+        "is_enabled": saved.enabled and bool(enterprise.integration().api_key),
         "stories": [picture.drawn({**story, **_UNKNOWN_HERE}, seen) for story in stories],
     }, 200
 

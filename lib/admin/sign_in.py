@@ -12,7 +12,7 @@ from lib.runtime import config, db
 from lib.runtime.auth import token_sha256
 from lib.runtime.errors import Forbidden, RateLimited, Unauthorized
 from lib.runtime.http import Answer
-from lib.runtime.passwords import is_password
+from lib.runtime.passwords import hash_password, is_password, needs_rehash
 from lib.store import enterprises, sessions
 from lib.store.sessions import Attempts
 
@@ -82,8 +82,12 @@ def _by_password(call: Call) -> tuple[str, int]:
         found = sessions.find_credentials(conn, number, login)
     if not is_password(call.body["password"], found.password_hash if found else None) or found is None:
         raise Unauthorized("The enterprise, the login or the password is wrong", code="wrong_credentials")
+    # At no other moment is the password here, of which a better hash can be made.
+    again = hash_password(call.body["password"]) if needs_rehash(found.password_hash or "") else None
     with db.connection() as conn:
         sessions.delete_attempts(conn, name, call.address)
+        if again:
+            sessions.replace_password_hash(conn, found.user_id, before=found.password_hash, after=again)
     if not found.is_admin:
         raise Forbidden("This page is for administrators", code="not_an_administrator")
     return number, found.user_id

@@ -19,7 +19,7 @@ from lib.click import asterisk
 from lib.click.order import Order
 from lib.runtime import config, db
 from lib.runtime.errors import RateLimited, Unavailable
-from lib.store import clicks, integration
+from lib.store import clicks, enterprises
 from lib.store.clicks import Click
 from lib.store.enterprises import Enterprise
 
@@ -93,7 +93,7 @@ def _place(enterprise: Enterprise, order: Order) -> Told:
         )
         if earlier is None:
             _refuse_too_many(conn, enterprise.number, order)
-            secret = integration.get_secret(conn, enterprise.number)
+            secret = enterprises.get_secret(conn, enterprise.number)
             click_id = clicks.insert_click(
                 conn, enterprise.number, user_id=order.user_id, extension=order.extension, phone=order.phone
             )

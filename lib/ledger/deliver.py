@@ -176,7 +176,7 @@ def publish_soon(topic: str, body: Mapping[str, object], *, seconds: float = 0.0
 
 
 def _send(outgoing: Outgoing | None) -> None:
-    """This notice, and then every other one that its call has due."""
+    """The notice, and then every other one that its call has due."""
     while outgoing is not None:
         asking, call_id = outgoing.asking, outgoing.claim.delivery.call_id
         limit = asking.crm.timeout_seconds(outgoing.claim.delivery.effect)

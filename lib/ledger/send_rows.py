@@ -1,7 +1,7 @@
 """
 Sending rows of history: for one enterprise and CRM, up to a batch in a request, one request after the other.
 
-A message `rows of 0367 are due` and one timer for each enterprise are all that wakes this lane. Claim and gate, attempts
+A message (rows of 0367 are due) and one timer for each enterprise are all that wakes the lane. Gate and claim, attempts
 and commit, one request, finish by fence.
 """
 

@@ -20,7 +20,6 @@ from typing import Final, TypeVar
 from lib.calls.directory import Directory
 from lib.calls.numbers import normalize
 from lib.enterprises.cache import enterprise_cache
-from lib.enterprises.client_ids import clients
 from lib.enterprises.rules import directory
 from lib.enterprises.rules import settings as call_settings
 from lib.ledger.crm import Reply
@@ -35,6 +34,7 @@ from lib.redirect.shared import Shared
 from lib.retailcrm import manager
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account
+from lib.retailcrm.client_ids import clients
 from lib.retailcrm.manager import Responsible
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable
@@ -121,7 +121,7 @@ class Desk:
             self._slots.release()
 
     def _decide(self, enterprise: Enterprise, question: Question, deadline: float) -> Decision:
-        settings = choices.for_line(enterprise.retailcrm, question.line_id)
+        settings = choices.for_line(enterprise.integration().options, question.line_id)
         mode = settings.mode or ("off" if question.is_dialplan else "routing+name")
         if not call_settings(enterprise).enabled or mode == "off":
             return _usual(question, "off")
@@ -165,7 +165,7 @@ class Desk:
             question = partial(manager.find_responsible, phone=phone, ignore_status=settings.ignore_status)
             return manager.read_responsible(self._ask(enterprise, question, deadline).details)
 
-        key = (enterprise.number, enterprise.retailcrm.get("version"), phone, settings.ignore_status)
+        key = (enterprise.number, enterprise.integration().version, phone, settings.ignore_status)
         try:
             return self._shared(self._responsible, key, ask, deadline)
         except UsualScheme as usual:
@@ -182,7 +182,7 @@ class Desk:
             except ValueError as error:
                 raise UsualScheme("working_hours_unknown", f"The CRM's working hours: {error}") from error
 
-        return self._shared(self._hours, (enterprise.number, enterprise.retailcrm.get("version")), ask, deadline)
+        return self._shared(self._hours, (enterprise.number, enterprise.integration().version), ask, deadline)
 
     def _shared(self, store: Shared[T], key: tuple[Hashable, ...], ask: Callable[[], T], deadline: float) -> T:
         """What is kept, else asked for through the gate of the enterprise, which the key begins with."""

@@ -1,4 +1,4 @@
-"""What an enterprise chose for a line; the names stand in `integrations_config.retailcrm`, all with a prefix."""
+"""What an enterprise chose for a line; the names stand among the options of the integration, all with a prefix."""
 
 from __future__ import annotations
 

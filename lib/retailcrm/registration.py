@@ -22,7 +22,7 @@ from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account, Form
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
-from lib.store import configuration, enterprises, integration, integration_logs, module_commands, sessions
+from lib.store import configuration, enterprises, integration_logs, module_commands, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.module_commands import Command
 
@@ -137,7 +137,7 @@ def _run(command: Command, enterprise: Enterprise, progress: _Progress) -> Verdi
         if link:
             sessions.raise_link_version(conn, enterprise.number, above=link.version - 1)
         if command.action != "push_mapping":
-            integration.merge_retailcrm(conn, enterprise.number, {"enabled": active})
+            configuration.merge(conn, enterprise.number, {"enabled": active})
         configuration.note_sync(conn, enterprise.number, {"crm_timezone": timezone} if timezone else {})
     return _success(command, wanted, complaints)
 
@@ -215,7 +215,6 @@ def _next_link(enterprise: Enterprise) -> Link:
 
 def _wanted(enterprise: Enterprise, *, active: bool, link: Link | None) -> module.Wanted:
     settings = config.current(config.Module)
-    mapping = enterprise.retailcrm.get("user_extensions") or {}
     lines = directory(enterprise).lines.values()
     return module.Wanted(
         code=settings.module_code,
@@ -224,7 +223,7 @@ def _wanted(enterprise: Enterprise, *, active: bool, link: Link | None) -> modul
         client_id=enterprise.client_id,
         public_url=config.current(config.Public).public_url,
         active=active,
-        extensions={int(user): extension for user, extension in mapping.items() if user.isdigit()},
+        extensions={int(user): held for user, held in enterprise.integration().user_extensions.items()},
         external_phones=[(line.site_code, line.phone_number) for line in lines if line.site_code and line.phone_number],
         account_url=account_link.url(link) if link else None,
     )

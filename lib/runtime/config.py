@@ -19,10 +19,43 @@ from lib.runtime.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
+    """
+    `database_pool_mode`: `session`, or `transaction` when DATABASE_URL is a pooler that gives a connection away after
+    each transaction (docs/decisions/0011-poolers.md). `database_listen_url`: the server itself, for LISTEN and
+    migrations; empty means DATABASE_URL.
+    """
+
     database_url: str = field(repr=False)
+    database_listen_url: str = field(default="", repr=False)
+    database_pool_mode: str = "session"
     database_pool_size: int = 8
     database_pool_timeout_seconds: float = 1.0
     database_statement_timeout_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.database_pool_mode not in {"session", "transaction"}:
+            raise ConfigError("DATABASE_POOL_MODE must be session or transaction")
+        if self.is_pooled and not self.database_listen_url:
+            raise ConfigError(
+                "DATABASE_POOL_MODE=transaction needs DATABASE_LISTEN_URL, the address of the server itself"
+            )
+
+    @property
+    def session_url(self) -> str:
+        """Where a connection is a session of its own."""
+        return self.database_listen_url or self.database_url
+
+    @property
+    def is_pooled(self) -> bool:
+        """DATABASE_URL leads to a pooler, where no setting outlives a transaction."""
+        return self.database_pool_mode == "transaction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """Set by whoever runs the process, no setting of ours: no section of SECTIONS. 0: not said."""
+
+    threads: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

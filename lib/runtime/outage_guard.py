@@ -19,6 +19,10 @@ class Availability:
         self._away = False
         self._next_try_at = 0.0
 
+    @property
+    def is_away(self) -> bool:
+        return self._away
+
     def check(self) -> None:
         """Raises Unavailable while the store is away, unless it is this caller's turn to try."""
         if not self._away:

@@ -12,16 +12,30 @@ DEPTH: Final = 50
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in these bytes. Raises InvalidPayload."""
+    value = parse_unchecked(body)
+    check(value)
+    return value
+
+
+def parse_unchecked(body: bytes) -> dict[str, Any]:
+    """The JSON object in these bytes, whose parts are still to be checked. Raises InvalidPayload."""
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        value = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidPayload("The body is not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise InvalidPayload("The body is not a JSON object")
+    return value
+
+
+def check(value: object) -> None:
+    """Raises InvalidPayload when PostgreSQL cannot store it."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise InvalidPayload("The body is not JSON in UTF-8") from error
     if not _is_storable(value, DEPTH):
         raise InvalidPayload(f"The body holds a NUL character, or is nested over {DEPTH} deep")
-    return value
 
 
 def text(raw: str) -> str:
@@ -35,7 +49,3 @@ def _is_storable(value: object, depth: int) -> bool:
     if isinstance(value, list):
         return depth > 0 and all(_is_storable(item, depth - 1) for item in value)
     return not isinstance(value, str) or "\x00" not in value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)

@@ -99,7 +99,8 @@ def list_given_up(
               AND (%(number)s::text IS NULL OR d.enterprise_number = %(number)s)
               AND NOT EXISTS (SELECT 1 FROM deliveries later
                               WHERE later.enterprise_number = d.enterprise_number AND later.crm = d.crm
-                                AND later.effect = 'upload' AND later.external_id = d.external_id AND later.generation > d.generation)
+                                AND later.effect = 'upload' AND later.external_id = d.external_id
+                                AND later.generation > d.generation)
             ORDER BY d.finished_at, d.id LIMIT %(limit)s
             """,
             {
@@ -122,8 +123,8 @@ def insert_generation(conn: Connection, delivery_id: int) -> int | None:
         """
         INSERT INTO deliveries (enterprise_number, call_id, crm, effect, external_id, extensions, generation, content,
                                 expires_at, is_stale)
-        SELECT d.enterprise_number, d.call_id, d.crm, d.effect, d.external_id, d.extensions, d.generation + 1, d.content,
-               clock_timestamp() + (d.expires_at - d.created_at), NOT c.events_forgotten
+        SELECT d.enterprise_number, d.call_id, d.crm, d.effect, d.external_id, d.extensions, d.generation + 1,
+               d.content, clock_timestamp() + (d.expires_at - d.created_at), NOT c.events_forgotten
         FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE d.id = %s
         ON CONFLICT DO NOTHING RETURNING id
         """,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -234,3 +236,21 @@ def test_a_session_comes_from_our_cookie_only(visitor):
         answer = visitor.client.get(f"{API}/session", headers={"Cookie": cookie})
 
         assert code(answer) == (401, "session_required")
+
+
+def test_a_hash_from_before_lets_its_owner_in_and_is_made_anew_then(visitor, sql):
+    salt = bytes(16)
+    digest = hashlib.scrypt(PASSWORD.encode(), salt=salt, n=2**14, r=8, p=1)
+    before = f"scrypt$16384$8$1${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+    sql("UPDATE users SET password_hash = %s WHERE login = 'admin' RETURNING 1", before)
+
+    wrong = visitor.sign_in(password="wrong")
+    [(after_wrong,)] = sql("SELECT password_hash FROM users WHERE login = 'admin'")
+    right = visitor.sign_in()
+    [(after_right,)] = sql("SELECT password_hash FROM users WHERE login = 'admin'")
+    again = visitor.sign_in()
+
+    assert (wrong.status_code, right.status_code, again.status_code) == (401, 200, 200)
+    assert after_wrong == before
+    assert after_right.startswith("pbkdf2:sha256:")
+    assert sql("SELECT password_hash FROM users WHERE login = 'admin'") == [(after_right,)]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib.click.place import AT_A_TIME
-from lib.enterprises.client_ids import clients
+from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db
 from lib.store.clicks import find_click
 from tests.harness.servers import Asterisk

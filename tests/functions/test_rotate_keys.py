@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_is_taken_up_by_the_next(deployed, enterprises, s
 def test_a_key_that_is_saved_at_the_same_moment_stays(deployed, enterprises, provisioned, sql):
     deployed(NEW, OLD)
     with db.connection() as conn:
-        [read, *_] = sealed_keys.list_sealed(conn, after="", limit=9)
+        [read, *_] = sealed_keys.list_sealed(conn, after=("", ""), limit=9)
     provisioned("0367", token="token-of-0367", api_key="another-key")
     saved = stored(sql)["0367"]
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib.enterprises.client_ids import clients
 from lib.redirect import router
+from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db
 from tests.harness.enterprises import TOKEN
 

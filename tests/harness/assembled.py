@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import Composable
 
 from lib.calls import call as folding
 from lib.calls.directory import Directory
@@ -281,7 +282,8 @@ def counted(patch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
     def counting(self: Any, query: Any, parameters: Any = None, **options: Any) -> Any:
         answer = execute(self, query, parameters, **options)
         if query:  # an empty one is the pool, which looks whether the connection lives
-            sent.append(Statement(text=str(query), parameters=parameters, rows=max(self.rowcount, 0)))
+            text = query.as_string() if isinstance(query, Composable) else str(query)
+            sent.append(Statement(text=text, parameters=parameters, rows=max(self.rowcount, 0)))
         return answer
 
     with patch.context() as patched:

@@ -9,13 +9,13 @@ from collections import deque
 from typing import Final
 
 from lib.enterprises.cache import enterprise_cache
+from lib.retailcrm import options
 from lib.runtime import db
 from lib.runtime.errors import NotFound, RateLimited, Unauthorized
 from lib.runtime.lazy import once
-from lib.store import integration
+from lib.store import enterprises
 from lib.store.enterprises import Enterprise
 
-NUMBER_ACCEPTED: Final = "accept_number_as_client_id"
 UNKNOWN_PER_SECOND: Final = 50
 _LONGEST: Final = 128
 
@@ -50,7 +50,7 @@ class Clients:
             if len(self._unknown_at) == UNKNOWN_PER_SECOND and now - self._unknown_at[0] < 1:
                 raise RateLimited("Too many unknown clientIds; try again in a second")
         with db.connection() as conn:
-            number = integration.find_number_by_client_id(conn, client_id)
+            number = enterprises.find_number_by_client_id(conn, client_id, number_accepted=options.NUMBER_ACCEPTED)
         if number is None:
             with self._lock:
                 self._unknown_at.append(now)
@@ -61,7 +61,7 @@ def _is_known_by(enterprise: Enterprise, client_id: str) -> bool:
     """The number, which is no secret, stands for the clientId only while the enterprise's own setting lets it."""
     if hmac.compare_digest(enterprise.client_id.encode(), client_id.encode()):
         return True
-    return client_id == enterprise.number and enterprise.retailcrm.get(NUMBER_ACCEPTED) is True
+    return client_id == enterprise.number and options.accepts_number_as_client_id(enterprise.integration())
 
 
 @once
