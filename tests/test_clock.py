@@ -29,7 +29,7 @@ ALLOWED = {
     "lib/enterprises/cache.py": "says to the operator when it was refreshed",
     "lib/runtime/failpoints.py": "says to the tester when it fired",
     "lib/runtime/logs.py": "the time of a log line",
-    "lib/redirect/router.py": "whether an office is open, which minutes of error do not change but at its doors",
+    "lib/redirect/router.py": "whether an office is open, which minutes of error do not change but at opening and closing time",
 }
 WALL_CLOCKS = {
     ("time", "time"),

@@ -2,7 +2,7 @@
 Upserts an enterprise: `python -m infra.commands.provision FILE` (or `-` for standard input).
 
 The whole file is checked first and every problem is named; then everything is written in one transaction, or
-nothing. Running it again changes nothing. What the file does not mention of an integration's settings stays.
+nothing. Running it again changes nothing. Settings of an integration that the file does not mention stay.
 """
 
 from __future__ import annotations
@@ -43,51 +43,49 @@ def check(data: object) -> list[str]:
     if not isinstance(data, dict):
         return ["the file must hold one JSON object"]
     problems: list[str] = []
-
-    def need(condition: object, message: str) -> None:
-        if not condition:
-            problems.append(message)
-
-    for name in ("number", "name", "token", "secret"):
-        need(_is_text(data.get(name)), f"{name}: is missing or not text")
-    need(
-        not _is_text(data.get("number")) or re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]),
-        "number: at most 32 letters, digits, - and _",
-    )
-    need(data.get("token") != data.get("secret") or data.get("token") is None, "secret: must differ from token")
-    need(
-        _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS),
-        "region: must be a country, as BY, RU or KZ",
-    )
-    need(
-        _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()),
-        "timezone: must be one of the tz database, as Europe/Minsk",
-    )
-    url = data.get("asterisk_url")
-    need(
-        url is None or (_is_text(url) and url.startswith(("http://", "https://"))),
-        "asterisk_url: must be an http(s) address",
-    )
-
-    phones = _list(data, "internal_phones", problems)
-    for index, phone in enumerate(phones):
-        need(_is_extension(phone), f"internal_phones[{index}]: must be an extension of digits")
+    _check_names(data, problems)
+    for index, phone in enumerate(_list(data, "internal_phones", problems)):
+        if not _is_extension(phone):
+            problems.append(f"internal_phones[{index}]: must be an extension of digits")
     _check_users(_list(data, "users", problems), problems)
     _check_lines(_list(data, "lines", problems), problems)
-    integrations = data.get("integrations_config", {})
+    _check_integrations(data.get("integrations_config", {}), problems)
+    return problems
+
+
+def _check_names(data: dict[str, Any], problems: list[str]) -> None:
+    problems.extend(
+        f"{name}: is missing or not text"
+        for name in ("number", "name", "token", "secret")
+        if not _is_text(data.get(name))
+    )
+    if _is_text(data.get("number")) and not re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]):
+        problems.append("number: at most 32 letters, digits, - and _")
+    if data.get("token") is not None and data["token"] == data.get("secret"):
+        problems.append("secret: must differ from token")
+    if not _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS):
+        problems.append("region: must be a country, as BY, RU or KZ")
+    if not _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()):
+        problems.append("timezone: must be one of the tz database, as Europe/Minsk")
+    url = data.get("asterisk_url")
+    if url is not None and not (_is_text(url) and url.startswith(("http://", "https://"))):
+        problems.append("asterisk_url: must be an http(s) address")
+
+
+def _check_integrations(integrations: object, problems: list[str]) -> None:
     if not isinstance(integrations, dict):
         problems.append("integrations_config: must be an object, an integration's name to its settings")
-        return problems
+        return
     for name, section in integrations.items():
         where = f"integrations_config.{name:.40}"
-        need(_INTEGRATION.fullmatch(name), f"{where}: the name must be letters, digits and _, in lower case")
+        if not _INTEGRATION.fullmatch(name):
+            problems.append(f"{where}: the name must be letters, digits and _, in lower case")
         if not isinstance(section, dict):
             problems.append(f"{where}: must be an object")
         elif name == RETAILCRM:
             _check_retailcrm(section, problems)
         else:
             _check_other(section, where, problems)
-    return problems
 
 
 def _check_users(users: list[Any], problems: list[str]) -> None:
@@ -150,10 +148,7 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
         problems.append(f"{where}.{NUMBER_ACCEPTED}: must be true or false")
     _check_mapping(section.get("user_extensions", {}), where, problems)
     problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
-    lines = section.get(redirect.PREFIX + "lines")
-    for line in ("", *(lines if isinstance(lines, dict) else ())):
-        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
-        problems.extend(problem for problem in found if problem not in problems)
+    problems.extend(f"{where}.{problem}" for problem in redirect.all_problems(section))
 
 
 def _check_other(section: dict[str, Any], where: str, problems: list[str]) -> None:
@@ -234,7 +229,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     values = {
         "number": number,
         "login": user["login"],
-        # The same password keeps its hash: writing another one would change what did not change.
+        # The same password keeps its hash: a new salt would make an unchanged user look changed.
         "password_hash": kept if not password or is_password(password, kept) else hash_password(password),
         "is_admin": user.get("is_admin", False),
         "first_name": user.get("first_name") or "",
@@ -258,7 +253,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     ).fetchone()
     user_id: int = (written or row or (0,))[0]
     if row and ((row[2] and not values["is_admin"]) or values["password_hash"] != kept):
-        sessions.revoke_of_user(conn, user_id)  # who was let in would not be now
+        sessions.revoke_of_user(conn, user_id)  # that login could no longer sign in
     return user_id
 
 
@@ -300,8 +295,8 @@ def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str
     assert row is not None  # noqa: S101  (written above)
     merged: dict[str, Any] = dict(row[0])
     for name, given in integrations.items():
-        found = merged.get(name)
-        before: dict[str, Any] = found if isinstance(found, dict) else {}
+        stored = merged.get(name)
+        before: dict[str, Any] = stored if isinstance(stored, dict) else {}
         section = {**before, **given}
         if key := given.get("api_key"):
             is_same = _is_same_key(before.get("api_key"), key, number)

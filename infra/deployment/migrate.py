@@ -1,5 +1,5 @@
 """
-Brings a database to the present schema: `python -m infra.deployment.migrate`.
+Migrates a database to the present schema: `python -m infra.deployment.migrate`.
 
 Applies infra/migrations/NNNN_*.sql in order, under one advisory lock, and records each. Forward only: a file that was
 applied and then changed is refused.
@@ -94,9 +94,9 @@ def read(folder: Path = MIGRATIONS) -> list[Migration]:
 
 def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> list[str]:
     """
-    Applies what is missing; the names of what was applied now.
+    Applies the missing migrations and returns their names.
 
-    Raises ConfigError, and does nothing, when the database has what is not known here.
+    Raises ConfigError, and does nothing, when the database has migrations that are unknown here.
     """
     known = list(read() if migrations is None else migrations)
     for migration in known:

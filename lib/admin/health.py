@@ -1,4 +1,4 @@
-"""What every function says of itself: `GET /health` to anybody, `GET /stats` to the operator."""
+"""Routes that every function has: `GET /health` for anybody, `GET /stats` for the operator."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ import psycopg
 from lib.runtime import config, db
 from lib.runtime.auth import token_sha256
 from lib.runtime.errors import NotFound, RateLimited, Unavailable
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import enterprises
 from lib.store.enterprises import Enterprise, Packed
 
@@ -310,7 +310,7 @@ class EnterpriseCache:
                         self.invalidate(str(json.loads(notice.payload)["enterprise_number"]))
 
 
-@once
+@lazy
 def enterprise_cache() -> EnterpriseCache:
     return EnterpriseCache(config.current(config.EnterpriseCache))
 

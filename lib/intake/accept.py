@@ -25,7 +25,7 @@ from lib.store.events import NewEvent, Stored
 
 log = logging.getLogger(__name__)
 
-# Hosts wait for an answer: with the time that the database had, a second is not over when both are away.
+# With the database's own limit, a host has its answer within a second even when both are away.
 UNSTORED_SECONDS: Final = 0.4
 # Who sends hundreds at once can wait longer than who sends one.
 BATCH_SECONDS: Final = 2.0
@@ -52,7 +52,7 @@ def accept(event: NewEvent) -> Accepted:
         failpoints.hit("K4")
     except Unavailable as error:
         log.warning("not stored", extra={"event_id": event.event_id, "reason": str(error)})
-    except psycopg.Error:  # a schema that does not fit, a right that is missing: no reason to refuse a host
+    except psycopg.Error:  # a schema that is out of date, a missing grant: the event can still be published
         log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
         return Accepted(event_id=stored.event_id, is_copy=True)
@@ -70,7 +70,6 @@ def accept(event: NewEvent) -> Accepted:
 def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
     """What became of each, in order: one round trip to the database, and as few requests to Pub/Sub as fit."""
     stored = _store_all(new)
-    failpoints.hit("K4")
     messages = {
         place: _message(event, one)
         for place, (event, one) in enumerate(zip(new, stored, strict=True))
@@ -97,11 +96,14 @@ def _outcome(event: NewEvent, stored: Stored | InvalidPayload | None, *, is_publ
 def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
     """None for each when the database is away. What cannot be stored is found by halves and harms no other."""
     try:
-        return by_halves(_store_in_order, new, on=InvalidPayload)
+        stored = by_halves(_store_in_order, new, on=InvalidPayload)
+        failpoints.hit("K4")
     except Unavailable as error:
         log.warning("not stored", extra={"events": len(new), "reason": str(error)})
     except psycopg.Error:
         log.exception("not stored", extra={"events": len(new)})
+    else:
+        return [*stored]
     return [None] * len(new)
 
 

@@ -277,6 +277,12 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     locked = neighbourhood.lock_calls(conn, read)
     for one in derived:
         _write(conn, scene, one)
+    if has_rows := [one.call_id for one in derived if any(told.effect == "upload" for told in one.ledger)]:
+        rows.mark_stale(conn, has_rows)
+    lanes = tuple(dict.fromkeys(lane for one in derived for lane in _lanes(number, one)))
+    # Behind all rows: whoever holds a row may wait for its lane's timer, and never the other way round.
+    for lane in lanes:
+        rows.wake(conn, lane)
     if gone:
         neighbourhood.delete_calls(conn, sorted(gone))
     to_claim = {one.call_id for one in derived if crm and _may_have_notice(one, {crm.name})}
@@ -300,7 +306,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
         is_ours=True,
         admitted=admitted,
         others=[one.call_id for one in derived if _wants_notice(one, not_ours)],
-        lanes=tuple(dict.fromkeys(lane for one in derived for lane in _lanes(number, one))),
+        lanes=lanes,
         left=neighbourhood.left(left, number),
     )
 
@@ -359,8 +365,6 @@ def _write(conn: Connection, scene: Scene, derived: Derived) -> None:
         notices.settle_lost_leases(conn, [call_id])
     for planned in derived.planned:
         _enter(conn, scene, call_id, planned)
-    for lane in _lanes(number, derived):
-        rows.wake(conn, lane)
 
 
 def _enter(conn: Connection, scene: Scene, call_id: int, planned: Planned) -> None:
@@ -379,7 +383,6 @@ def _enter(conn: Connection, scene: Scene, call_id: int, planned: Planned) -> No
         for one in new:
             if one.effect == "upload":
                 rows.renew(conn, call_id, one)
-        rows.mark_stale(conn, call_id)
     if new:
         deliveries.insert_deliveries(conn, scene.enterprise.number, call_id, new)
 
@@ -488,13 +491,15 @@ def parsed(event: StoredEvent | NewEvent) -> CallEvent:
     """An event as the rules read it."""
     assert event.received_at is not None  # noqa: S101  (known as soon as it is stored)
     return parsing.parse(
-        event_id=event.event_id,
-        event_type=event.event_type,
-        unique_id=event.unique_id,
-        raw=event.raw,
-        received_at=event.received_at,
-        origin=event.data_source,
-        record_url=event.record_url,
+        parsing.RawEvent(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            unique_id=event.unique_id,
+            raw=event.raw,
+            received_at=event.received_at,
+            origin=event.data_source,
+            record_url=event.record_url,
+        )
     )
 
 

@@ -18,7 +18,7 @@ from lib.runtime.db import Connection
 from lib.runtime.errors import Conflict, InvalidPayload, NotFound
 from lib.store import rejected, replays, rows
 from lib.store.rejected import Rejected
-from lib.store.replays import Replayable
+from lib.store.replays import Replay, Replayable
 from lib.store.rows import Lane
 from lib.store.states import GIVEN_UP
 
@@ -84,12 +84,14 @@ def send_again(
             entered.append(again)
             replays.insert_replay(
                 conn,
-                enterprise_number=enterprise_number,
-                subject=f"{item.effect} {item.external_id}, generation {item.generation + 1}",
-                requested_by=request.by,
-                reason=request.reason,
-                delivery_id=again,
-                session_id=request.session_id,
+                Replay(
+                    enterprise_number=enterprise_number,
+                    subject=f"{item.effect} {item.external_id}, generation {item.generation + 1}",
+                    requested_by=request.by,
+                    reason=request.reason,
+                    delivery_id=again,
+                    session_id=request.session_id,
+                ),
             )
     for crm in {item.crm for item in chosen}:
         rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=crm))
@@ -114,12 +116,14 @@ def publish_again(message_id: int, request: Request) -> None:
         rejected.mark_replayed(conn, found.id)
         replays.insert_replay(
             conn,
-            enterprise_number=_enterprise_number(message.body),
-            subject=f"rejected message {found.id} of {found.source}",
-            requested_by=request.by,
-            reason=request.reason,
-            rejected_message_id=found.id,
-            session_id=request.session_id,
+            Replay(
+                enterprise_number=_enterprise_number(message.body),
+                subject=f"rejected message {found.id} of {found.source}",
+                requested_by=request.by,
+                reason=request.reason,
+                rejected_message_id=found.id,
+                session_id=request.session_id,
+            ),
         )
 
 

@@ -65,7 +65,7 @@ def send_due(lane: Lane, *, crm: CRM) -> None:
         if rules.settings(enterprise, crm.name).enabled:
             _refuse(lane, crm, enterprise, str(error))
         else:
-            _supersede(lane, crm)
+            _supersede(lane)
         return
     while (batch := _next(lane, asking)) is not None:
         limit = crm.timeout_seconds("upload")
@@ -82,7 +82,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
     """The next batch; None when nothing is due, or may go."""
     begun_at = time.monotonic()
     if not rules.settings(asking.enterprise, asking.crm.name).enabled:
-        _supersede(lane, asking.crm)
+        _supersede(lane)
         return None
     batch, wait_seconds = None, 0.0
     with pipeline.transaction() as current:
@@ -101,9 +101,10 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
                 batch = _begin(conn, asking, entered, claimed, begun_at)
         # Behind the claim: a row that a dead worker left may be one of them.
         stale = rows.list_stale(conn, lane, limit=STALE)
-        current.commit()
         if batch is None:
+            current.commit_and_go_on()
             rows.settle_timer(conn, lane, account=asking.account.base_url, after_seconds=wait_seconds)
+        current.commit()
         to_derive = [call_id for (call_id,) in stale.fetchall()]
     if batch:
         failpoints.hit("K8")
@@ -132,6 +133,7 @@ def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
     answer = deliver.answer_of(reply)
     with pipeline.transaction() as current:
         conn = current.conn
+        rows.lock(conn, [one.id for one in batch.claimed])
         finished = deliveries.finish(conn, [one.claim for one in batch.claimed], [result] * size)
         deliver.log_exchange(conn, asking, "upload", batch.request, reply)
         asked = gates.ask(conn, asking.account.base_url)
@@ -139,8 +141,9 @@ def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
         left = gate.leave(batch.place, asking.crm.limits(), key=asking.key, answer=answer)
         gates.write(conn, left.gate)
         failpoints.hit("K12")
-        current.commit()
+        current.commit_and_go_on()
         due = rows.settle_timer(conn, lane, account=asking.account.base_url)
+        current.commit()
         ours = finished.fetchall()
         has_more = due.fetchone() == (True,)
     failpoints.hit("K13")
@@ -167,11 +170,10 @@ def _refuse(lane: Lane, crm: CRM, enterprise: Enterprise, problem: str) -> None:
         rows.settle_timer(conn, lane)
 
 
-def _supersede(lane: Lane, crm: CRM) -> None:
-    result = settlement.ended("superseded", "integration_disabled")
+def _supersede(lane: Lane) -> None:
     with db.transaction() as conn:
-        while claimed := rows.claim(conn, lane, limit=crm.batch, lease_seconds=LEASE_SECONDS).fetchall():
-            deliveries.finish(conn, [one.claim for one in claimed], [result] * len(claimed))
+        rows.free(conn, lane)
+        rows.supersede_due(conn, lane, reason="integration_disabled")
         rows.settle_timer(conn, lane)
 
 

@@ -12,7 +12,7 @@ from lib.enterprises.cache import enterprise_cache
 from lib.retailcrm import options
 from lib.runtime import db
 from lib.runtime.errors import NotFound, RateLimited, Unauthorized
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import enterprises
 from lib.store.enterprises import Enterprise
 
@@ -64,6 +64,6 @@ def _is_known_by(enterprise: Enterprise, client_id: str) -> bool:
     return client_id == enterprise.number and options.accepts_number_as_client_id(enterprise.integration())
 
 
-@once
+@lazy
 def clients() -> Clients:
     return Clients()

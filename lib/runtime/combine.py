@@ -56,8 +56,12 @@ class Combiner(Generic[Item, Result]):
         entry: _Entry[Item, Result] = _Entry(item, time.monotonic() + within_seconds)
         with self._lock:
             self._waiting.append(entry)
-        while (batch := self._turn(entry)) is None and not entry.is_settled:
-            self._wait(entry)
+        try:
+            while (batch := self._turn(entry)) is None and not entry.is_settled:
+                self._wait(entry)
+        except BaseException:
+            self._withdraw(entry)
+            raise
         if batch is not None:
             self._lead(entry, batch)
         if entry.results:
@@ -86,12 +90,15 @@ class Combiner(Generic[Item, Result]):
         entry.changed.wait(max(0.0, until - time.monotonic()))
         with self._lock:
             entry.changed.clear()
-            if entry.is_settled or time.monotonic() < entry.until:
-                return
+        if not entry.is_settled and time.monotonic() >= entry.until:
+            raise Unavailable("Those who went before took too long")
+
+    def _withdraw(self, entry: _Entry[Item, Result]) -> None:
+        """Whoever is not there any more must not be waited for to lead."""
+        with self._lock:
             if entry in self._waiting:
                 self._waiting.remove(entry)
                 self._call_first()
-        raise Unavailable("Those who went before took too long")
 
     def _lead(self, entry: _Entry[Item, Result], batch: list[_Entry[Item, Result]]) -> None:
         results: Sequence[Result] = []

@@ -26,14 +26,14 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from lib.runtime import config
 from lib.runtime.errors import InvalidPayload, Unavailable
-from lib.runtime.lazy import once
-from lib.runtime.outage_guard import Availability
+from lib.runtime.lazy import lazy
+from lib.runtime.outage_guard import OutageGuard
 
 log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[TupleRow]
 
-# For who has another way to go on: intake publishes, the cache serves what it knows.
+# For callers with an alternative: intake publishes, the cache serves stale entries.
 QUICK_SECONDS: Final = 0.5
 # A connection that does not answer a ping within this is taken for dead.
 CHECK_SECONDS: Final = 0.4
@@ -66,7 +66,7 @@ class Counter:
 
 
 queries = Counter()
-_availability = Availability("The database")
+_outage_guard = OutageGuard("The database")
 
 
 class Silent(psycopg.OperationalError):
@@ -94,6 +94,16 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         self.answered_at = time.monotonic()
         return answer
 
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        try:
+            with super().pipeline() as pipeline:
+                yield pipeline
+        except BaseException:
+            # What was to be prepared behind the error was not, though the driver has its name by now.
+            self._prepared.clear()
+            raise
+
     def is_spoken_to(self) -> bool:
         """The server sent something that nobody asked for, or closed the socket. Costs no round trip."""
         poll = select.poll()
@@ -107,7 +117,7 @@ class Pool(ConnectionPool[BoundedConnection]):
     suspected_at = 0.0
 
 
-@once
+@lazy
 def pool() -> Pool:
     settings = config.current(config.Database)
     threads = config.current(config.Platform).threads
@@ -120,7 +130,7 @@ def pool() -> Pool:
         max_size=settings.database_pool_size,
         timeout=settings.database_pool_timeout_seconds,
         max_waiting=settings.database_pool_size * 8,
-        # Who asks next tries again; waiting longer and longer in the background would only be late.
+        # The next caller connects anew; a growing backoff in the background would only delay that.
         reconnect_timeout=0,
         configure=_configure,
         kwargs=connection_options(settings, is_pooled=settings.is_pooled),
@@ -178,7 +188,7 @@ def connection(*, within_seconds: float | None = None) -> Iterator[Connection]:
     `within_seconds` bounds everything, from asking for a connection to the last answer.
     """
     queries.add()
-    _availability.check()
+    _outage_guard.check()
     source = pool()
     try:
         conn = _checked_out(source, within_seconds)
@@ -198,7 +208,7 @@ def connection(*, within_seconds: float | None = None) -> Iterator[Connection]:
             conn.until = None
             source.putconn(conn)
     except (PoolTimeout, Silent) as error:
-        _availability.silent()
+        _outage_guard.silent()
         raise Unavailable("The database did not answer in time") from error
     except _UNSTORABLE as error:
         raise InvalidPayload(f"The database cannot store this: {type(error).__name__}") from error
@@ -216,7 +226,7 @@ def now(conn: Connection) -> datetime:
 
 def close() -> None:
     """Ends the pool, if there is one."""
-    _availability.answered()
+    _outage_guard.answered()
     if pool.made is not None:
         pool.made.close()
         pool.forget()
@@ -233,7 +243,7 @@ def _checked_out(source: Pool, within_seconds: float | None) -> BoundedConnectio
             if not _is_trusted(conn, source):
                 conn.until = min(give_up_at, time.monotonic() + CHECK_SECONDS)
                 conn.execute("")
-                _availability.answered()
+                _outage_guard.answered()
         except psycopg.Error:
             source.putconn(conn)
             source.drain()
@@ -242,13 +252,14 @@ def _checked_out(source: Pool, within_seconds: float | None) -> BoundedConnectio
             raise
         else:
             conn.until = until
+            _outage_guard.answered()
             return conn
 
 
 def _is_trusted(conn: BoundedConnection, source: Pool) -> bool:
     return (
         conn.answered_at > max(source.suspected_at, time.monotonic() - TRUSTED_SECONDS)
-        and not _availability.is_away
+        and not _outage_guard.is_away
         and not conn.is_spoken_to()
     )
 

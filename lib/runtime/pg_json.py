@@ -1,4 +1,4 @@
-"""JSON that PostgreSQL can store: no NUL, no lone surrogate, no NaN, no depth without end."""
+"""JSON for PostgreSQL, which refuses NUL, lone surrogates and NaN; and of limited depth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(value: object) -> None:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise InvalidPayload("The body is not JSON in UTF-8") from error
-    if not _is_storable(value, DEPTH):
+    if not _fits(value, DEPTH):
         raise InvalidPayload(f"The body holds a NUL character, or is nested over {DEPTH} deep")
 
 
@@ -43,9 +43,9 @@ def text(raw: str) -> str:
     return raw.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
 
 
-def _is_storable(value: object, depth: int) -> bool:
+def _fits(value: object, depth: int) -> bool:
     if isinstance(value, dict):
-        return depth > 0 and all("\x00" not in key and _is_storable(item, depth - 1) for key, item in value.items())
+        return depth > 0 and all("\x00" not in key and _fits(item, depth - 1) for key, item in value.items())
     if isinstance(value, list):
-        return depth > 0 and all(_is_storable(item, depth - 1) for item in value)
+        return depth > 0 and all(_fits(item, depth - 1) for item in value)
     return not isinstance(value, str) or "\x00" not in value

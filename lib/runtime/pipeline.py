@@ -29,6 +29,10 @@ class Transaction:
             self._is_over = True
             self.conn.execute("COMMIT")
 
+    def commit_and_go_on(self) -> None:
+        """What follows is a transaction of its own, which sees what others committed meanwhile."""
+        self.conn.execute("COMMIT AND CHAIN")
+
     def roll_back(self) -> None:
         if not self._is_over:
             self._is_over = True

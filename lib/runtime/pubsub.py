@@ -1,8 +1,8 @@
 """
 Publishing: one client per process, made on first use; every wait is bounded.
 
-The client is Google's own; what it retries and how long it waits is set here, because an accepted event must
-be answered within milliseconds, and the sweep finds what a lost wake-up leaves behind.
+The client is Google's own, without its retries and long waits: an event must be answered within milliseconds, and the
+sweep publishes again what was lost.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
 from lib.runtime import config
 from lib.runtime.errors import Unavailable
-from lib.runtime.lazy import once
-from lib.runtime.outage_guard import Availability
+from lib.runtime.lazy import lazy
+from lib.runtime.outage_guard import OutageGuard
 
 CALL_EVENTS = "call-events"
 DUE_ROWS = "due-rows"
@@ -32,11 +32,11 @@ MODULE_COMMANDS = "module-commands"
 # Pub/Sub takes ten megabytes and a thousand messages in a request.
 REQUEST_BYTES: Final = 5_000_000
 REQUEST_MESSAGES: Final = 1000
-_availability = Availability("Pub/Sub")
+_outage_guard = OutageGuard("Pub/Sub")
 
 
 class NotTaken(Unavailable):
-    """Pub/Sub answers, and will not have this message."""
+    """Pub/Sub refuses this message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def publish_all(
     """
     Publishes all, in as few requests as fit, each within PUBSUB_PUBLISH_TIMEOUT_SECONDS or sooner.
 
-    Raises Unavailable; some may have got through then.
+    Raises Unavailable; some may have been published then.
     """
     publish_messages(topic, [message(body, **attributes) for body in bodies], within_seconds=within_seconds)
 
@@ -105,7 +105,7 @@ def _requests(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _publish(topic: str, messages: Sequence[Message], within_seconds: float | None) -> None:
-    _availability.check()
+    _outage_guard.check()
     settings = config.current(config.PubSub)
     request = PublishRequest(
         topic=f"projects/{settings.google_cloud_project}/topics/{topic}",
@@ -116,16 +116,16 @@ def _publish(topic: str, messages: Sequence[Message], within_seconds: float | No
         client().publish(request=request, retry=None, timeout=min(patience, within_seconds or patience))
     except (exceptions.GoogleAPIError, GoogleAuthError, grpc.RpcError) as error:
         if not isinstance(error, exceptions.ClientError):
-            _availability.silent()
+            _outage_guard.silent()
         if isinstance(error, exceptions.DeadlineExceeded):
-            # What does not answer may be a connection whose other end is gone: the next one asks on a new one.
+            # The other end of a connection that does not answer may be gone: the next request opens a new one.
             client.forget()
         kind = NotTaken if isinstance(error, exceptions.ClientError) else Unavailable
         raise kind(f"Pub/Sub did not take the message: {type(error).__name__}") from error
-    _availability.answered()
+    _outage_guard.answered()
 
 
-@once
+@lazy
 def client() -> PublisherClient:
     host = config.current(config.PubSub).pubsub_emulator_host
     if not host:
@@ -138,7 +138,7 @@ def client() -> PublisherClient:
 
 def close() -> None:
     """Closes the connection, if there is one."""
-    _availability.answered()
+    _outage_guard.answered()
     if client.made is not None:
         client.made.transport.close()  # type: ignore[no-untyped-call]
         client.forget()

@@ -133,23 +133,33 @@ def insert_generation(conn: Connection, delivery_id: int) -> int | None:
     return row[0] if row else None
 
 
-def insert_replay(
-    conn: Connection,
-    *,
-    enterprise_number: str | None,
-    subject: str,
-    requested_by: str,
-    reason: str,
-    delivery_id: int | None = None,
-    rejected_message_id: int | None = None,
-    session_id: int | None = None,
-) -> None:
-    """`subject` says in words what was sent again: it stays when that is gone."""
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """`subject` says in words what was sent again: it stays when the delivery or the message is gone."""
+
+    enterprise_number: str | None
+    subject: str
+    requested_by: str
+    reason: str
+    delivery_id: int | None = None
+    rejected_message_id: int | None = None
+    session_id: int | None = None
+
+
+def insert_replay(conn: Connection, replay: Replay) -> None:
     conn.execute(
         """
         INSERT INTO replays (enterprise_number, subject, requested_by, reason, delivery_id, rejected_message_id,
                              session_id)
         VALUES (%s, %s, %s, %s, %s, %s, %s)
         """,
-        [enterprise_number, subject, requested_by, reason, delivery_id, rejected_message_id, session_id],
+        [
+            replay.enterprise_number,
+            replay.subject,
+            replay.requested_by,
+            replay.reason,
+            replay.delivery_id,
+            replay.rejected_message_id,
+            replay.session_id,
+        ],
     )

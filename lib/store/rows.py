@@ -70,12 +70,10 @@ def wake_for_call(conn: Connection, lane: Lane, call_id: int) -> Cursor[tuple[st
     )
 
 
-def claim(conn: Connection, lane: Lane, *, limit: int, lease_seconds: float) -> Cursor[Claimed]:
+def free(conn: Connection, lane: Lane) -> None:
     """
-    The oldest rows that are due and may go into one request, leased. Rows that nobody wants any more expire, and what a
-    dead worker left is due again: the CRM knows a row by its id.
+    Rows that nobody wants any more expire, and what a dead worker left is due again: the CRM knows a row by its id.
     """
-    parameters = {"number": lane.enterprise_number, "crm": lane.crm, "limit": limit, "lease_seconds": lease_seconds}
     conn.execute(
         SQL("""
         WITH lost AS (
@@ -101,8 +99,13 @@ def claim(conn: Connection, lane: Lane, *, limit: int, lease_seconds: float) -> 
               AND old.state IN {live} AND old.state <> 'leased' AND old.expires_at < clock_timestamp()
             FOR UPDATE SKIP LOCKED))
         """).format(live=LIVE_SQL),
-        parameters,
+        {"number": lane.enterprise_number, "crm": lane.crm},
     )
+
+
+def claim(conn: Connection, lane: Lane, *, limit: int, lease_seconds: float) -> Cursor[Claimed]:
+    """The oldest rows that are due and may go into one request, leased."""
+    free(conn, lane)
     return conn.cursor(row_factory=class_row(Claimed)).execute(
         SQL("""
         WITH due AS (
@@ -124,7 +127,18 @@ def claim(conn: Connection, lane: Lane, *, limit: int, lease_seconds: float) -> 
                expires_at, attempts_made, fence, batch_limit
         FROM claimed ORDER BY id
         """).format(is_due=_IS_DUE, is_blocked=_IS_BLOCKED),
-        parameters,
+        {"number": lane.enterprise_number, "crm": lane.crm, "limit": limit, "lease_seconds": lease_seconds},
+    )
+
+
+def supersede_due(conn: Connection, lane: Lane, *, reason: str) -> None:
+    """Every row that is due is not sent, whatever it waits for beside its time."""
+    conn.execute(
+        SQL("""
+        UPDATE deliveries SET state = 'superseded', reason = %(reason)s, finished_at = clock_timestamp()
+        WHERE id = ANY(ARRAY(SELECT d.id FROM deliveries d WHERE {is_due} FOR UPDATE SKIP LOCKED))
+        """).format(is_due=_IS_DUE),
+        {"number": lane.enterprise_number, "crm": lane.crm, "reason": reason},
     )
 
 
@@ -134,7 +148,14 @@ def settle_timer(
     """
     The lane's next wake-up: the first of its rows that waits, or whose lease ends, but not before so many seconds;
     none: never. Whether one is due. `account`: whose return wakes it sooner.
+
+    In a transaction: whoever enters a row holds the timer until its commit, and only a statement that begins after it
+    sees the row.
     """
+    conn.execute(
+        "SELECT FROM row_timers WHERE enterprise_number = %s AND crm = %s FOR UPDATE",
+        [lane.enterprise_number, lane.crm],
+    )
     return conn.execute(
         SQL("""
         WITH next AS (
@@ -277,15 +298,22 @@ def withdraw(conn: Connection, call_id: int, *, crm: str, external_ids: Sequence
     )
 
 
-def mark_stale(conn: Connection, call_id: int) -> None:
+def mark_stale(conn: Connection, call_ids: Sequence[int]) -> None:
     """
-    The call was derived again: a row that is being sent at this moment was not, and if it does not arrive it is derived
-    again before it goes.
+    These calls were derived again: a row that is being sent at this moment was not, and if it does not arrive it is
+    derived again before it goes.
     """
     conn.execute(
         """
         UPDATE deliveries SET is_stale = (state = 'leased')
-        WHERE call_id = %s AND effect = 'upload' AND is_stale <> (state = 'leased')
+        WHERE id IN (
+            -- In order of id, as whoever has sent a batch locks them.
+            SELECT id FROM deliveries
+            WHERE call_id = ANY(%s) AND effect = 'upload' AND is_stale <> (state = 'leased') ORDER BY id FOR UPDATE)
         """,
-        [call_id],
+        [list(call_ids)],
     )
+
+
+def lock(conn: Connection, delivery_ids: Sequence[int]) -> None:
+    conn.execute("SELECT FROM deliveries WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(delivery_ids)])

@@ -46,7 +46,7 @@ def test_a_login_and_its_password_open_a_session(visitor, sql):
     ("number", "login", "password"),
     [("0367", "admin", "wrong"), ("0367", "nobody", PASSWORD), ("9999", "admin", PASSWORD), ("0367", "150", PASSWORD)],
 )
-def test_whatever_is_wrong_the_answer_is_the_same(visitor, number, login, password):
+def test_a_wrong_enterprise_login_or_password_gets_the_same_answer(visitor, number, login, password):
     answer = visitor.sign_in(number, login, password)
 
     assert code(answer) == (401, "wrong_credentials")
@@ -54,7 +54,7 @@ def test_whatever_is_wrong_the_answer_is_the_same(visitor, number, login, passwo
     assert "Set-Cookie" not in answer.headers
 
 
-def test_who_is_no_administrator_is_told_so(visitor, sql):
+def test_a_user_who_is_no_administrator_is_refused_with_the_reason(visitor, sql):
     sql("UPDATE users SET is_admin = false WHERE login = 'admin' RETURNING 1")
 
     assert code(visitor.sign_in()) == (403, "not_an_administrator")

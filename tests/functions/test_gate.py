@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from concurrent import futures
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import pytest
 import requests
 
+from lib.crms import RETAILCRM
 from lib.enterprises.cache import enterprise_cache
-from lib.ledger import deliver
 from lib.ledger.deliver import deliver_due
+from lib.ledger.send_rows import send_due
 from lib.retailcrm import client, manager, rate_slot
 from lib.runtime import config, db, gate
 from lib.runtime.gate import Answer, Limits
 from lib.store import gates
 from lib.store.calls import claim_due
-from tests.harness.ledger import fill, wait, workers
+from lib.store.rows import Lane
+from tests.harness.ledger import ROWS, fill, wait, workers
 
 KEY = gates.Key(enterprise_number="0367", credentials=b"key")
 
@@ -50,6 +49,15 @@ def limited(process):
     return limit
 
 
+@pytest.fixture
+def due_rows(broker, process):
+    """The lanes that were woken since."""
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+    config.current.cache_clear()
+    subscription = broker.topic("due-rows")
+    return lambda: broker.pull(subscription)
+
+
 def away(sql, account, *, again_in=0):
     """It has been for long; somebody may ask again in so many seconds."""
     sql(
@@ -58,6 +66,29 @@ def away(sql, account, *, again_in=0):
         account,
         again_in,
     )
+
+
+def ring(*call_ids, number="0367"):
+    """As the push of a call does, with what it has due already."""
+    deliver_due(RETAILCRM, number, call_ids)
+
+
+def send_rows(number="0367"):
+    """As the push of a lane does."""
+    send_due(Lane(enterprise_number=number, crm=RETAILCRM.name), crm=RETAILCRM)
+
+
+def sleeps_for(sql, number="0367"):
+    """Seconds until the lane's timer wakes it."""
+    [(seconds,)] = sql(
+        "SELECT extract(epoch FROM wake_at - clock_timestamp())::float FROM row_timers WHERE enterprise_number = %s",
+        number,
+    )
+    return seconds
+
+
+def sizes_of(crm, number="0367"):
+    return [len(entry["fields"]["calls"]) for entry in crm.entries(number, "upload")]
 
 
 def states(sql):
@@ -96,15 +127,28 @@ def test_of_eight_processes_exactly_one_finds_out_whether_the_crm_is_back(accoun
     assert sql("SELECT away_since IS NOT NULL FROM crm_gates") == [(mode == "error_500",)]
 
 
+def test_of_eight_processes_with_rows_one_risks_a_single_row_to_find_out(account, crm, sql, database_url):
+    fill(database_url, "0367", 60)
+    away(sql, account)
+    crm.fault("error_500", endpoint="upload", delay_ms=1500)
+
+    with workers("0367", [ROWS] * 8) as running:
+        wait(running)
+
+    assert sizes_of(crm) == [1]
+    assert sql("SELECT count(*) FROM attempts") == [(1,)]
+    assert sql("SELECT state, count(*) FROM deliveries WHERE attempts_made = 0 GROUP BY 1") == [("ready", 59)]
+
+
 def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batches(account, crm, sql, database_url):
     calls = fill(database_url, "0367", 130)
     crm.fault("error_503", endpoint="upload")
     for _ in range(gate.FAILURES):
         sql("UPDATE deliveries SET run_at = now() WHERE state = 'retry' RETURNING id")
-        deliver_due("0367", calls[0])
+        send_rows()
     asked = len(crm.entries("0367", "upload"))
-    for call in calls[:5]:
-        deliver_due("0367", call)
+    for _ in range(5):
+        send_rows()
 
     assert (asked, len(crm.entries("0367", "upload"))) == (gate.FAILURES, gate.FAILURES)
     assert sql("SELECT state, reason, attempts_made FROM deliveries WHERE call_id = %s", calls[129]) == [
@@ -115,11 +159,10 @@ def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batche
     crm.clear()
     sql("UPDATE crm_gates SET ask_at = now() RETURNING account")
     sql("UPDATE deliveries SET run_at = now() WHERE state = 'retry' RETURNING id")
-    deliver_due("0367", calls[0])
+    send_rows()
 
-    sizes = [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")]
     sent = [row["externalId"] for entry in crm.entries("0367", "upload") for row in entry["fields"]["calls"]]
-    assert sizes == [1, 50, 50, 29]
+    assert sizes_of(crm) == [1, 50, 50, 29]
     assert sent == [f"1760000000.{n}" for n in range(1, 131)]
     assert states(sql) == [("delivered", None, 130)]
     assert sql("SELECT count(*) FROM attempts WHERE outcome = 'done'") == [(130,)]
@@ -127,7 +170,9 @@ def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batche
 
 
 @pytest.mark.parametrize("first", ["upload", "popup"])
-def test_when_the_crm_is_back_rows_go_at_once_whatever_pauses_they_had_grown(account, crm, sql, database_url, first):
+def test_when_the_crm_is_back_rows_go_at_once_whatever_pauses_they_had_grown(  # noqa: PLR0917  (fixtures)
+    account, crm, sql, database_url, due_rows, first
+):
     calls = fill(database_url, "0367", 130)
     sql(
         "UPDATE deliveries SET state = 'retry', reason = (ARRAY['unavailable', 'busy', 'in_doubt'])[mod(id, 3) + 1], "
@@ -136,150 +181,81 @@ def test_when_the_crm_is_back_rows_go_at_once_whatever_pauses_they_had_grown(acc
     refused, paused = calls[5], calls[6]
     sql("UPDATE deliveries SET state = 'failed', finished_at = now() WHERE call_id = %s RETURNING id", refused)
     sql("UPDATE deliveries SET reason = 'authentication' WHERE call_id = %s RETURNING id", paused)
-    [probe] = fill(database_url, "0367", 1, effect="popup") if first == "popup" else [calls[0]]
-    sql("UPDATE deliveries SET run_at = now() WHERE call_id = %s RETURNING id", probe)
-    away(sql, account)
+    away(sql, account, again_in=50)
+    send_rows()
+    asleep = sleeps_for(sql)
+    sql("UPDATE crm_gates SET ask_at = now() RETURNING account")
 
-    deliver_due("0367", probe)
+    if first == "popup":
+        ring(*fill(database_url, "0367", 1, effect="popup", prefix="1760000001."))
+    else:
+        sql("UPDATE deliveries SET run_at = now() WHERE call_id = %s RETURNING id", calls[0])
+        send_rows()
+    woken = due_rows()
+    send_rows()
 
-    sizes = [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")]
-    assert sizes == ([50, 50, 28] if first == "popup" else [1, 50, 50, 27])
+    assert asleep > 8 * 60
+    assert woken == [{"enterprise_number": "0367", "crm": "retailcrm"}]
+    assert sizes_of(crm) == ([50, 50, 28] if first == "popup" else [1, 50, 50, 27])
     assert len(crm.rows("0367")) == 128
     assert sql("SELECT state FROM deliveries WHERE call_id = %s", refused) == [("failed",)]
     assert sql("SELECT run_at > now() FROM deliveries WHERE call_id = %s", paused) == [(True,)]
 
 
-def test_when_the_crm_is_back_the_rows_of_everybody_on_its_account_are_woken(
-    account, crm, sql, provisioned, database_url
+def test_when_the_crm_is_back_the_lanes_of_everybody_on_its_account_are_woken(  # noqa: PLR0917  (fixtures)
+    account, sql, provisioned, database_url, due_rows, limited
 ):
-    crm.account("0368", behaviour={"telephony_per_second": 0, "other_per_second": 0})
+    another = account.replace("127.0.0.1", "127.0.0.2")
+    limited(extra_hosts="127.0.0.1:*,127.0.0.2:*")
     provisioned("0368", token="another-token", domain=account)
-    enterprise_cache().by_number("0368")
-    theirs = fill(database_url, "0368", 3, prefix="1760000001.")
-    [probe] = fill(database_url, "0367", 1)
+    provisioned("0369", token="a-third-token", domain=another)
+    for number in ("0368", "0369"):
+        fill(database_url, number, 3, prefix=f"{number}.")
+    fill(database_url, "0367", 1)
     away(sql, account, again_in=50)
-    for call in theirs:
-        deliver_due("0368", call)
-    asleep = sql("SELECT count(*) FROM calls WHERE enterprise_number = '0368' AND next_wake_at > now()")
-    sql("UPDATE crm_gates SET ask_at = now() RETURNING account")
+    away(sql, another, again_in=50)
+    for number in ("0367", "0368", "0369"):
+        send_rows(number)
+    asleep = [sleeps_for(sql, number) for number in ("0367", "0368", "0369")]
+    sql("UPDATE crm_gates SET ask_at = now() WHERE account = %s RETURNING account", account)
 
-    deliver_due("0367", probe)
+    send_rows()
+    woken = due_rows()
 
-    assert asleep == [(3,)]
-    assert sql("SELECT count(*) FROM calls WHERE enterprise_number = '0368' AND next_wake_at <= now()") == [(3,)]
-
-
-def test_while_the_crm_is_away_the_first_rows_look_in_turn_and_the_others_go_with_them(account, sql, database_url):
-    calls = fill(database_url, "0367", 40)
-    away(sql, account, again_in=50)
-
-    for call in calls:
-        deliver_due("0367", call)
-
-    looks = [
-        (state, round(seconds / 60))
-        for state, seconds in sql(
-            "SELECT state, extract(epoch FROM next_wake_at - now())::float / 1.1 FROM calls c "
-            "JOIN deliveries d ON d.call_id = c.id ORDER BY c.id"
-        )
-    ]
-    assert [state for state, _ in looks] == ["retry"] * 40
-    assert looks[0][1] <= 1
-    assert all(minutes < 12 for _, minutes in looks[: deliver.LOOKERS])
-    assert len([minutes for _, minutes in looks if minutes > 120]) == 40 - deliver.LOOKERS
+    assert min(asleep) > 40
+    assert {"enterprise_number": "0368", "crm": "retailcrm"} in woken
+    assert "0369" not in [message["enterprise_number"] for message in woken], "its account is another one"
+    assert sleeps_for(sql, "0368") <= 0
+    assert sleeps_for(sql, "0369") > 40
 
 
-def test_a_row_that_is_put_off_for_long_keeps_no_other_of_its_call_waiting(account, sql, database_url):
-    calls = fill(database_url, "0367", deliver.LOOKERS + 1)
-    sql(
-        "INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, content, state, reason, run_at) "
-        "SELECT enterprise_number, call_id, effect, 'another', content, 'retry', 'busy', now() + interval '40 seconds' "
-        "FROM deliveries WHERE call_id = %s RETURNING id",
-        calls[-1],
-    )
-    away(sql, account, again_in=50)
+@pytest.mark.parametrize(
+    ("again_in", "least", "most"),
+    [(7, 6, 9), (50, 49, 61), (300, 59, 73)],
+)
+def test_a_lane_that_is_put_off_asks_again_when_it_may_and_every_minute_at_least(  # noqa: PLR0917  (fixtures)
+    account, crm, sql, database_url, again_in, least, most
+):
+    fill(database_url, "0367", 40)
+    away(sql, account, again_in=again_in)
 
-    deliver_due("0367", calls[-1])
+    send_rows()
 
-    [(seconds,)] = sql("SELECT extract(epoch FROM next_wake_at - now())::float FROM calls WHERE id = %s", calls[-1])
-    assert 20 < seconds <= 40
-
-
-def test_who_ends_in_the_middle_of_a_backlog_leaves_a_row_that_wakes_soon(account, sql, database_url, monkeypatch):
-    calls = fill(database_url, "0367", 120)
-    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
-
-    def end(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(client, "send", end)
-    with pytest.raises(KeyboardInterrupt):
-        deliver_due("0367", calls[0])
-
-    soon = sql("SELECT c.id FROM calls c WHERE next_wake_at < now() + interval '30 seconds' ORDER BY id")
-    assert [call_id for (call_id,) in soon] == calls[:51]
+    assert least < sleeps_for(sql) < most
+    assert states(sql) == [("ready", None, 40)]
+    assert crm.entries("0367") == []
 
 
-def test_a_row_that_goes_alone_does_not_keep_those_behind_it_asleep(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 40)
-    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
-    sql("UPDATE deliveries SET batch_limit = 1 WHERE call_id = %s RETURNING id", calls[5])
-
-    deliver_due("0367", calls[0])
-
-    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [5, 1, 34]
-    assert states(sql) == [("delivered", None, 40)]
-
-
-def test_a_row_that_waits_for_the_end_of_its_call_does_not_hold_up_those_behind_it(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 120)
-    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
-    sql(
-        "INSERT INTO deliveries (enterprise_number, call_id, effect, external_id, content, state, run_at, expires_at) "
-        "SELECT enterprise_number, call_id, 'hangup', external_id, content, 'retry', now() + interval '40 seconds', "
-        "now() + interval '1 minute' FROM deliveries WHERE call_id = %s RETURNING id",
-        calls[50],
-    )
-
-    deliver_due("0367", calls[0])
-
-    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [50, 50, 19]
-    assert sql("SELECT state FROM deliveries WHERE call_id = %s AND effect = 'upload'", calls[50]) == [("ready",)]
-
-
-def test_a_row_that_fails_wakes_the_next_one(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 3)
-    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
+def test_a_row_that_is_to_wait_an_hour_does_not_keep_the_others_asleep(account, crm, sql, database_url):
+    fill(database_url, "0367", 3)
     away(sql, account)
     crm.fault("error_429", endpoint="upload", retry_after=3600)
 
-    deliver_due("0367", calls[0])
+    send_rows()
+    send_rows()
 
-    soon = sql("SELECT id FROM calls WHERE next_wake_at < now() + interval '30 seconds'")
-    assert soon == [(calls[1],)]
-
-
-def test_rows_of_an_integration_that_is_switched_off_follow_each_other(  # noqa: PLR0917  (fixtures)
-    account, sql, provisioned, database_url, broker, process
-):
-    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
-    config.current.cache_clear()
-    subscription = broker.topic("call-events")
-    calls = fill(database_url, "0367", 20)
-    sql("UPDATE calls SET next_wake_at = now() + interval '3 hours' RETURNING id")
-    provisioned(domain=account, enabled=False)
-    enterprise_cache().invalidate("0367")
-
-    looked_at, rounds = calls[0], 0
-    while sql("SELECT count(*) FROM deliveries WHERE state <> 'superseded'") != [(0,)]:
-        deliver_due("0367", looked_at)
-        deadline = time.monotonic() + 5
-        while not (woken := broker.pull(subscription)) and sql("SELECT 1 FROM deliveries WHERE state <> 'superseded'"):
-            assert time.monotonic() < deadline, states(sql)
-        looked_at, rounds = (woken[0]["call_id"] if woken else 0), rounds + 1
-
-    assert states(sql) == [("superseded", "integration_disabled", 20)]
-    assert rounds < 10
+    assert states(sql) == [("ready", None, 2), ("retry", "busy", 1)]
+    assert sleeps_for(sql) < 75
 
 
 def test_an_answer_that_was_under_way_when_the_crm_went_away_shows_that_it_is_back(account, sql):
@@ -300,24 +276,6 @@ def test_an_answer_that_was_under_way_when_the_crm_went_away_shows_that_it_is_ba
     assert (is_back, again) == (True, False)
 
 
-@pytest.mark.parametrize(
-    ("reason", "seconds", "ahead", "expected"),
-    [
-        ("crm_away", 7.0, 0, 7.0),
-        ("crm_away", 300.0, 0, 60.0),
-        ("crm_away", 7.0, 2, 127.0),
-        ("authentication", 290.0, 1, 120.0),
-        ("crm_away", 7.0, deliver.LOOKERS, 10_800.0),
-        ("authentication", 290.0, deliver.LOOKERS, 10_800.0),
-        ("crm_busy", 0.25, 0, 0.25),
-        ("crm_busy", 0.25, 1, 60.25),
-        ("crm_busy", 0.25, deliver.LOOKERS, 600.0),
-    ],
-)
-def test_how_soon_a_row_that_was_put_off_is_looked_at(reason, seconds, ahead, expected):
-    assert deliver.look_again_in(gates.PutOff(reason=reason, seconds=seconds), ahead=ahead) == expected
-
-
 def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql, database_url):
     calls = fill(database_url, "0367", 10)
     sql(
@@ -327,7 +285,7 @@ def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql
     away(sql, account)
     crm.fault("error_500", endpoint="upload")
 
-    deliver_due("0367", calls[0])
+    send_rows()
 
     assert len(crm.entries("0367", "upload")) == 1
     assert sql("SELECT count(*) FROM deliveries WHERE run_at > now() + interval '8 minutes'") == [(9,)]
@@ -336,88 +294,14 @@ def test_a_crm_that_is_still_away_leaves_the_rows_their_pauses(account, crm, sql
 def test_a_pop_up_that_waits_for_a_crm_that_is_away_expires_by_its_age(account, crm, sql, database_url):
     [call] = fill(database_url, "0367", 1, effect="popup", expires="1 second")
     away(sql, account, again_in=10)
-    deliver_due("0367", call)
+    ring(call)
     waiting = states(sql)
     sql("UPDATE deliveries SET expires_at = now() - interval '1 millisecond' RETURNING id")
-    deliver_due("0367", call)
+    ring(call)
 
     assert waiting == [("retry", "crm_away", 1)]
     assert states(sql) == [("expired", "expired", 1)]
     assert crm.entries("0367") == []
-
-
-def test_a_row_that_is_refused_is_split_off_and_the_others_get_through(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 50)
-    sql(
-        'UPDATE deliveries SET content = content || \'{"result": "missed"}\' WHERE call_id = %s RETURNING id',
-        calls[36],
-    )
-
-    deliver_due("0367", calls[0])
-    for call in calls:
-        deliver_due("0367", call)
-
-    assert states(sql) == [("delivered", None, 49), ("failed", "permanent", 1)]
-    assert sql("SELECT call_id FROM deliveries WHERE state = 'failed'") == [(calls[36],)]
-    [(words,)] = sql(
-        "SELECT error FROM attempts a JOIN deliveries d ON d.id = a.delivery_id AND a.fence = d.fence "
-        "WHERE d.state = 'failed'"
-    )
-    assert "result" in words
-    assert len(crm.rows("0367")) == 49
-    assert len(crm.entries("0367", "upload")) <= 14
-    refused = [entry["fields"]["calls"] for entry in crm.entries("0367", "upload") if not entry["applied"]]
-    assert [len(rows) for rows in refused if len(rows) == 1] == [1]
-
-
-def test_a_refusal_that_is_no_rows_fault_is_not_split(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 10)
-    crm.fault("success_false", endpoint="upload", error_msg="Telephony not enabled or not supports calls upload")
-
-    deliver_due("0367", calls[0])
-
-    assert len(crm.entries("0367", "upload")) == 1
-    assert states(sql) == [("failed", "permanent", 10)]
-
-
-def test_a_batch_in_doubt_is_sent_again_whole_and_every_row_is_held_once(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 20)
-    crm.fault("ok_then_rst", endpoint="upload", requests=1)
-
-    deliver_due("0367", calls[0])
-    doubted = states(sql)
-    sql("UPDATE deliveries SET run_at = now() RETURNING id")
-    deliver_due("0367", calls[7])
-
-    assert doubted == [("retry", "in_doubt", 20)]
-    assert states(sql) == [("delivered", None, 20)]
-    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [20, 20]
-    assert len(crm.rows("0367")) == 20
-    assert sorted(sql("SELECT outcome, count(*) FROM attempts GROUP BY 1")) == [("done", 20), ("in_doubt", 20)]
-
-
-def test_a_batch_that_breaks_the_crm_is_sent_again_in_parts(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 20)
-    crm.fault("error_500", endpoint="upload", requests=1)
-
-    deliver_due("0367", calls[0])
-    sql("UPDATE deliveries SET run_at = now() RETURNING id")
-    deliver_due("0367", calls[0])
-
-    assert [len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")] == [20, 10, 10]
-    assert states(sql) == [("delivered", None, 20)]
-
-
-def test_two_that_draw_from_one_backlog_send_every_row_once(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 400)
-
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda call: deliver_due("0367", call), [call for call in calls[::20] for _ in range(3)]))
-    for call in calls:
-        deliver_due("0367", call)
-
-    assert states(sql) == [("delivered", None, 400)]
-    assert sum(len(entry["fields"]["calls"]) for entry in crm.entries("0367", "upload")) == 400
 
 
 def test_a_refused_key_pauses_the_enterprise_and_a_new_one_is_used_at_once(
@@ -425,54 +309,57 @@ def test_a_refused_key_pauses_the_enterprise_and_a_new_one_is_used_at_once(
 ):
     provisioned(domain=crm.url, api_key="another-key")
     enterprise_cache().invalidate("0367")
-    calls = fill(database_url, "0367", 3, batch_limit=1)
-    [ring] = fill(database_url, "0367", 1, effect="popup", prefix="1760000001.")
+    fill(database_url, "0367", 3, batch_limit=1)
+    [ringing] = fill(database_url, "0367", 1, effect="popup", prefix="1760000001.")
 
-    for call in (*calls, ring):
-        deliver_due("0367", call)
+    send_rows()
+    send_rows()
+    ring(ringing)
     refused = sql("SELECT count(*) FROM attempts")
-    waiting = states(sql)
+    waiting, asleep = states(sql), sleeps_for(sql)
     provisioned(domain=crm.url)
     enterprise_cache().invalidate("0367")
-    sql("UPDATE deliveries SET run_at = now() RETURNING id")
-    for call in calls:
-        deliver_due("0367", call)
+    send_rows()
 
     assert refused == [(1,)]
-    assert waiting == [("retry", "authentication", 4)]
+    assert waiting == [("ready", None, 2), ("retry", "authentication", 2)]
+    assert asleep < 75, "a new key is used within a minute, whoever does not say that there is one"
     assert sql("SELECT count(*) FROM deliveries WHERE effect = 'upload' AND state = 'delivered'") == [(3,)]
     assert sql("SELECT pauses FROM crm_gates") == [({},)]
 
 
 def test_after_a_pause_one_finds_out_whether_the_key_is_good_again(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 2, batch_limit=1)
+    fill(database_url, "0367", 2, batch_limit=1)
     crm.fault("success_false", endpoint="upload", status=403, error_msg="Access denied.")
-    deliver_due("0367", calls[0])
+    send_rows()
     crm.clear()
-    deliver_due("0367", calls[1])
+    send_rows()
     before = len(crm.entries("0367", "upload"))
     sql(
         "UPDATE crm_gates SET pauses = jsonb_set(pauses, '{0367,until}', to_jsonb(now() - interval '1 second')) "
         "RETURNING account"
     )
-    deliver_due("0367", calls[1])
+    send_rows()
 
     assert before == 0
-    assert [state for state, _, _ in states(sql)] == ["delivered"]
+    assert states(sql) == [("delivered", None, 2)]
 
 
 def test_what_can_wait_leaves_places_to_what_cannot(account, crm, limited, sql, database_url):
     limited(telephony_per_second=8, deliveries_at_once=0)
-    uploads = fill(database_url, "0367", 8, batch_limit=1)
+    with db.transaction() as conn:
+        for _ in range(6):
+            assert isinstance(gates.enter(conn, account, rate_slot.delivery_limits(), seconds=25, key=KEY), gates.Place)
+    fill(database_url, "0367", 8)
     rings = fill(database_url, "0367", 3, effect="popup", prefix="1760000001.")
 
-    for call in (*uploads, *rings):
-        deliver_due("0367", call)
+    send_rows()
+    ring(*rings)
 
     kinds = [entry["kind"] for entry in crm.entries("0367")]
-    assert (kinds.count("upload"), kinds.count("event")) == (6, 2)
-    assert states(sql) == [("delivered", None, 8), ("retry", "crm_busy", 3)]
-    assert sql("SELECT max(attempts_made) FROM deliveries WHERE state = 'retry'") == [(0,)]
+    assert (kinds.count("upload"), kinds.count("event")) == (0, 2)
+    assert states(sql) == [("delivered", None, 2), ("ready", None, 8), ("retry", "crm_busy", 1)]
+    assert sql("SELECT max(attempts_made) FROM deliveries WHERE state <> 'delivered'") == [(0,)]
 
 
 def test_a_pop_up_that_found_no_place_is_woken_within_about_a_second(  # noqa: PLR0917  (fixtures)
@@ -484,12 +371,12 @@ def test_a_pop_up_that_found_no_place_is_woken_within_about_a_second(  # noqa: P
     calls = fill(database_url, "0367", 3, effect="popup")
 
     for call in calls:
-        deliver_due("0367", call)
+        ring(call)
     [(wait_seconds,)] = sql("SELECT extract(epoch FROM run_at - now())::float FROM deliveries WHERE state = 'retry'")
     deadline = time.monotonic() + 5
     while not (woken := broker.pull(subscription)):
         assert time.monotonic() < deadline
-    deliver_due("0367", calls[2])
+    ring(calls[2])
 
     assert 0 < wait_seconds < 1.2
     assert woken == [{"call_id": calls[2], "enterprise_number": "0367"}]
@@ -510,16 +397,17 @@ def test_one_account_has_so_many_requests_at_a_time_over_all_processes(account, 
 
 
 def test_retry_after_holds_back_the_account(account, crm, sql, database_url):
-    calls = fill(database_url, "0367", 2, batch_limit=1)
+    fill(database_url, "0367", 2, batch_limit=1)
     crm.fault("error_429", endpoint="upload", requests=1, retry_after=30)
 
-    for call in calls:
-        deliver_due("0367", call)
+    send_rows()
+    send_rows()
 
     assert len(crm.entries("0367", "upload")) == 1
-    assert states(sql) == [("retry", "busy", 1), ("retry", "crm_busy", 1)]
+    assert states(sql) == [("ready", None, 1), ("retry", "busy", 1)]
     [(seconds,)] = sql("SELECT extract(epoch FROM run_at - now())::float FROM deliveries WHERE reason = 'busy'")
     assert 25 < seconds <= 31
+    assert 25 < sleeps_for(sql) < 37
 
 
 def test_a_place_whose_holder_died_is_free_again_when_its_time_is_over(account, process):
@@ -580,8 +468,8 @@ def test_a_ringing_phone_does_not_wait_for_a_turn(account, limited, function, pr
 
 def test_neither_a_backlog_nor_what_is_behind_it_keeps_the_sweep_from_anybody(account, provisioned, database_url):
     provisioned("0368", token="another-token", domain=account)
-    backlog = fill(database_url, "0367", 500)
-    fill(database_url, "0368", 2)
+    backlog = fill(database_url, "0367", 500, effect="popup")
+    fill(database_url, "0368", 2, effect="popup")
 
     with db.connection() as conn:
         woken = claim_due(conn, limit=6, each=10)
@@ -607,63 +495,3 @@ def test_that_the_crm_is_away_and_since_when_is_seen_by_the_operator(account, fu
 
     assert since is not None
     assert [(item["account"], item["state"]) for item in stats["accounts"]] == [(crm.url, "open")]
-
-
-def test_rows_for_crms_that_hang_leave_threads_for_the_pop_ups_of_others(crm, provisioned, limited, sql, database_url):
-    limited(deliveries_at_once=20)  # they stand behind one address here, which is to hold none of them back
-    hanging = [f"H{n}" for n in range(deliver.ROWS_AT_ONCE + 1)]
-    for number in (*hanging, "0367"):
-        crm.account(number, behaviour={"telephony_per_second": 0, "other_per_second": 0})
-        provisioned(number, token=f"token-of-{number}", domain=crm.url)
-    rows = {number: fill(database_url, number, 1, prefix=f"{number}-")[0] for number in hanging}
-    [popup] = fill(database_url, "0367", 1, effect="popup")
-    crm.fault("slow", endpoint="upload", delay_ms=5000)
-
-    with ThreadPoolExecutor(len(hanging)) as pool:
-        sending = [pool.submit(deliver_due, number, call_id) for number, call_id in rows.items()]
-        done, _ = futures.wait(sending, return_when=futures.FIRST_COMPLETED)
-        deadline = time.monotonic() + 2
-        while sql("SELECT count(*) FROM attempts") < [(deliver.ROWS_AT_ONCE,)] and time.monotonic() < deadline:
-            time.sleep(0.02)
-        left_alone = sql("SELECT count(*) FROM deliveries WHERE effect = 'upload' AND attempts_made = 0")
-        deliver_due("0367", popup)
-        still_hanging = [future for future in sending if not future.done()]
-
-    assert len(done) == 1
-    assert left_alone == [(1,)]
-    assert len(still_hanging) == deliver.ROWS_AT_ONCE
-    assert len(crm.events("0367")) == 1
-
-
-def test_a_push_that_has_looked_long_enough_leaves_the_rest_to_a_message_of_its_own(  # noqa: PLR0917  (fixtures)
-    account, crm, sql, database_url, broker, process, monkeypatch
-):
-    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
-    config.current.cache_clear()
-    subscription = broker.topic("call-events")
-    calls = fill(database_url, "0367", 2, effect="popup")
-    monkeypatch.setattr(deliver, "LOOK_SECONDS", -1.0)
-
-    deliver_due("0367", *calls)
-
-    assert states(sql) == [("ready", None, 2)]
-    assert sorted(message["call_id"] for message in broker.pull(subscription)) == calls
-
-
-def test_a_row_that_finds_every_way_taken_waits_for_its_turn_and_not_for_ever(monkeypatch):
-    monkeypatch.setattr(deliver, "ROW_PATIENCE_SECONDS", 20.0)
-    ways = deliver._RowWays()
-    with ExitStack() as others, ExitStack() as own, ThreadPoolExecutor(1) as pool:
-        taken = [ways.take(others) for _ in range(deliver.ROWS_AT_ONCE)]
-        before = ways.are_in_use_by_turns()
-        waiting = pool.submit(ways.take, own)
-        is_waiting = not futures.wait([waiting], timeout=0.2).done
-        others.close()
-        got = waiting.result(timeout=20)
-        after = ways.are_in_use_by_turns()
-
-        monkeypatch.setattr(deliver, "ROW_PATIENCE_SECONDS", 0.05)
-        rest = [ways.take(others) for _ in range(deliver.ROWS_AT_ONCE)]
-
-    assert (taken, before, is_waiting, got, after) == ([True] * deliver.ROWS_AT_ONCE, False, True, True, True)
-    assert rest == [True] * (deliver.ROWS_AT_ONCE - 1) + [False]

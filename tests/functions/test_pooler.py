@@ -122,6 +122,30 @@ def test_transactions_and_pipelines_hold_and_no_prepared_statement_stays_behind(
     assert sql("SELECT name FROM enterprises") == [("19",)]
 
 
+def test_pipelines_that_hold_a_transaction_keep_it_together_and_leave_none_open(pooled, provisioned, sql):
+    provisioned()
+
+    def count_up(number):
+        with db.connection() as conn, conn.pipeline():
+            conn.execute("BEGIN")
+            conn.execute("SELECT pg_advisory_xact_lock(1)")
+            conn.execute("UPDATE enterprises SET name = (CASE name WHEN 'Demo' THEN 0 ELSE name::int END + 1)::text")
+            if number % 4 == 3:
+                conn.execute("SELECT 1 / 0")
+            conn.execute("COMMIT")
+
+    def attempt(number):
+        try:
+            count_up(number)
+        except InvalidPayload:
+            return False
+        return True
+
+    assert sum(at_once(attempt, 40)) == 30
+    assert sql("SELECT name FROM enterprises") == [("30",)]
+    assert sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'") == [(0,)]
+
+
 def test_an_advisory_lock_is_held_by_one_transaction_at_a_time(pooled):
     inside, most = [], []
 

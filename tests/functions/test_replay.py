@@ -61,7 +61,7 @@ def generations(sql):
     return sql("SELECT effect, state, generation FROM deliveries ORDER BY id")
 
 
-def test_without_yes_it_only_says_what_it_would_do(refused, sql):
+def test_without_yes_it_only_lists_what_it_would_do(refused, sql):
     before = generations(sql)
 
     for arguments in (("--enterprise", "0367", "--call", refused), ("--since", "1h")):
@@ -185,7 +185,7 @@ def test_what_cannot_be_meant_is_one_sentence_and_changes_nothing(refused, sql, 
     assert generations(sql) == before
 
 
-def test_what_arrived_and_what_is_no_news_is_not_sent_again(refused, sql):
+def test_delivered_rows_and_pop_ups_are_not_replayed(refused, sql):
     for delivery, words in (("1", "a pop-up is news"), ("2", "a pop-up is news")):
         code, said = confirmed("--delivery", delivery)
         assert (code, words in said) == (1, True)

@@ -236,10 +236,10 @@ def ring(gateway, extensions=("150", "151")):
     gateway.take("dial", Phone=CUSTOMER, CallType=0, Trunk="0001301", Extensions=list(extensions))
 
 
-def eventually(condition, *, seconds=SOON_SECONDS):
+def eventually(condition, *, seconds=SOON_SECONDS, shown=str):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, shown()
         time.sleep(0.05)
 
 

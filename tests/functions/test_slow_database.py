@@ -413,6 +413,30 @@ def test_an_error_inside_a_pipeline_is_told_as_outside_and_undoes_what_went_befo
     assert sql("SELECT name FROM enterprises") == [("changed",)]
 
 
+@pytest.mark.parametrize("executions_before", range(4))
+def test_a_statement_that_was_to_be_prepared_behind_an_error_can_still_be_executed(slow_process, executions_before):
+    """All on the same connection, whichever execution is the one that prepares."""
+    prepares = "SELECT 1 + %s"
+
+    def fail_before_it():
+        with db.connection() as conn, conn.pipeline():
+            conn.execute("SELECT 1 / 0")
+            for number in range(4):
+                conn.execute(prepares, [number])
+
+    for number in range(executions_before):
+        with db.connection() as conn:
+            assert conn.execute(prepares, [number]).fetchone() == (1 + number,)
+    backend = ask("SELECT pg_backend_pid()")
+    with pytest.raises(InvalidPayload):
+        fail_before_it()
+
+    for number in range(4):
+        with db.connection() as conn:
+            assert conn.execute(prepares, [number]).fetchone() == (1 + number,)
+            assert (conn.info.backend_pid,) == backend
+
+
 def messages():
     """A call that nobody answers, as intake publishes it when it could not store."""
     unique_id = f"{int(time.time())}.1"

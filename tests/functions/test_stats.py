@@ -7,7 +7,7 @@ import re
 import psycopg
 import pytest
 
-from lib.store import deliveries
+from lib.store.states import STATES
 from tests.conftest import OPERATOR_TOKEN
 from tests.harness.assembled import counted
 
@@ -20,7 +20,7 @@ def ledger(provisioned, database_url):
     provisioned()
 
     def fill(*, count, state, age_seconds=0):
-        is_finished = state in deliveries.STATES[5:]
+        is_finished = state in STATES[5:]
         with psycopg.connect(database_url) as conn:
             conn.execute(
                 """
@@ -43,15 +43,15 @@ def ledger(provisioned, database_url):
 
 
 def test_every_state_is_counted_the_live_ones_exactly_and_the_finished_ones_of_the_last_hour(function, ledger):
-    for number, state in enumerate(deliveries.STATES[:-1], start=1):
+    for number, state in enumerate(STATES[:-1], start=1):
         ledger(count=number, state=state, age_seconds=60)
         ledger(count=10, state=state, age_seconds=3 * 86_400)
 
     stats = function("sweep-calls").get("/stats", headers=OPERATOR).get_json()
 
     assert stats["deliveries"] == {
-        **{state: 10 + number for number, state in enumerate(deliveries.STATES[:5], start=1)},
-        **{state: number for number, state in enumerate(deliveries.STATES[5:-1], start=6)},
+        **{state: 10 + number for number, state in enumerate(STATES[:5], start=1)},
+        **{state: number for number, state in enumerate(STATES[5:-1], start=6)},
         "superseded": 0,
     }
     assert stats["deliveries_finished_within_seconds"] == 3600
@@ -60,7 +60,7 @@ def test_every_state_is_counted_the_live_ones_exactly_and_the_finished_ones_of_t
 def test_the_states_are_those_of_the_table(sql):
     [(check,)] = sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'deliveries_state_check'")
 
-    assert sorted(re.findall(r"'(\w+)'::text", check)) == sorted(deliveries.STATES)
+    assert sorted(re.findall(r"'(\w+)'::text", check)) == sorted(STATES)
 
 
 def test_counting_reads_no_delivery_that_was_finished_long_ago(function, ledger, database_url, process):

@@ -60,7 +60,7 @@ def test_an_enterprise_is_written_with_its_key_sealed(run, everything):
     assert Vault(parse_keys(VAULT_KEYS)).decrypt(sealed, owner="0367") == "key-of-0367"
 
 
-def test_again_changes_nothing(run, everything):
+def test_provisioning_again_changes_nothing(run, everything):
     run(enterprise())
     before = everything()
     run(enterprise())
@@ -77,7 +77,7 @@ def test_again_changes_nothing(run, everything):
         ({"is_admin": False}, False),
     ],
 )
-def test_who_would_not_be_let_in_any_more_is_signed_out(run, database_url, change, is_signed_in):
+def test_a_user_who_lost_the_right_to_sign_in_is_signed_out(run, database_url, change, is_signed_in):
     run(enterprise())
     with psycopg.connect(database_url) as conn:
         conn.execute(
@@ -94,7 +94,7 @@ def test_who_would_not_be_let_in_any_more_is_signed_out(run, database_url, chang
     assert (done.returncode, revoked_at is None) == (0, is_signed_in)
 
 
-def test_what_the_file_does_not_mention_stays(run, everything):
+def test_settings_that_the_file_does_not_mention_stay(run, everything):
     run(enterprise(settle_seconds=7))
     changed = enterprise(owner_policy="first_talker")
     del changed["integrations_config"]["retailcrm"]["api_key"]
@@ -165,7 +165,7 @@ def test_another_enterprises_token_or_secret_is_refused(run, theirs):
     ],
     ids=range(12),
 )
-def test_what_is_no_enterprise_is_one_clear_message(run, content):
+def test_a_file_that_is_no_enterprise_is_one_clear_message(run, content):
     done = run(content)
 
     assert done.returncode == 1
@@ -181,7 +181,7 @@ def test_what_is_no_enterprise_is_one_clear_message(run, content):
         ({"user_extensions": {"1" * 25: "150"}}, "is not a user id of RetailCRM"),
     ],
 )
-def test_what_would_never_work_is_said_before_it_is_saved(run, retailcrm, word):
+def test_settings_that_cannot_work_are_refused_before_they_are_saved(run, retailcrm, word):
     done = run(enterprise(**retailcrm))
 
     assert (done.returncode, word in done.stderr) == (1, True)

@@ -142,13 +142,14 @@ def test_deleting_asks_first_and_leaves_nothing(number, enrol, visit):
 
 
 @pytest.mark.parametrize(
-    ("language", "title", "text"),
+    "words",
     [
         ("ru", "Есть и другие подключения: amocrm, bitrix", "этот сервис с ними не работает"),
         ("en", "There are other connections: amocrm, bitrix", "this service does not work with them"),
     ],
 )
-def test_connections_that_nobody_here_serves_are_named(number, enrol, visit, language, title, text):
+def test_connections_that_nobody_here_serves_are_named(number, enrol, visit, words):
+    language, title, text = words
     enrol(number, others={"amocrm": {"enabled": True}, "bitrix": {}})
     somebody = visit(language=language).sign_in(number)
 

@@ -1,4 +1,4 @@
-"""Managers and their extensions: ours, beside what the CRM has. An answer that fails, or is empty, changes nothing."""
+"""Managers and their extensions, here and in the CRM. A failed or empty answer of the CRM changes nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,27 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import answers, audit, guard, mapping, progress
-from lib.admin import module as module_desk
-from lib.admin.operation import Call, Operation, obj
+from lib.admin import audit, guard, progress
+from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
+from lib.admin.schemas import (
+    COUNT,
+    FLAG,
+    ID,
+    MAYBE_ID,
+    MAYBE_TEXT,
+    MOMENT,
+    TEXT,
+    listed,
+    mapped,
+    maybe,
+    obj,
+    one_of,
+    record,
+)
+from lib.admin.screens import mapping
+from lib.admin.screens import module as module_screen
+from lib.admin.screens.module import BEGUN, COMMAND
 from lib.ledger.crm import Reply
 from lib.retailcrm import module, people
 from lib.retailcrm.account import account_of
@@ -30,18 +47,18 @@ BUDGET_SECONDS: Final = 18.0
 _Heard = tuple[Sequence[Person], dict[int, str] | None, str | None]
 
 
-def list_managers(call: Call) -> Answer:
-    return progress.answered(call, _list_managers(call))
+def list_managers(request: AdminRequest) -> Answer:
+    return progress.answered(request, _list_managers(request))
 
 
-def _list_managers(call: Call) -> Work:
-    number = call.enterprise.number
-    persons, codes, trouble = yield from _ask_crm(call)
+def _list_managers(request: AdminRequest) -> Work:
+    number = request.enterprise.number
+    persons, codes, trouble = yield from _ask_crm(request)
     with db.connection() as conn:
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
         statuses = staff.list_statuses(conn, number)
         unknown = staff.list_unknown_to_crm(conn, number)
-    ours = _import_once(call, codes or {}) if trouble is None else call.enterprise.integration().user_extensions
+    ours = _import_once(request, codes or {}) if trouble is None else request.enterprise.integration().user_extensions
     known = {person.user_id: person for person in persons}
     everybody = sorted({*known, *map(int, ours), *(codes or {})})
     return {
@@ -64,24 +81,24 @@ def _list_managers(call: Call) -> Work:
     }
 
 
-def list_internal_phones(call: Call) -> Answer:
-    owners = {held: int(user) for user, held in call.enterprise.integration().user_extensions.items() if held}
+def list_internal_phones(request: AdminRequest) -> Answer:
+    owners = {held: int(user) for user, held in request.enterprise.integration().user_extensions.items() if held}
     with db.connection() as conn:
-        phones = staff.list_internal_phones(conn, call.enterprise.number)
+        phones = staff.list_internal_phones(conn, request.enterprise.number)
     return {
         "internal_phones": [{**asdict(phone), "manager_user_id": owners.get(phone.extension)} for phone in phones]
     }, 200
 
 
-def show_mapping(call: Call) -> Answer:
+def show_mapping(request: AdminRequest) -> Answer:
     with db.connection() as conn:
-        commands = module_commands.list_commands(conn, call.enterprise.number, limit=1)
-    return _shown(call.enterprise.integration(), commands[0] if commands else None), 200
+        commands = module_commands.list_commands(conn, request.enterprise.number, limit=1)
+    return _shown(request.enterprise.integration(), commands[0] if commands else None), 200
 
 
-def save_mapping(call: Call) -> Answer:
-    """A number that is somebody else's moves; both are changed in one transaction, then the CRM is told."""
-    number, changes = call.enterprise.number, call.body["user_extensions"]
+def save_mapping(request: AdminRequest) -> Answer:
+    """An extension of another manager moves; both change in one transaction, then the CRM is told."""
+    number, changes = request.enterprise.number, request.body["user_extensions"]
     with db.transaction() as conn:
         section = configuration.lock(conn, number)
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
@@ -93,27 +110,27 @@ def save_mapping(call: Call) -> Answer:
             section = _with_mapping(section, after)
             configuration.write(conn, number, section)
             command = module_commands.insert_command(conn, number, "push_mapping")
-            audit.remember(conn, call, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
+            audit.remember(conn, request, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
     if command:
-        module_desk.wake(number)
+        module_screen.wake(number)
     return _shown(Integration.from_config(RETAILCRM, section), command) | {
         "taken": [asdict(item) for item in taken]
     }, 200
 
 
-def sync(call: Call) -> Answer:
-    """Ours wins; what the CRM alone has of other managers stays."""
+def sync(request: AdminRequest) -> Answer:
+    """Our mapping wins; the CRM's extensions of other managers stay."""
     with db.transaction() as conn:
-        command = module_commands.insert_command(conn, call.enterprise.number, "push_mapping")
-        audit.remember(conn, call, "module_command", {"action": "push_mapping", "command_id": command.id})
-    module_desk.wake(call.enterprise.number)
-    return {"command": module_desk.as_json(command)}, 202
+        command = module_commands.insert_command(conn, request.enterprise.number, "push_mapping")
+        audit.remember(conn, request, "module_command", {"action": "push_mapping", "command_id": command.id})
+    module_screen.wake(request.enterprise.number)
+    return {"command": module_screen.as_json(command)}, 202
 
 
-def _ask_crm(call: Call) -> Generator[dict[str, Any], None, _Heard]:
-    """Everybody, the extensions in the CRM (None: no module there), and what went wrong."""
+def _ask_crm(request: AdminRequest) -> Generator[dict[str, Any], None, _Heard]:
+    """Returns the users, the extensions in the CRM (None: no module there), and what went wrong."""
     try:
-        account = account_of(call.enterprise)
+        account = account_of(request.enterprise)
     except ConfigError as error:
         return [], None, str(error)
     found = Staff(people=[])
@@ -134,17 +151,17 @@ def _module(account: Account) -> Reply:
     return module.get(account, config.current(config.Module).module_code, timeout_seconds=TIMEOUT_SECONDS)
 
 
-def _import_once(call: Call, codes: Mapping[int, str]) -> Mapping[str, str | None]:
+def _import_once(request: AdminRequest, codes: Mapping[int, str]) -> Mapping[str, str | None]:
     """What the CRM has is taken over while nothing was ever mapped here."""
-    found, saved = mapping.imported(codes), call.enterprise.integration()
+    found, saved = mapping.imported(codes), request.enterprise.integration()
     if not found or "user_extensions" in saved.stored:
         return saved.user_extensions
     with db.transaction() as conn:
-        section = configuration.lock(conn, call.enterprise.number)
+        section = configuration.lock(conn, request.enterprise.number)
         if "user_extensions" not in section:
             section = _with_mapping(section, found)
-            configuration.write(conn, call.enterprise.number, section)
-            audit.remember(conn, call, "mapping", {"imported": found})
+            configuration.write(conn, request.enterprise.number, section)
+            audit.remember(conn, request, "mapping", {"imported": found})
     return Integration.from_config(RETAILCRM, section).user_extensions
 
 
@@ -160,7 +177,7 @@ def _shown(saved: Integration, command: Command | None) -> dict[str, Any]:
         "user_extensions": dict(saved.user_extensions),
         "version": saved.version,
         "last_sync": saved.last_sync,
-        "command": module_desk.as_json(command) if command else None,
+        "command": module_screen.as_json(command) if command else None,
     }
 
 
@@ -175,13 +192,77 @@ def _name(person: Person | None) -> dict[str, Any]:
     }
 
 
+UNKNOWN: Final = {
+    "kind": one_of("extension", "manager"),
+    "value": TEXT,
+    "since": MOMENT,
+    "last_at": MOMENT,
+    "calls": COUNT,
+}
+MANAGERS: Final = record(
+    {
+        "crm": record({"is_available": FLAG, "message": MAYBE_TEXT, "is_registered": FLAG}),
+        "managers": listed(
+            record(
+                {
+                    "user_id": ID,
+                    "first_name": MAYBE_TEXT,
+                    "last_name": MAYBE_TEXT,
+                    "email": MAYBE_TEXT,
+                    "is_active": maybe(FLAG),
+                    "is_in_crm": maybe(FLAG),
+                    "extension": MAYBE_TEXT,
+                    "crm_extension": MAYBE_TEXT,
+                    "status": MAYBE_TEXT,
+                }
+            )
+        ),
+        "differences": listed(
+            record(
+                {
+                    "kind": one_of("not_in_crm", "not_ours", "other", "no_such_number"),
+                    "user_id": ID,
+                    "ours": MAYBE_TEXT,
+                    "crm": MAYBE_TEXT,
+                }
+            )
+        ),
+        "unknown_to_crm": listed(record(UNKNOWN)),
+    }
+)
+PHONES: Final = record(
+    {
+        "internal_phones": listed(
+            record(
+                {
+                    "extension": TEXT,
+                    "login": MAYBE_TEXT,
+                    "first_name": MAYBE_TEXT,
+                    "last_name": MAYBE_TEXT,
+                    "manager_user_id": MAYBE_ID,
+                }
+            )
+        )
+    }
+)
+MAPPING: Final = record(
+    {
+        "user_extensions": mapped(MAYBE_TEXT),
+        "version": COUNT,
+        "last_sync": MAYBE_TEXT,
+        "command": maybe(COMMAND),
+        "taken": listed(record({"extension": TEXT, "from_user_id": ID, "to_user_id": ID})),
+    },
+    optional=("taken",),
+)
+
 OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/managers/{number}",
         summary="RetailCRM's users with their extensions here and there; the first time, what is there is taken over",
         handle=list_managers,
-        gives=answers.MANAGERS,
+        gives=MANAGERS,
         also=progress.LINES,
     ),
     Operation(
@@ -189,21 +270,21 @@ OPERATIONS: Final = (
         path="/internal-phones/{number}",
         summary="The enterprise's extensions and whose they are",
         handle=list_internal_phones,
-        gives=answers.PHONES,
+        gives=PHONES,
     ),
     Operation(
         method="GET",
         path="/user-extensions/{number}",
         summary="Which manager has which extension, and how the last push to RetailCRM went",
         handle=show_mapping,
-        gives=answers.MAPPING,
+        gives=MAPPING,
     ),
     Operation(
         method="POST",
         path="/save-extensions/{number}",
         summary="Give managers extensions, or null; a number that is somebody else's moves",
         handle=save_mapping,
-        gives=answers.MAPPING,
+        gives=MAPPING,
         body=obj(
             {
                 "user_extensions": {
@@ -225,7 +306,7 @@ OPERATIONS: Final = (
         path="/sync-extensions/{number}",
         summary="Make RetailCRM have the extensions that are saved here",
         handle=sync,
-        gives=answers.BEGUN,
+        gives=BEGUN,
         answers={202: "Begun: follow it with GET register/{number}"},
     ),
 )

@@ -1,4 +1,4 @@
-"""The settings of the connection: shown without the API key, saved field by field, never over somebody else's save."""
+"""The settings of the connection: shown without the API key, saved field by field, never over a newer version."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lib import crms
-from lib.admin import answers, audit, guard
-from lib.admin.operation import Call, Operation, obj, text
+from lib.admin import audit, guard
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.calls.settings import RANGES, Settings
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, Conflict
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 from lib.runtime.vault import vault
 from lib.store import configuration, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.integration import RETAILCRM, Integration, version_of
 
 
-def _range(name: str) -> Shape:
+def _range(name: str) -> Schema:
     least, most = RANGES[name]
     return {"type": ["number", "null"], "minimum": least, "maximum": most}
 
 
-def _choice(*words: str) -> Shape:
+def _choice(*words: str) -> Schema:
     return {"type": ["string", "null"], "enum": [*words, None], "description": f"one of {', '.join(words)}"}
 
 
-_SWITCH: Final[Shape] = {"type": ["boolean", "null"]}
-_REDIRECT: Final[Mapping[str, Shape]] = {
+_SWITCH: Final[Schema] = {"type": ["boolean", "null"]}
+_REDIRECT: Final[Mapping[str, Schema]] = {
     "mode": _choice("off", "name-only", "routing+name"),
     "algorithm": _choice("retailcrm", "first_call", "last_call"),
     "names": {
@@ -44,8 +45,8 @@ _REDIRECT: Final[Mapping[str, Shape]] = {
     "ignore_hours": _SWITCH,
     "shadow": _SWITCH,
 }
-# Null means: the default again.
-SETTINGS: Final[Mapping[str, Shape]] = {
+# Null restores the default.
+SETTINGS: Final[Mapping[str, Schema]] = {
     "owner_policy": _choice("last_talker", "first_talker"),
     "missed_owner": _choice("first_rung", "none"),
     "synthetic_dial": _SWITCH,
@@ -55,7 +56,7 @@ SETTINGS: Final[Mapping[str, Shape]] = {
     "call_max_hours": _range("call_max_hours"),
     "wait_for_recording_seconds": _range("wait_for_recording_seconds"),
     "accept_number_as_client_id": _SWITCH,
-    **{redirect.PREFIX + name: shape for name, shape in _REDIRECT.items()},
+    **{redirect.PREFIX + name: schema for name, schema in _REDIRECT.items()},
     redirect.PREFIX + "shop_names": {
         "type": ["object", "null"],
         "additionalProperties": text(100),
@@ -71,20 +72,20 @@ DOMAIN: Final = text(255, least=1, description="the address of the account, as d
 API_KEY: Final = text(255, least=1, pattern="^[!-~]+$", description="an API key: characters without spaces")
 
 
-def show(call: Call) -> Answer:
-    return _shown(call.enterprise, call.enterprise.integration()), 200
+def show(request: AdminRequest) -> Answer:
+    return _shown(request.enterprise, request.enterprise.integration()), 200
 
 
-def save(call: Call) -> Answer:
-    """Merges what was sent; a field that was not sent stays. Another domain needs its own API key."""
-    number, given = call.enterprise.number, call.body
+def save(request: AdminRequest) -> Answer:
+    """Merges the fields of the request; others stay. Another domain needs its own API key."""
+    number, given = request.enterprise.number, request.body
     with db.transaction() as conn:
         before = configuration.lock(conn, number)
         saved = Integration.from_config(RETAILCRM, before)
         if given["version"] != saved.version:
             raise Conflict(
                 "Somebody saved other settings meanwhile: look at them, then save again",
-                details={"current": _shown(call.enterprise, saved)},
+                details={"current": _shown(request.enterprise, saved)},
             )
         changes = _changes(given, saved, number)
         merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
@@ -92,22 +93,22 @@ def save(call: Call) -> Answer:
         if changed:
             merged["version"] = saved.version + 1
             configuration.write(conn, number, merged)
-            audit.remember(conn, call, "config", {"changed": changed, "version": merged["version"]})
-    return _shown(call.enterprise, Integration.from_config(RETAILCRM, merged)), 200
+            audit.remember(conn, request, "config", {"changed": changed, "version": merged["version"]})
+    return _shown(request.enterprise, Integration.from_config(RETAILCRM, merged)), 200
 
 
-def delete(call: Call) -> Answer:
-    """Nothing of the connection is left: no key, no mapping, no link, and nobody else's session."""
-    number = call.enterprise.number
+def delete(request: AdminRequest) -> Answer:
+    """Removes all of the connection: the key, the mapping, the links, and all other sessions."""
+    number = request.enterprise.number
     with db.transaction() as conn:
         before = configuration.lock(conn, number)
         after = {"enabled": False, "version": version_of(before) + 1}
         configuration.write(conn, number, after)
         # A registration that has not ended may have issued the next version already.
         sessions.raise_link_version(conn, number, above=(sessions.find_link_version(conn, number) or 0) + 1)
-        sessions.revoke_others(conn, number, session_id=call.session.id)
-        audit.remember(conn, call, "config", {"deleted": sorted(before), "version": after["version"]})
-    return _shown(call.enterprise, Integration.from_config(RETAILCRM, after)), 200
+        sessions.revoke_others(conn, number, session_id=request.session.id)
+        audit.remember(conn, request, "config", {"deleted": sorted(before), "version": after["version"]})
+    return _shown(request.enterprise, Integration.from_config(RETAILCRM, after)), 200
 
 
 def base_url(domain: str) -> str:
@@ -183,11 +184,29 @@ def _shown_key(number: str, saved: Integration) -> dict[str, Any]:
 
 def _defaults() -> dict[str, Any]:
     ours = dataclasses.asdict(Settings())
-    routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.Settings()).items()}
-    return {name: {**ours, **routed}.get(name, False if shape is _SWITCH else None) for name, shape in SETTINGS.items()}
+    routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.RedirectSettings()).items()}
+    return {
+        name: {**ours, **routed}.get(name, False if schema is _SWITCH else None) for name, schema in SETTINGS.items()
+    }
 
 
 _DEFAULTS: Final = _defaults()
+
+CONFIG: Final = record(
+    {
+        "enterprise": record({"number": TEXT, "name": TEXT, "region": TEXT, "timezone": TEXT}),
+        "version": COUNT,
+        "enabled": FLAG,
+        "domain": MAYBE_TEXT,
+        "api_key": record({"is_set": FLAG, "is_readable": FLAG, "last_four": MAYBE_TEXT}),
+        "settings": DATA,
+        "defaults": DATA,
+        "problems": listed(TEXT),
+        "unserved": listed(TEXT),
+        "last_sync": MAYBE_TEXT,
+        "crm_timezone": MAYBE_TEXT,
+    }
+)
 
 OPERATIONS: Final = (
     Operation(
@@ -195,14 +214,14 @@ OPERATIONS: Final = (
         path="/config/{number}",
         summary="The connection and its settings",
         handle=show,
-        gives=answers.CONFIG,
+        gives=CONFIG,
     ),
     Operation(
         method="PUT",
         path="/config/{number}",
         summary="Save what is sent, over the version that it was made from",
         handle=save,
-        gives=answers.CONFIG,
+        gives=CONFIG,
         body=obj(
             {
                 "version": {
@@ -220,7 +239,5 @@ OPERATIONS: Final = (
         ),
         answers={200: "What is saved now", 409: "Somebody else saved meanwhile; `current` is what they saved"},
     ),
-    Operation(
-        method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=answers.CONFIG
-    ),
+    Operation(method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=CONFIG),
 )

@@ -1,12 +1,28 @@
-"""A story made ready to be drawn: who waited, rang and talked from when to when, and everybody's name."""
+"""The story of a call as the page draws it: a lane for each party with its waiting, ringing and talking, and names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from lib.admin.schemas import (
+    COUNT,
+    DATA,
+    FLAG,
+    MAYBE_ID,
+    MAYBE_MOMENT,
+    MAYBE_NUMBER,
+    MAYBE_TEXT,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    listed,
+    maybe,
+    one_of,
+    record,
+)
 from lib.calls.directory import Directory
 from lib.enterprises.rules import directory
 from lib.runtime import db
@@ -23,7 +39,7 @@ class _Lane:
     bars: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, kind: str, since: float, until: float | None) -> None:
-        """What goes on without a gap is one bar."""
+        """Bars of one kind without a gap between them become one."""
         last = self.bars[-1] if self.bars else None
         if last and last["kind"] == kind and (last["until"] is None or last["until"] >= since):
             last["until"] = until
@@ -84,7 +100,7 @@ def lanes(story: Story, known: Directory) -> list[_Lane]:
 
 
 def ends_at(story: Story) -> float | None:
-    """When it fell silent: what time alone has ended was over with its last event. None: it goes on."""
+    """The end of the drawing. A call that was ended by a timeout ends with its last event. None: it goes on."""
     if story["over_at"] is None:
         return None
     over = (datetime.fromisoformat(story["over_at"]) - datetime.fromisoformat(story["started_at"])).total_seconds()
@@ -111,8 +127,8 @@ def _customer(story: Story) -> list[_Lane]:
 
 def _rings(story: Story) -> list[tuple[str, float, float | None]]:
     """
-    Nobody reports when a telephone stops ringing: it does when somebody answers, when the next ones are dialled
-    instead, or when the call ends. Of a call that only its hangup tells of, they rang all the time.
+    No event says when a telephone stops ringing. It stops when somebody answers, when other telephones are dialled
+    instead, or when the call ends. In a call known by its hangup alone, the telephones rang all the time.
     """
     found = []
     answers = [talk["since"] for talk in story["talked"]]
@@ -127,7 +143,7 @@ def _rings(story: Story) -> list[tuple[str, float, float | None]]:
 
 
 def _lanes_of_channels(story: Story, known: Directory) -> list[_Lane]:
-    """Where nothing is known but channels in bridges, as of internal calls."""
+    """For a call of which only channels in bridges are known, like an internal one."""
     found: dict[str, _Lane] = {}
     customer = _customer(story)
     for leg in story["legs"]:
@@ -147,3 +163,135 @@ def _extension(lane: _Lane) -> str | None:
 def _managers(row: Story, seen: Faces) -> list[dict[str, Any]]:
     extensions: Sequence[str] = row["extensions"]
     return [{"extension": extension, **seen.of(extension)} for extension in extensions]
+
+
+KIND: Final = one_of("in", "out", "internal", "unknown")
+RESULT: Final = one_of("answered", "no answer", "not allowed", "unknown")
+EFFECT: Final = one_of("popup", "hangup", "upload")
+STATE: Final = one_of(
+    "ready", "leased", "retry", "in_doubt", "delivered", "failed", "expired", "superseded", "held", "preview"
+)
+DECISION: Final = record({"code": TEXT, "params": DATA, "at": MAYBE_TEXT})
+_ATTEMPT: Final = record(
+    {
+        "started_at": MOMENT,
+        "finished_at": MAYBE_MOMENT,
+        "at": NUMBER,
+        "outcome": MAYBE_TEXT,
+        "http_status": maybe(COUNT),
+        "error": MAYBE_TEXT,
+        "request": DATA,
+        "response": MAYBE_TEXT,
+    }
+)
+_TOLD: Final = record(
+    {
+        "id": MAYBE_ID,
+        "effect": EFFECT,
+        "state": STATE,
+        "reason": MAYBE_TEXT,
+        "external_id": TEXT,
+        "extensions": listed(TEXT),
+        "at": MAYBE_NUMBER,
+        "managers": listed(record({"extension": TEXT, "name": MAYBE_TEXT, "user_id": MAYBE_ID})),
+        "is_replayable": FLAG,
+        "generation": COUNT,
+        "requested_by": MAYBE_TEXT,
+        "requested_at": MAYBE_MOMENT,
+        "attempts": listed(_ATTEMPT),
+    },
+    optional=("is_replayable", "generation", "requested_by", "requested_at"),
+)
+_BAR: Final = record({"kind": one_of("wait", "hold", "ring", "dial", "talk"), "since": NUMBER, "until": MAYBE_NUMBER})
+STORY: Final = record(
+    {
+        "unique_id": TEXT,
+        "kind": KIND,
+        "customer": MAYBE_TEXT,
+        "line_id": MAYBE_TEXT,
+        "line_name": MAYBE_TEXT,
+        "external_phone": MAYBE_TEXT,
+        "site": MAYBE_TEXT,
+        "started_at": MOMENT,
+        "date": MAYBE_TEXT,
+        "answered": FLAG,
+        "answered_by_status": FLAG,
+        "result": RESULT,
+        "owner": MAYBE_TEXT,
+        "owner_user_id": MAYBE_ID,
+        "duration_seconds": COUNT,
+        "duration_is_estimate": FLAG,
+        "waiting_seconds": maybe(COUNT),
+        "record_url": MAYBE_TEXT,
+        "over_at": MAYBE_MOMENT,
+        "pending": listed(TEXT),
+        "wake_at": MAYBE_MOMENT,
+        "ends_at": MAYBE_NUMBER,
+        "lanes": listed(
+            record(
+                {
+                    "number": TEXT,
+                    "role": one_of("customer", "extension", "outside"),
+                    "name": MAYBE_TEXT,
+                    "user_id": MAYBE_ID,
+                    "bars": listed(_BAR),
+                }
+            )
+        ),
+        "rang": listed(
+            record(
+                {
+                    "at": NUMBER,
+                    "extensions": listed(TEXT),
+                    "people": listed(TEXT),
+                    "unmapped": listed(TEXT),
+                    "synthetic": FLAG,
+                }
+            )
+        ),
+        "talked": listed(record({"person": TEXT, "since": NUMBER, "until": NUMBER, "channel": TEXT, "seen": FLAG})),
+        "transfers": listed(record({"at": NUMBER, "from": MAYBE_TEXT, "to": MAYBE_TEXT})),
+        "legs": listed(
+            record(
+                {
+                    "channel": TEXT,
+                    "unique_id": TEXT,
+                    "role": one_of("customer", "phone", "line", "local"),
+                    "leg": MAYBE_TEXT,
+                    "number": TEXT,
+                    "stays": listed(record({"bridge": TEXT, "since": NUMBER, "until": MAYBE_NUMBER})),
+                }
+            )
+        ),
+        "decisions": listed(DECISION),
+        "warnings": listed(DECISION),
+        "timeline": listed(
+            record(
+                {
+                    "at": NUMBER,
+                    "received_at": MOMENT,
+                    "event_id": TEXT,
+                    "event_type": TEXT,
+                    "unique_id": TEXT,
+                    "origin": TEXT,
+                    "says": TEXT,
+                }
+            )
+        ),
+        "told": listed(_TOLD),
+        "click": maybe(
+            record(
+                {
+                    "clicked_at": MOMENT,
+                    "user_id": MAYBE_ID,
+                    "extension": TEXT,
+                    "phone": TEXT,
+                    "http_status": maybe(COUNT),
+                    "message": MAYBE_TEXT,
+                }
+            )
+        ),
+        "host_clock": maybe(record({"lag_seconds": MAYBE_NUMBER, "wall_seconds": MAYBE_NUMBER, "observed_at": MOMENT})),
+        "is_replayable": FLAG,
+    }
+)

@@ -1,4 +1,6 @@
-"""Which manager has which extension: one each, and taking one moves it. Keys are RetailCRM's user ids as text."""
+"""
+The mapping of managers to extensions: one each; taking an extension moves it. Keys are RetailCRM's user ids as text.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def assign(before: Mapped, changes: Mapped) -> tuple[dict[str, str | None], list
 
 
 def imported(codes: Mapping[int, str]) -> dict[str, str | None]:
-    """What the CRM has, as far as it can be a mapping: extensions of digits, one manager each."""
+    """The CRM's codes that can become a mapping: extensions of digits, one manager each."""
     mapping: dict[str, str | None] = {}
     for user, code in sorted(codes.items()):
         if re.fullmatch("[0-9]{1,10}", code, re.ASCII) and code not in mapping.values():

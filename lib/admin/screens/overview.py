@@ -8,8 +8,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from lib.admin import answers
-from lib.admin.operation import Call, Operation
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import (
+    COUNT,
+    MAYBE_MOMENT,
+    MAYBE_NUMBER,
+    MAYBE_TEXT,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    listed,
+    mapped,
+    one_of,
+    record,
+)
+from lib.admin.screens.drawn_story import EFFECT, STATE
+from lib.admin.screens.managers import UNKNOWN
 from lib.retailcrm import address
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
@@ -47,15 +61,15 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """In one word; `message` has RetailCRM's own."""
+    """The state of the connection; `message` is RetailCRM's own text."""
 
     state: Literal["connected", "not_configured", "disabled", "key_refused", "crm_away"]
     message: str | None = None
     since: datetime | None = None
 
 
-def show(call: Call) -> Answer:
-    enterprise = call.enterprise
+def show(request: AdminRequest) -> Answer:
+    enterprise = request.enterprise
     number = enterprise.number
     with db.transaction() as conn:
         today = journal.count_today(conn, number, timezone=enterprise.timezone)
@@ -103,7 +117,7 @@ def connection(enterprise: Enterprise, facts: Facts) -> Connection:
 
 
 def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
-    """When the CRM gave no answer, or said that it cannot, if that was its last word and not long ago."""
+    """When the CRM gave no answer or a server error, if that was the last exchange and recent."""
     if last is None or last.status == "success":
         return None
     is_fault = last.http_status is None or last.http_status >= 500 or last.http_status in {408, 425, 429}
@@ -111,7 +125,7 @@ def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
 
 
 def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
-    """Since when deliveries leave the account alone, because it gave one fault after the other."""
+    """Since when the breaker of the account is open, after failures in a row."""
     with suppress(ConfigError):
         extra_hosts = config.current(config.RetailCRM).retailcrm_extra_hosts
         return gates.find_away_since(conn, address.base_url(enterprise.integration().domain or "", extra_hosts))
@@ -119,7 +133,9 @@ def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
 
 
 def attention(enterprise: Enterprise, found: Connection, facts: Facts) -> list[dict[str, Any]]:
-    """The worst first; each with a `code` for the page and its facts, and what would mend it."""
+    """
+    Items that need attention, the worst first: each with a `code` for the page, its facts, and an action that helps.
+    """
     if found.state == "not_configured":
         return [_item("not_configured", "RetailCRM is not connected yet", _OPEN_CONNECTION)]
     return [
@@ -197,12 +213,76 @@ def _by_outcome(counted: Sequence[Mapping[str, Any]], effect: str) -> dict[str, 
     }
 
 
+_ACTION: Final = record(
+    {
+        "kind": one_of("open", "switch_on", "register", "deactivate", "sync", "replay"),
+        "screen": one_of("connection", "managers", "lines"),
+        "since": MOMENT,
+    },
+    optional=("screen", "since"),
+)
+_ITEM: Final = {
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {
+        "code": one_of(
+            "not_configured",
+            "disabled",
+            "key_refused",
+            "crm_away",
+            "module_inactive",
+            "not_registered",
+            "command_failed",
+            "nobody_mapped",
+            "unknown_to_crm",
+            "history_failed",
+            "no_events",
+            "lines_missing",
+            "clock_wrong",
+        ),
+        "message": TEXT,
+        "action": _ACTION,
+        "words": MAYBE_TEXT,
+        "command": TEXT,
+        "reason": MAYBE_TEXT,
+        **UNKNOWN,
+        "since": MAYBE_MOMENT,
+        "lines": listed(TEXT),
+        "seconds": NUMBER,
+    },
+    "additionalProperties": False,
+}
+_COUNTED: Final = record({"delivered": COUNT, "waiting": COUNT, "failed": COUNT})
+STATS: Final = record(
+    {
+        "connection": record(
+            {
+                "state": one_of("connected", "not_configured", "disabled", "key_refused", "crm_away"),
+                "message": MAYBE_TEXT,
+                "since": MAYBE_MOMENT,
+                "domain": MAYBE_TEXT,
+            }
+        ),
+        "today": record(
+            {
+                "calls": mapped(COUNT),
+                "popups": _COUNTED,
+                "history": _COUNTED,
+                "deliveries": listed(record({"effect": EFFECT, "state": STATE, "count": COUNT})),
+            }
+        ),
+        "last_event_at": MAYBE_MOMENT,
+        "delays": listed(record({"at": MOMENT, "count": COUNT, "p50_ms": MAYBE_NUMBER, "worst_ms": MAYBE_NUMBER})),
+        "attention": listed(_ITEM),
+    }
+)
+
 OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/stats/{number}",
         summary="Is it connected, numbers of today, the delay of the last hour, what needs attention",
         handle=show,
-        gives=answers.STATS,
+        gives=STATS,
     ),
 )

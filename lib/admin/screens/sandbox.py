@@ -1,6 +1,6 @@
 """
 Plays a situation as if it happened at an enterprise: with its numbers, people, lines and settings. Pure: nothing is
-stored, nobody is told.
+stored or sent.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Play:
             rows = [_row(item, call.started_at) for item in mine]
             found.append((call, explain(call, members, rows, decided)))
         found.sort(key=lambda pair: (not pair[0].goes_to_crm, pair[0].kind == "unknown", pair[0].started_at))
-        # A channel that belongs to no call is a remark in a log, no story.
+        # A channel that belongs to no call makes no story.
         return [story for index, (call, story) in enumerate(found) if index == 0 or call.kind != "unknown"]
 
     def _look(self, members: Sequence[CallEvent]) -> datetime | None:
@@ -138,65 +138,87 @@ def situations() -> dict[str, Situation]:
 
 
 def play(situation: Situation, known: Directory, policy: Settings, *, at: datetime) -> list[dict[str, Any]]:
-    """The stories (`lib.calls.explain`) of what it becomes, the one that the CRM hears of first."""
+    """The stories (`lib.calls.explain`) of the resulting calls, the one that the CRM hears of first."""
     playing = _Play(known=known, policy=policy, now=at)
     playing.run(_moved(situation, known, at))
     return playing.stories()
 
 
 def cast_for(known: Directory) -> dict[str, str]:
-    """Who plays whom: what the enterprise has itself stays, else managers come before telephones without one."""
+    """
+    Maps the names of the situation to the enterprise's: names that it has too stay; mapped extensions come before
+    others.
+    """
     cast = _document()
     names: dict[str, str] = {}
     for number, extension in sorted(known.personal_phones.items())[:1]:
         names |= {cast["mobile"]["number"]: number.removeprefix("+"), cast["mobile"]["extension"]: extension}
+    names |= _cast_extensions(cast["extensions"], known, taken=names)
+    return names | _cast_lines(cast["lines"], sorted(known.lines), taken=names)
+
+
+def _cast_extensions(roles: Sequence[str], known: Directory, *, taken: Mapping[str, str]) -> dict[str, str]:
     mapped = sorted(known.extension_users, key=_as_number)
     free = [*mapped, *sorted(known.internal_phones - set(mapped), key=_as_number)]
-    for extension in sorted(cast["extensions"], key=lambda one: one not in mapped):
-        left = [one for one in free if one not in names.values()]
-        if extension not in names and left:
-            names[extension] = extension if extension in left else left[0]
-    lines = sorted(known.lines)
-    for line in cast["lines"] if lines else ():
-        left = [one for one in lines if one not in names.values()]
-        names[line] = line if line in left else (left or lines)[0]
+    names: dict[str, str] = {}
+    for role in sorted(roles, key=lambda one: one not in mapped):
+        left = [one for one in free if one not in {*taken.values(), *names.values()}]
+        if role not in taken and left:
+            names[role] = role if role in left else left[0]
     return names
+
+
+def _cast_lines(roles: Sequence[str], lines: Sequence[str], *, taken: Mapping[str, str]) -> dict[str, str]:
+    """Several roles share the first line where the enterprise has fewer lines than the situation."""
+    names: dict[str, str] = {}
+    for role in roles if lines else ():
+        left = [one for one in lines if one not in {*taken.values(), *names.values()}]
+        names[role] = role if role in left else (left or lines)[0]
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Move:
+    """From the situation to the enterprise: its names, its zone, and its moment so many seconds later."""
+
+    names: Mapping[str, str]
+    zone: ZoneInfo
+    seconds: int
+
+    def value(self, field_name: str, value: object) -> object:
+        if isinstance(value, list):
+            return [self.value(field_name, item) for item in value]
+        if not isinstance(value, str) or not value:
+            return value
+        if field_name == "UniqueId":
+            return _EPOCH.sub(lambda epoch: str(int(epoch[0]) + self.seconds), value)
+        if field_name in _WALL_FIELDS:
+            written = datetime.fromisoformat(value).replace(tzinfo=ZoneInfo(_document()["timezone"]))
+            return (written + timedelta(seconds=self.seconds)).astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S")
+        return _WORD.sub(lambda word: self.names.get(word[0], word[0]), value)
 
 
 def _moved(situation: Situation, known: Directory, at: datetime) -> list[CallEvent]:
     """The events with the enterprise's names, on its clock, the first of them at this moment."""
-    names = cast_for(known)
     base = at.replace(microsecond=0)
-    shift = int(base.timestamp()) - situation.epoch
-    zone = ZoneInfo(_document()["timezone"])
-
-    def moved(name: str, value: object) -> object:
-        if isinstance(value, list):
-            return [moved(name, item) for item in value]
-        if not isinstance(value, str) or not value:
-            return value
-        if name == "UniqueId":
-            return _EPOCH.sub(lambda epoch: str(int(epoch[0]) + shift), value)
-        if name in _WALL_FIELDS:
-            instant = datetime.fromisoformat(value).replace(tzinfo=zone) + timedelta(seconds=shift)
-            return instant.astimezone(known.zone).strftime("%Y-%m-%d %H:%M:%S")
-        return _WORD.sub(lambda word: names.get(word[0], word[0]), value)
-
+    move = _Move(names=cast_for(known), zone=known.zone, seconds=int(base.timestamp()) - situation.epoch)
     first = min(event["at"] for event in situation.events)
     return [
         parsing.parse(
-            event_id=f"{number:03}",
-            event_type=event["type"],
-            unique_id=str(moved("UniqueId", event["body"].get("UniqueId", ""))),
-            raw={name: moved(name, value) for name, value in event["body"].items()},
-            received_at=base + timedelta(seconds=event["at"] - min(first, 0)),
+            parsing.RawEvent(
+                event_id=f"{number:03}",
+                event_type=event["type"],
+                unique_id=str(move.value("UniqueId", event["body"].get("UniqueId", ""))),
+                raw={name: move.value(name, value) for name, value in event["body"].items()},
+                received_at=base + timedelta(seconds=event["at"] - min(first, 0)),
+            )
         )
         for number, event in enumerate(situation.events)
     ]
 
 
 def _row(item: _Sent, began: datetime) -> dict[str, Any]:
-    """As a delivery of a real call is shown, before anybody attempted it."""
+    """A notice in the form of a delivery without attempts."""
     at = round((item.at - began).total_seconds(), 1)
     attempt = {
         "started_at": item.at.isoformat(),

@@ -7,13 +7,13 @@ from typing import Final
 
 from flask import Response
 
-from lib.admin.operation import Call, Operation
+from lib.admin.operation import AdminRequest, Operation
 from lib.runtime.http import Answer
 
 _FILE: Final = Path(__file__).with_suffix(".svg")
 
 
-def show(_: Call) -> Answer:
+def show(_: AdminRequest) -> Answer:
     headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
     return Response(_FILE.read_bytes(), 200, headers, mimetype="image/svg+xml")
 

@@ -1,12 +1,12 @@
-"""What the operator may ask for: who is connected, and that every instance reads the configuration anew."""
+"""Operations of the operator: list the connected enterprises, and make every instance reload the configuration."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Final
 
-from lib.admin import answers
-from lib.admin.operation import Call, Operation
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import COUNT, FLAG, MAYBE_TEXT, TEXT, listed, record
 from lib.enterprises.cache import enterprise_cache
 from lib.runtime import db
 from lib.runtime.errors import NotFound
@@ -15,14 +15,14 @@ from lib.store import enterprises
 from lib.store.integration import RETAILCRM
 
 
-def list_active(_: Call) -> Answer:
+def list_active(_: AdminRequest) -> Answer:
     with db.connection() as conn:
         active = [asdict(found) for found in enterprises.list_connected(conn, RETAILCRM)]
     return {"enterprises": active, "count": len(active)}, 200
 
 
-def refresh(call: Call) -> Answer:
-    number = call.arguments["number"]
+def refresh(request: AdminRequest) -> Answer:
+    number = request.arguments["number"]
     with db.connection() as conn:
         if enterprises.find_packed(conn, number) is None:
             raise NotFound("There is no such enterprise", code="unknown_enterprise")
@@ -31,11 +31,30 @@ def refresh(call: Call) -> Answer:
     return {"success": True, "enterprise_number": number}, 200
 
 
-def refresh_all(_: Call) -> Answer:
+def refresh_all(_: AdminRequest) -> Answer:
     with db.connection() as conn:
         enterprises.notify_changed(conn, enterprises.list_numbers(conn))
     return {"success": True, "enterprises": enterprise_cache().refresh()}, 200
 
+
+ACTIVE: Final = record(
+    {
+        "enterprises": listed(
+            record(
+                {
+                    "enterprise_number": TEXT,
+                    "name": TEXT,
+                    "domain": MAYBE_TEXT,
+                    "managers": COUNT,
+                    "last_sync": MAYBE_TEXT,
+                }
+            )
+        ),
+        "count": COUNT,
+    }
+)
+REFRESHED: Final = record({"success": FLAG, "enterprise_number": TEXT})
+ALL_REFRESHED: Final = record({"success": FLAG, "enterprises": COUNT})
 
 OPERATIONS: Final = (
     Operation(
@@ -43,7 +62,7 @@ OPERATIONS: Final = (
         path="/active-enterprises",
         summary="Enterprises that are connected to RetailCRM and switched on",
         handle=list_active,
-        gives=answers.ACTIVE,
+        gives=ACTIVE,
         access="operator",
     ),
     Operation(
@@ -51,7 +70,7 @@ OPERATIONS: Final = (
         path="/config-cache/refresh/{number}",
         summary="Make every instance read this enterprise anew",
         handle=refresh,
-        gives=answers.REFRESHED,
+        gives=REFRESHED,
         access="operator",
     ),
     Operation(
@@ -59,7 +78,7 @@ OPERATIONS: Final = (
         path="/config-cache/refresh-all",
         summary="Make every instance read every enterprise anew",
         handle=refresh_all,
-        gives=answers.ALL_REFRESHED,
+        gives=ALL_REFRESHED,
         access="operator",
     ),
 )

@@ -1,4 +1,4 @@
-"""Trying the connection out, check after check, each with a sentence on what it means."""
+"""Tests the connection: one check after the other, each with a sentence on what its result means."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from lib.admin import answers, configuration, progress
-from lib.admin.configuration import API_KEY, DOMAIN
-from lib.admin.operation import Call, Operation, obj
+from lib.admin import progress
+from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
+from lib.admin.schemas import DATA, FLAG, MAYBE_NUMBER, TEXT, listed, obj, one_of, record
+from lib.admin.screens import configuration
+from lib.admin.screens.configuration import API_KEY, DOMAIN
 from lib.ledger.crm import Reply
 from lib.retailcrm import access, manager, module
 from lib.retailcrm.client import Account
@@ -34,23 +36,23 @@ class Check:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def test(call: Call) -> Answer:
-    """Of what was sent, else of what is saved. A saved key is shown to its own address only."""
-    return progress.answered(call, _test(call))
+def test(request: AdminRequest) -> Answer:
+    """Tests the settings of the request, else the saved ones. A saved key is sent to its own address only."""
+    return progress.answered(request, _test(request))
 
 
-def _test(call: Call) -> Work:
+def _test(request: AdminRequest) -> Work:
     checks: list[Check] = []
-    for check in _checks(call):
+    for check in _checks(request):
         checks.append(check)
         yield {"check": asdict(check)}
     is_ok = all(check.state in {"ok", "warning"} for check in checks)
     return {"success": is_ok, "checks": [asdict(check) for check in checks]}
 
 
-def _checks(call: Call) -> Iterator[Check]:
+def _checks(request: AdminRequest) -> Iterator[Check]:
     try:
-        account = _account(call)
+        account = _account(request)
     except ConfigError as error:
         yield Check(name="settings", state="failed", message=str(error))
         return
@@ -61,11 +63,11 @@ def _checks(call: Call) -> Iterator[Check]:
     yield Check(name="credentials", state="ok", message="RetailCRM accepts the API key", latency_ms=latency_ms)
     yield _scopes(reply)
     for look in (_versions, _timezone, _module):
-        yield look(account, call.enterprise)
+        yield look(account, request.enterprise)
 
 
-def _account(call: Call) -> Account:
-    stored, given = call.enterprise.integration(), call.body
+def _account(request: AdminRequest) -> Account:
+    stored, given = request.enterprise.integration(), request.body
     domain = given.get("domain") or stored.domain
     if not domain:
         raise ConfigError("Enter the address of the account first")
@@ -76,7 +78,7 @@ def _account(call: Call) -> Account:
         raise ConfigError("Enter the API key first")
     if not configuration.is_same_address(url, stored):
         raise ConfigError("Enter the API key too: the one that is saved belongs to another address")
-    return Account(base_url=url, api_key=vault().decrypt(stored.api_key, owner=call.enterprise.number))
+    return Account(base_url=url, api_key=vault().decrypt(stored.api_key, owner=request.enterprise.number))
 
 
 def _scopes(reply: Reply) -> Check:
@@ -158,13 +160,24 @@ def _failed(name: str, reply: Reply, latency_ms: float) -> Check:
     )
 
 
+CHECK: Final = record(
+    {
+        "name": one_of("settings", "credentials", "scopes", "versions", "timezone", "module"),
+        "state": one_of("ok", "warning", "failed"),
+        "message": TEXT,
+        "latency_ms": MAYBE_NUMBER,
+        "facts": DATA,
+    }
+)
+CHECKS: Final = record({"success": FLAG, "checks": listed(CHECK)})
+
 OPERATIONS: Final = (
     Operation(
         method="POST",
         path="/config/{number}/test",
         summary="Try the connection that is sent, or the one that is saved",
         handle=test,
-        gives=answers.CHECKS,
+        gives=CHECKS,
         also=progress.LINES,
         body=obj({"domain": DOMAIN, "api_key": API_KEY}),
         answers={200: "Every check with its state: ok, warning, failed"},

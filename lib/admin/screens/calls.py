@@ -1,4 +1,4 @@
-"""Calls: searching them, the whole story of one, and sending again what RetailCRM did not get."""
+"""Calls: searching them, the story of one, and sending history rows again that RetailCRM did not get."""
 
 from __future__ import annotations
 
@@ -9,9 +9,26 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import answers, audit, paging, picture
-from lib.admin.operation import Call, Operation, obj, text
-from lib.admin.picture import Faces
+from lib.admin import audit, paging
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import (
+    COUNT,
+    FLAG,
+    ID,
+    MAYBE_ID,
+    MAYBE_MOMENT,
+    MAYBE_TEXT,
+    MOMENT,
+    TEXT,
+    listed,
+    maybe,
+    obj,
+    one_of,
+    record,
+    text,
+)
+from lib.admin.screens import drawn_story
+from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
 from lib.crms import RETAILCRM
 from lib.enterprises.rules import directory
 from lib.intake.messages import WakeCall, call_message
@@ -45,7 +62,7 @@ _COLUMNS: Final = (
 )
 _REPLAYABLE: Final = ("failed", "expired", "in_doubt")
 _CALLS_AT_ONCE: Final = 500
-# Of several deliveries the first of these counts; a delivery that was overtaken says nothing.
+# Of several deliveries the first of these states counts; superseded deliveries do not count.
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     "failed": _REPLAYABLE,
     "waiting": ("ready", "retry", "leased", "held"),
@@ -64,13 +81,13 @@ _NO_POPUP: Final = (
 _NO_ROW: Final = ("integration_disabled", "internal", "only_channels", "no_phone", "no_date", "waiting_for_recording")
 
 
-def search(call: Call) -> Answer:
-    query, limit = call.query, paging.limit(call.query)
-    users = directory(call.enterprise).extension_users
+def search(request: AdminRequest) -> Answer:
+    query, limit = request.query, paging.limit(request.query)
+    users = directory(request.enterprise).extension_users
     extensions = {str(user): extension for extension, user in users.items()}
     extension = query.get("extension") or extensions.get(query.get("manager", ""))
     if "manager" in query and extension is None:
-        return _found(call, [], None)
+        return _found(request, [], None)
     chosen = CallFilter(
         phone=re.sub("[^0-9]", "", query.get("phone", "")) or None,
         extension=extension,
@@ -82,62 +99,62 @@ def search(call: Call) -> Answer:
         until=paging.moment(query, "until"),
     )
     with db.connection() as conn:
-        found = journal.list_calls(conn, call.enterprise.number, chosen, after=paging.after(query), limit=limit)
-        seen = picture.faces(conn, call.enterprise)
+        found = journal.list_calls(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
+        seen = drawn_story.faces(conn, request.enterprise)
     following = paging.cursor(Key(at=found[-1].started_at, id=found[-1].id)) if len(found) == limit else None
-    return _found(call, [as_row(item, seen) for item in found], following)
+    return _found(request, [as_row(item, seen) for item in found], following)
 
 
-def tell(call: Call) -> Answer:
+def tell(request: AdminRequest) -> Answer:
     """As `make explain` does, made ready to be drawn, and what may be sent again."""
-    number, unique_id = call.enterprise.number, call.arguments["unique_id"]
+    number, unique_id = request.enterprise.number, request.arguments["unique_id"]
     told = story.tell(number, unique_id, crm=RETAILCRM.name)
     with db.connection() as conn:
-        ledger = {item.id: item for item in replays.list_for_call(conn, number, _call_id(conn, call))}
-        seen = picture.faces(conn, call.enterprise)
+        ledger = {item.id: item for item in replays.list_for_call(conn, number, _call_id(conn, request))}
+        seen = drawn_story.faces(conn, request.enterprise)
     rows = [{**row, **_replay_of(ledger.get(row["id"]))} for row in told["told"]]
-    drawn = picture.drawn({**told, "told": rows}, seen)
+    drawn = drawn_story.drawn({**told, "told": rows}, seen)
     return {**drawn, "is_replayable": any(row["is_replayable"] for row in rows)}, 200
 
 
-def replay(call: Call) -> Answer:
+def replay(request: AdminRequest) -> Answer:
     """
     One delivery, or every row of the call that did not get through.
 
     Only rows of the history: a pop-up is news while the phone rings, and that is over.
     """
-    number = call.enterprise.number
+    number = request.enterprise.number
     with db.transaction() as conn:
-        call_id = _call_id(conn, call)
+        call_id = _call_id(conn, request)
         again = replaying.send_again(
             conn,
-            _request(call),
+            _asked_by(request),
             enterprise_number=number,
             call_id=call_id,
-            delivery_id=call.body.get("delivery_id"),
+            delivery_id=request.body.get("delivery_id"),
             crm=RETAILCRM.name,
         )
-        audit.remember(conn, call, "replay", {"unique_id": call.arguments["unique_id"], "deliveries": again})
+        audit.remember(conn, request, "replay", {"unique_id": request.arguments["unique_id"], "deliveries": again})
     _wake(number, call_id)
     return {"success": True, "deliveries": again}, 202
 
 
-def replay_since(call: Call) -> Answer:
+def replay_since(request: AdminRequest) -> Answer:
     """The same for every call since a time, the oldest first."""
-    number = call.enterprise.number
-    since = paging.moment(call.body, "since")
-    assert since is not None  # noqa: S101  (the door requires it)
+    number = request.enterprise.number
+    since = paging.moment(request.body, "since")
+    assert since is not None  # noqa: S101  (the guard requires it)
     again: list[int] = []
     with db.transaction() as conn:
         found = [call_id for call_id, _ in journal.list_failed_rows(conn, number, since=since, limit=_CALLS_AT_ONCE)]
         for call_id in sorted(found):
             with suppress(Conflict):
                 again += replaying.send_again(
-                    conn, _request(call), enterprise_number=number, call_id=call_id, crm=RETAILCRM.name
+                    conn, _asked_by(request), enterprise_number=number, call_id=call_id, crm=RETAILCRM.name
                 )
         if not again:
             raise Conflict("There is nothing that could be sent again", code="not_replayable")
-        audit.remember(conn, call, "replay", {"since": since.isoformat(), "calls": len(found), "deliveries": again})
+        audit.remember(conn, request, "replay", {"since": since.isoformat(), "calls": len(found), "deliveries": again})
     for call_id in found:
         _wake(number, call_id)
     return {
@@ -148,8 +165,8 @@ def replay_since(call: Call) -> Answer:
     }, 202
 
 
-def _request(call: Call) -> Request:
-    return Request(by=audit.person(call), session_id=call.session.id)
+def _asked_by(request: AdminRequest) -> Request:
+    return Request(by=audit.person(request), session_id=request.session.id)
 
 
 def _is_replayable(item: Replayable) -> bool:
@@ -167,9 +184,9 @@ def _replay_of(item: Replayable | None) -> dict[str, Any]:
     }
 
 
-def _call_id(conn: db.Connection, call: Call) -> int:
-    unique_id = call.arguments["unique_id"]
-    call_id = calls.find_by_unique_id(conn, call.enterprise.number, unique_id)
+def _call_id(conn: db.Connection, request: AdminRequest) -> int:
+    unique_id = request.arguments["unique_id"]
+    call_id = calls.find_by_unique_id(conn, request.enterprise.number, unique_id)
     if call_id is None:
         raise NotFound("There is no such call", code="unknown_call")
     return call_id
@@ -183,14 +200,14 @@ def _wake(enterprise_number: str, call_id: int) -> None:
         log.warning("not published, the sweep will", extra={"call_id": call_id, "reason": str(error)})
 
 
-def _found(call: Call, rows: Sequence[dict[str, Any]], following: str | None) -> Answer:
-    if paging.is_csv(call.query):
+def _found(request: AdminRequest, rows: Sequence[dict[str, Any]], following: str | None) -> Answer:
+    if paging.is_csv(request.query):
         return paging.as_csv("calls", _COLUMNS, (_cells(row) for row in rows))
     return {"calls": rows, "next": following}, 200
 
 
 def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
-    """All that a sentence on the call needs."""
+    """The fields that the page needs for a sentence on the call."""
     line = seen.known.lines.get(item.line_id or "")
     owner = seen.of(item.owner_extension)
     codes = [str(decision.get("code")) for decision in item.decisions]
@@ -210,11 +227,12 @@ def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
 def _outcome(item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str]) -> dict[str, Any]:
     """Of an upload, the latest generation counts: what failed before it was sent again."""
     made = [delivery for delivery in item.deliveries if delivery["effect"] == effect]
+    counted = made[-1:] if effect == "upload" else made
     for state, words in _OUTCOMES.items():
-        for delivery in made[-1:] if effect == "upload" else made:
-            if delivery["state"] in words:
-                return {"state": state, "reason": delivery["reason"] if state != "delivered" else None}
-    reason = next((delivery["reason"] for delivery in made), None)
+        found = next((delivery for delivery in counted if delivery["state"] in words), None)
+        if found is not None:
+            return {"state": state, "reason": found["reason"] if state != "delivered" else None}
+    reason = made[0]["reason"] if made else None
     return {"state": "none", "reason": reason or next((code for code in why_none if code in codes), None)}
 
 
@@ -223,13 +241,51 @@ def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple({**row, **words}[name] for name in _COLUMNS)
 
 
+_OUTCOME: Final = {"state": one_of("delivered", "waiting", "failed", "none"), "reason": MAYBE_TEXT}
+CALLS: Final = record(
+    {
+        "calls": listed(
+            record(
+                {
+                    "id": ID,
+                    "unique_id": TEXT,
+                    "kind": KIND,
+                    "customer": MAYBE_TEXT,
+                    "started_at": MOMENT,
+                    "over_at": MAYBE_MOMENT,
+                    "is_over": FLAG,
+                    "line_id": MAYBE_TEXT,
+                    "line_name": MAYBE_TEXT,
+                    "result": maybe(RESULT),
+                    "owner_extension": MAYBE_TEXT,
+                    "owner_user_id": MAYBE_ID,
+                    "owner_name": MAYBE_TEXT,
+                    "talk_seconds": maybe(COUNT),
+                    "waiting_seconds": maybe(COUNT),
+                    "has_recording": maybe(FLAG),
+                    "popup": record({**_OUTCOME, "extensions": listed(TEXT)}),
+                    "upload": record(_OUTCOME),
+                    "reasons": listed(TEXT),
+                    "decisions": listed(DECISION),
+                    "deliveries": listed(
+                        record({"effect": EFFECT, "state": STATE, "reason": MAYBE_TEXT, "extensions": listed(TEXT)})
+                    ),
+                }
+            )
+        ),
+        "next": MAYBE_TEXT,
+    }
+)
+REPLAYED: Final = record({"success": FLAG, "deliveries": listed(ID)})
+REPLAYED_SINCE: Final = record({"success": FLAG, "calls": COUNT, "deliveries": listed(ID), "is_all": FLAG})
+
 OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/calls/{number}",
         summary="Calls, the latest first; `next` is the `after` of the next page",
         handle=search,
-        gives=answers.CALLS,
+        gives=CALLS,
         also=paging.CSV,
         query=obj(
             {
@@ -249,14 +305,14 @@ OPERATIONS: Final = (
         path="/calls/{number}/{unique_id}",
         summary="The whole story of one call, by the id of any of its channels",
         handle=tell,
-        gives=answers.STORY,
+        gives=STORY,
     ),
     Operation(
         method="POST",
         path="/calls/{number}/{unique_id}/replay",
         summary="Send the history row again that RetailCRM did not get",
         handle=replay,
-        gives=answers.REPLAYED,
+        gives=REPLAYED,
         body=obj({"delivery_id": {"type": "integer", "minimum": 1, "maximum": 2**53}}),
         answers={202: "Begun", 409: "There is nothing that could be sent again"},
     ),
@@ -265,7 +321,7 @@ OPERATIONS: Final = (
         path="/replay/{number}",
         summary="Send all history rows again that RetailCRM did not get since a time",
         handle=replay_since,
-        gives=answers.REPLAYED_SINCE,
+        gives=REPLAYED_SINCE,
         body=obj({"since": paging.QUERY["since"]}, required=("since",)),
         answers={202: "Begun", 409: "There is nothing that could be sent again"},
     ),

@@ -1,4 +1,4 @@
-"""One real pop-up on a manager's screen, to see that everything between us and RetailCRM works."""
+"""Sends one real pop-up to a manager's screen, as a test of the whole way to RetailCRM."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from lib.admin import answers, audit
-from lib.admin.operation import Call, Operation, obj, text
+from lib.admin import audit
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, maybe, obj, one_of, record, text
 from lib.calls.e164 import e164
 from lib.calls.plan import EndNotice, RingNotice
 from lib.enterprises.rules import directory
@@ -45,13 +46,13 @@ class Step:
         }
 
 
-def show_popup(call: Call) -> Answer:
-    account, extension, phone = _account(call.enterprise), _extension(call), _phone(call)
+def show_popup(request: AdminRequest) -> Answer:
+    account, extension, phone = _account(request.enterprise), _extension(request), _phone(request)
     with db.transaction() as conn:
-        integration_logs.lock(conn, call.enterprise.number, EVENT_TYPE)
-        if integration_logs.count_last_minute(conn, call.enterprise.number, EVENT_TYPE) >= PER_MINUTE:
+        integration_logs.lock(conn, request.enterprise.number, EVENT_TYPE)
+        if integration_logs.count_last_minute(conn, request.enterprise.number, EVENT_TYPE) >= PER_MINUTE:
             raise RateLimited(f"At most {PER_MINUTE} test pop-ups in a minute: wait a little")
-        audit.remember(conn, call, EVENT_TYPE, {"user_id": call.body["user_id"], "extension": extension})
+        audit.remember(conn, request, EVENT_TYPE, {"user_id": request.body["user_id"], "extension": extension})
         now = db.now(conn)
     ring = RingNotice(
         direction="in",
@@ -59,12 +60,12 @@ def show_popup(call: Call) -> Answer:
         extensions=(extension,),
         call_id=f"test-{uuid.uuid4()}",
         line_number=None,
-        site=next((line["site_code"] for line in call.enterprise.lines if line["site_code"]), None),
+        site=next((line["site_code"] for line in request.enterprise.lines if line["site_code"]), None),
         expires_at=now + timedelta(minutes=1),
     )
-    steps = [_send(call.enterprise, account, "ring", telephony.ring_form(ring))]
+    steps = [_send(request.enterprise, account, "ring", telephony.ring_form(ring))]
     if steps[0].reply.outcome in {"done", "in_doubt"}:
-        time.sleep(call.body.get("seconds", HOLD_SECONDS))
+        time.sleep(request.body.get("seconds", HOLD_SECONDS))
         end = EndNotice(
             phone=phone,
             extensions=ring.extensions,
@@ -73,7 +74,7 @@ def show_popup(call: Call) -> Answer:
             line_number=None,
             site=ring.site,
         )
-        steps.append(_send(call.enterprise, account, "hangup", telephony.end_form(end, end.extensions)))
+        steps.append(_send(request.enterprise, account, "hangup", telephony.end_form(end, end.extensions)))
     code, message = _judged(steps[0].reply, extension)
     return {
         "accepted": code == "accepted",
@@ -95,23 +96,23 @@ def _judged(reply: Reply, extension: str) -> tuple[str, str]:
     return "accepted", f"RetailCRM shows the pop-up to the manager with extension {extension}"
 
 
-def _extension(call: Call) -> str:
-    user = call.body["user_id"]
-    for extension, mapped in directory(call.enterprise).extension_users.items():
+def _extension(request: AdminRequest) -> str:
+    user = request.body["user_id"]
+    for extension, mapped in directory(request.enterprise).extension_users.items():
         if mapped == user:
             return extension
     raise InvalidPayload("This manager has no extension: give one first, then try again", code="no_extension")
 
 
-def _phone(call: Call) -> str:
-    """What the card shows: what was entered, else one of our own lines, as it stands."""
-    if "phone" not in call.body:
-        own = (line["phone_number"] for line in call.enterprise.lines if line["phone_number"])
+def _phone(request: AdminRequest) -> str:
+    """The number on the card: the entered one, else the number of one of the enterprise's lines."""
+    if "phone" not in request.body:
+        own = (line["phone_number"] for line in request.enterprise.lines if line["phone_number"])
         found: str | None = next(own, None)
         if found is None:
             raise InvalidPayload("Enter the number that the pop-up shall show", code="invalid_phone")
         return found
-    phone = e164(call.body["phone"], call.enterprise.region)
+    phone = e164(request.body["phone"], request.enterprise.region)
     if phone is None:
         raise InvalidPayload("phone: is not a number that can be called", code="invalid_phone")
     return phone
@@ -138,13 +139,35 @@ def _send(enterprise: Enterprise, account: Account, name: str, form: Form) -> St
     return Step(name=name, form=form, reply=reply)
 
 
+POPUP: Final = record(
+    {
+        "accepted": FLAG,
+        "code": one_of("accepted", "not_exist_codes", "refused"),
+        "message": TEXT,
+        "extension": TEXT,
+        "phone": TEXT,
+        "steps": listed(
+            record(
+                {
+                    "name": one_of("ring", "hangup"),
+                    "outcome": TEXT,
+                    "http_status": maybe(COUNT),
+                    "error": MAYBE_TEXT,
+                    "request": DATA,
+                    "response": TEXT,
+                }
+            )
+        ),
+    }
+)
+
 OPERATIONS: Final = (
     Operation(
         method="POST",
         path="/test-popup/{number}",
         summary="Show one real pop-up to a manager, and take it back after some seconds",
         handle=show_popup,
-        gives=answers.POPUP,
+        gives=POPUP,
         body=obj(
             {
                 "user_id": {"type": "integer", "minimum": 1, "maximum": 2**53},

@@ -1,12 +1,13 @@
-"""The integration module: asking for it, and following how far that is."""
+"""The integration module: commands to register or deactivate it, and their progress."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any, Final
 
-from lib.admin import answers, audit
-from lib.admin.operation import Call, Operation
+from lib.admin import audit
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import COUNT, FLAG, ID, MAYBE_MOMENT, MAYBE_TEXT, MOMENT, TEXT, listed, one_of, record
 from lib.runtime import config, db, pubsub
 from lib.runtime.errors import InvalidPayload, Unavailable
 from lib.runtime.http import Answer
@@ -18,17 +19,17 @@ log = logging.getLogger(__name__)
 _SHOWN: Final = 10
 
 
-def register(call: Call) -> Answer:
-    return {"command": as_json(_ask(call, "register"))}, 202
+def register(request: AdminRequest) -> Answer:
+    return {"command": as_json(_ask(request, "register"))}, 202
 
 
-def deactivate(call: Call) -> Answer:
-    return {"command": as_json(_ask(call, "deactivate"))}, 202
+def deactivate(request: AdminRequest) -> Answer:
+    return {"command": as_json(_ask(request, "deactivate"))}, 202
 
 
-def show(call: Call) -> Answer:
+def show(request: AdminRequest) -> Answer:
     with db.connection() as conn:
-        commands = module_commands.list_commands(conn, call.enterprise.number, limit=_SHOWN)
+        commands = module_commands.list_commands(conn, request.enterprise.number, limit=_SHOWN)
     settings = config.current(config.Module)
     return {
         "module": {"code": settings.module_code, "name": settings.module_name},
@@ -38,7 +39,7 @@ def show(call: Call) -> Answer:
 
 
 def wake(enterprise_number: str) -> None:
-    """The command is stored: should this be lost, the next tick finds it."""
+    """The command is stored: should this message be lost, the next tick finds the command."""
     try:
         pubsub.publish(pubsub.MODULE_COMMANDS, {"enterprise_number": enterprise_number})
     except Unavailable as error:
@@ -60,15 +61,32 @@ def as_json(command: Command) -> dict[str, Any]:
     }
 
 
-def _ask(call: Call, action: Action) -> Command:
-    if not call.enterprise.integration().is_connected:
+def _ask(request: AdminRequest, action: Action) -> Command:
+    if not request.enterprise.integration().is_connected:
         raise InvalidPayload("Save the address and the API key of RetailCRM first", code="not_configured")
     with db.transaction() as conn:
-        command = module_commands.insert_command(conn, call.enterprise.number, action)
-        audit.remember(conn, call, "module_command", {"action": action, "command_id": command.id})
-    wake(call.enterprise.number)
+        command = module_commands.insert_command(conn, request.enterprise.number, action)
+        audit.remember(conn, request, "module_command", {"action": action, "command_id": command.id})
+    wake(request.enterprise.number)
     return command
 
+
+COMMAND: Final = record(
+    {
+        "id": ID,
+        "action": one_of("register", "deactivate", "push_mapping"),
+        "state": one_of("ready", "leased", "retry", "done", "failed", "superseded"),
+        "steps": listed(record({"name": TEXT, "state": one_of("done", "warning", "failed"), "message": TEXT})),
+        "code": MAYBE_TEXT,
+        "message": MAYBE_TEXT,
+        "attempts_made": COUNT,
+        "retry_at": MAYBE_MOMENT,
+        "created_at": MOMENT,
+        "finished_at": MAYBE_MOMENT,
+    }
+)
+BEGUN: Final = record({"command": COMMAND})
+MODULE: Final = record({"module": record({"code": TEXT, "name": TEXT}), "is_busy": FLAG, "commands": listed(COMMAND)})
 
 OPERATIONS: Final = (
     Operation(
@@ -76,14 +94,14 @@ OPERATIONS: Final = (
         path="/register/{number}",
         summary="What the module was asked to become, the latest first, step by step",
         handle=show,
-        gives=answers.MODULE,
+        gives=MODULE,
     ),
     Operation(
         method="POST",
         path="/register/{number}",
         summary="Register the module, or register it again; links of the account that were issued before end",
         handle=register,
-        gives=answers.BEGUN,
+        gives=BEGUN,
         answers={202: "Begun: follow it with GET"},
     ),
     Operation(
@@ -91,7 +109,7 @@ OPERATIONS: Final = (
         path="/register/{number}",
         summary="Switch the module off in RetailCRM",
         handle=deactivate,
-        gives=answers.BEGUN,
+        gives=BEGUN,
         answers={202: "Begun: follow it with GET"},
     ),
 )
