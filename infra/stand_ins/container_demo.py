@@ -28,6 +28,7 @@ ASTERISK_SIMULATOR: Final = "http://asterisk-simulator:8080"
 _NEEDED: Final = (
     f"{GATEWAY}/health/dispatch-call-event",
     f"{GATEWAY}/health/retailcrm-deliver",
+    f"{GATEWAY}/health/retailcrm-upload",
     f"{GATEWAY}/health/sweep-calls",
     f"{CRM_SIMULATOR}/_sim/health",
     f"{ASTERISK_SIMULATOR}/health",

@@ -60,15 +60,16 @@ def send_again(
     enterprise_number: str,
     call_id: int,
     delivery_id: int | None = None,
+    crm: str | None = None,
 ) -> list[int]:
     """
-    One delivery of the call, or every row that did not get through; the new generations. Part of the caller's
-    transaction, at the end of which they are due.
+    One delivery of the call, or every row that did not get through, of one CRM or of all; the new generations. Part of
+    the caller's transaction, at the end of which they are due.
 
     Raises NotFound, and Conflict when there is nothing that could be sent again.
     """
     replays.lock_call(conn, call_id)
-    ledger = replays.list_for_call(conn, enterprise_number, call_id)
+    ledger = [one for one in replays.list_for_call(conn, enterprise_number, call_id) if crm in {None, one.crm}]
     chosen = _chosen(ledger, delivery_id)
     entered = []
     for item in chosen:

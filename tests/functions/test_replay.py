@@ -24,7 +24,7 @@ def crm(crm_server):
 def gateway(function, provisioned, crm, sql, broker, process):  # noqa: PLR0917  (fixtures)
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     provisioned(domain=crm.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 def started(*arguments):
@@ -95,7 +95,9 @@ def test_a_row_is_sent_again_and_who_when_and_why_is_kept(refused, gateway, crm,
 def test_it_is_due_at_once_without_any_message(refused, sql):
     confirmed("--since", "1h")
 
-    assert sql("SELECT next_wake_at <= clock_timestamp() FROM calls") == [(True,)]
+    assert sql("SELECT enterprise_number, crm, wake_at <= clock_timestamp() FROM row_timers") == [
+        ("0367", "retailcrm", True)
+    ]
     assert sql("SELECT expires_at > clock_timestamp() + interval '6 days' FROM deliveries WHERE generation = 1") == [
         (True,)
     ]

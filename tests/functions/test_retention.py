@@ -66,7 +66,7 @@ def crm(crm_server):
 @pytest.fixture
 def gateway(function, provisioned, crm, sql):
     provisioned(domain=crm.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 @pytest.fixture

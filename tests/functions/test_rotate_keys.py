@@ -56,7 +56,7 @@ def test_calls_are_delivered_before_during_and_after(deployed, function, provisi
     crm_server.clear()
     crm_server.account("0367")
     provisioned(domain=crm_server.url)
-    gateway = Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    gateway = Gateway(function, sql)
 
     def call(number):
         gateway.unique_id = f"{gateway.unique_id.partition('.')[0]}.{number}"

@@ -479,10 +479,17 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
     }
     popups_missed = lost = 0
 
-    with Function.started("retailcrm-deliver", environment, log=tmp_path / "deliver.log") as function:
+    with (
+        Function.started("retailcrm-deliver", environment, log=tmp_path / "deliver.log") as deliver,
+        Function.started("retailcrm-upload", environment, log=tmp_path / "upload.log") as upload,
+    ):
 
-        def push(message):
+        def push(message, function=deliver):
             return requests.post(function.url, json=push_envelope(message), timeout=30).status_code
+
+        def send_rows():
+            while push({"enterprise_number": "0367", "crm": "retailcrm"}, upload) != 204:
+                time.sleep(0.02)
 
         def settle():
             """What time and the sweep do: leases of what was left run out, calls are woken."""
@@ -491,6 +498,7 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             for call_id, number in sql("SELECT id, enterprise_number FROM calls"):
                 while push({"call_id": call_id, "enterprise_number": number}) != 204:
                     time.sleep(0.02)
+            send_rows()
 
         for passing in range(12):
             crm_server.clear()
@@ -498,6 +506,7 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             sql("DELETE FROM deliveries RETURNING 1")
             sql("DELETE FROM call_events RETURNING 1")
             sql("DELETE FROM calls RETURNING 1")
+            sql("DELETE FROM row_timers RETURNING 1")
             unique_id, events = messages()
             before = proxy.answers_lost
             proxy.passing, proxy.lose_answer_to = passing, b"COMMIT"
@@ -505,6 +514,7 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             for message in events:
                 while push(message) != 204:
                     time.sleep(0.02)
+            send_rows()
             proxy.lose_answer_to = b""
             deadline = time.monotonic() + SETTLED_SECONDS
             settle()

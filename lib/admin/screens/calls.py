@@ -132,6 +132,7 @@ def replay(request: AdminRequest) -> Answer:
             enterprise_number=number,
             call_id=call_id,
             delivery_id=request.body.get("delivery_id"),
+            crm=RETAILCRM.name,
         )
         audit.remember(conn, request, "replay", {"unique_id": request.arguments["unique_id"], "deliveries": again})
     _wake(number, call_id)
@@ -148,7 +149,9 @@ def replay_since(request: AdminRequest) -> Answer:
         found = [call_id for call_id, _ in journal.list_failed_rows(conn, number, since=since, limit=_CALLS_AT_ONCE)]
         for call_id in sorted(found):
             with suppress(Conflict):
-                again += replaying.send_again(conn, _asked_by(request), enterprise_number=number, call_id=call_id)
+                again += replaying.send_again(
+                    conn, _asked_by(request), enterprise_number=number, call_id=call_id, crm=RETAILCRM.name
+                )
         if not again:
             raise Conflict("There is nothing that could be sent again", code="not_replayable")
         audit.remember(conn, request, "replay", {"since": since.isoformat(), "calls": len(found), "deliveries": again})
