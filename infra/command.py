@@ -1,4 +1,4 @@
-"""How an operator's command begins and fails: one sentence on standard error, with nothing of a secret in it."""
+"""The begin and the failure of an operator's command: one sentence on standard error, without secrets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from psycopg import conninfo
 from lib.runtime import config, logs
 from lib.runtime.errors import AppError, ConfigError
 
-# What is said in one sentence. Of a database that was never migrated the first table is missing already.
+# Failures that are reported in one sentence. In a database that was never migrated the first table is missing.
 FAILURES: Final = (AppError, psycopg.errors.UndefinedTable)
 
 
 def begin(*, asks_the_database: bool = True) -> None:
-    """What libraries remark stays unsaid. Raises ConfigError for an address that no database can have."""
+    """Silences the warnings of libraries. Raises ConfigError for an address that no database can have."""
     logs.configure_command()
     if asks_the_database:
         check_address(config.load(config.Database).database_url)
 
 
 def check_address(database_url: str) -> None:
-    """Raises ConfigError, which does not quote it: the driver would take a piece of the password for a host or port."""
+    """
+    Raises ConfigError, without quoting the address: the driver might take a part of the password for a host or port.
+    """
     try:
         parts = conninfo.conninfo_to_dict(database_url)
     except psycopg.Error:
@@ -42,7 +44,7 @@ def check_address(database_url: str) -> None:
 
 
 def fail(name: str, error: object) -> int:
-    """Says it; the exit code."""
+    """Prints the failure; returns the exit code."""
     print(logs.hide(f"{name}: {words(error)}", logs.own_secrets(os.environ)), file=sys.stderr)
     return 1
 

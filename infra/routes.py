@@ -1,4 +1,4 @@
-"""Which path leads to which function, and what every answer carries: for the local gateway and for nginx alike."""
+"""The routes from paths to functions, and the headers of every answer: for the local gateway and for nginx."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ KB: Final = 1024
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """
-    `path` is exact, or a prefix when it ends with a slash. `repeatable`: hearing the same request twice is
-    harmless to the function, so it is sent again when a connection broke before the answer.
+    `path` is exact, or a prefix when it ends with a slash. `repeatable`: the function may get the same request twice,
+    so it is sent again when the connection broke before the answer.
     """
 
     path: str
@@ -51,7 +51,7 @@ SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-# RetailCRM opens the page in a tab of its own; nobody has a reason to frame it.
+# RetailCRM opens the page in a tab of its own; no page may frame it.
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -61,7 +61,7 @@ PAGE_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Asked for each time, and answered with 304: a new version of the page is never half an old one.
+    # Revalidated each time, mostly with 304: no browser mixes files of two versions of the page.
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }

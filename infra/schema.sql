@@ -5,11 +5,31 @@ CREATE OR REPLACE FUNCTION public.notify_integration_config_changed()
  LANGUAGE plpgsql
 AS $function$
 DECLARE
-    changed jsonb := to_jsonb(coalesce(NEW, OLD));
+    old_row jsonb := coalesce(to_jsonb(OLD), '{}');
+    new_row jsonb := coalesce(to_jsonb(NEW), '{}');
+    changed jsonb := CASE WHEN TG_OP = 'DELETE' THEN old_row ELSE new_row END;
+    enterprise text := coalesce(changed ->> 'enterprise_number', changed ->> 'number');
+    sections jsonb := coalesce(old_row -> 'integrations_config', '{}') || coalesce(new_row -> 'integrations_config', '{}');
+    names text[];
 BEGIN
+    IF TG_TABLE_NAME <> 'enterprises' THEN
+        sections := coalesce((SELECT integrations_config FROM enterprises WHERE number = enterprise), '{}');
+    ELSIF TG_OP = 'UPDATE'
+          AND old_row - '{integrations_config,updated_at}'::text[] = new_row - '{integrations_config,updated_at}'::text[]
+    THEN
+        names := ARRAY(
+            SELECT section FROM jsonb_object_keys(sections) AS section
+            WHERE old_row -> 'integrations_config' -> section IS DISTINCT FROM
+                  new_row -> 'integrations_config' -> section);
+    END IF;
+    IF coalesce(cardinality(names), 0) = 0 THEN
+        names := ARRAY(SELECT section FROM jsonb_object_keys(sections) AS section);
+    END IF;
+    IF cardinality(names) = 0 THEN
+        names := '{retailcrm}';  -- it has none yet, and whoever listens must hear of it all the same
+    END IF;
     PERFORM pg_notify('integration_config_changed', json_build_object(
-        'enterprise_number', coalesce(changed ->> 'enterprise_number', changed ->> 'number'),
-        'integration_type', 'retailcrm')::text);
+        'enterprise_number', enterprise, 'integration_type', name)::text) FROM unnest(names) AS name;
     RETURN NULL;
 END $function$;
 
@@ -118,7 +138,7 @@ CREATE TABLE calls (
     events_forgotten boolean NOT NULL DEFAULT false,
     CONSTRAINT calls_kind_check CHECK ((kind = ANY (ARRAY['in'::text, 'out'::text, 'internal'::text, 'unknown'::text]))),
     CONSTRAINT calls_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX calls_at_rest_idx ON calls USING btree (events_forgotten, updated_at) WHERE (next_wake_at IS NULL);
 
@@ -152,7 +172,7 @@ CREATE TABLE call_events (
     CONSTRAINT call_events_enterprise_number_fingerprint_occurrence_key UNIQUE (enterprise_number, fingerprint, occurrence),
     CONSTRAINT call_events_event_id_key UNIQUE (event_id),
     CONSTRAINT call_events_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX call_events_call_id_idx ON call_events USING btree (call_id);
 
@@ -170,7 +190,7 @@ CREATE TABLE call_links (
     last_at timestamp with time zone NOT NULL,
     CONSTRAINT call_links_pkey PRIMARY KEY (enterprise_number, key, call_id),
     CONSTRAINT call_links_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id) ON DELETE CASCADE
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX call_links_call_id_idx ON call_links USING btree (call_id);
 
@@ -211,11 +231,15 @@ CREATE TABLE deliveries (
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
     CONSTRAINT deliveries_pkey PRIMARY KEY (id),
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX deliveries_failed_rows_idx ON deliveries USING btree (enterprise_number, call_id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
 
+CREATE INDEX deliveries_finished_at_idx ON deliveries USING brin (finished_at) WITH (autosummarize='on');
+
 CREATE INDEX deliveries_given_up_idx ON deliveries USING btree (finished_at, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
+
+CREATE INDEX deliveries_live_idx ON deliveries USING btree (call_id, state) WHERE (state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'held'::text]));
 
 CREATE INDEX deliveries_waiting_rows_idx ON deliveries USING btree (enterprise_number, crm, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text])));
 
@@ -238,7 +262,7 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'permanent'::text, 'authentication'::text, 'busy'::text, 'unavailable'::text, 'in_doubt'::text]))),
     CONSTRAINT attempts_pkey PRIMARY KEY (delivery_id, fence),
     CONSTRAINT attempts_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES deliveries(id) ON DELETE CASCADE
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX attempts_started_at_idx ON attempts USING btree (started_at);
 
@@ -254,7 +278,7 @@ CREATE TABLE integration_logs (
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT integration_logs_status_check CHECK ((status = ANY (ARRAY['success'::text, 'error'::text]))),
     CONSTRAINT integration_logs_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_vacuum_scale_factor=0.02);
 
 CREATE INDEX integration_logs_created_at_idx ON integration_logs USING btree (created_at);
 

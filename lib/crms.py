@@ -1,8 +1,8 @@
-"""The CRMs that have a package and a function here; an integration of any other name is served by nobody."""
+"""The CRMs that are served here: those that have a package in lib, a function and a subscription."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from lib.ledger.crm import CRM
@@ -10,3 +10,8 @@ from lib.retailcrm.crm import RetailCRM
 
 RETAILCRM: Final = RetailCRM()
 CRMS: Final[Mapping[str, CRM]] = {RETAILCRM.name: RETAILCRM}
+
+
+def unserved(integrations: Iterable[str]) -> list[str]:
+    """Integrations that are kept for an enterprise, though nobody here works for them."""
+    return sorted(set(integrations) - CRMS.keys())

@@ -85,7 +85,7 @@ def database_url(postgres_server: str, template: str) -> Iterator[str]:
 def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a function, and no memory of another test's; yields what changes the environment."""
     from lib.enterprises.cache import enterprise_cache
-    from lib.runtime import config, db, delayed_publish, outbound, pubsub
+    from lib.runtime import config, db, delayed_publish, outbound, passwords, pubsub
     from lib.runtime.vault import vault
 
     monkeypatch.setenv("DATABASE_URL", database_url)
@@ -94,6 +94,8 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     monkeypatch.setenv("OPERATOR_TOKEN", OPERATOR_TOKEN)
     monkeypatch.setenv("VAULT_KEYS", VAULT_KEYS)
     monkeypatch.setenv("RETAILCRM_EXTRA_HOSTS", "127.0.0.1:*")
+    # Passwords have a test of their own; the others need not pay for what makes them hard to guess.
+    monkeypatch.setattr(passwords, "METHOD", "pbkdf2:sha256:1000")
     config.current.cache_clear()
     yield monkeypatch
     if enterprise_cache.made is not None:

@@ -7,16 +7,24 @@ import dataclasses
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from infra.deployment import topology
+from lib.admin import api, screens
 from lib.runtime import config
+from tests.harness import complexity
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
 NAMES = [path.name for path in FUNCTIONS]
+ROOMS_AT_MOST = 12
+COMPLEXITY_AT_MOST = 15
+# Assembly is to be taken apart; nothing else may be here.
+# Names the CRMs; everything else has a room.
+REGISTRY = "crms.py"
 
 
 @pytest.mark.parametrize("folder", FUNCTIONS, ids=NAMES)
@@ -67,14 +75,20 @@ def test_every_subscription_has_a_topic_and_a_function():
 
 
 def test_deadlines_nest_from_the_crm_to_the_broker():
-    from lib.ledger import deliver
+    from lib.ledger import deliver, send_rows, wake
 
     crm = config.RetailCRM()
-    subscription = topology.read()["subscriptions"]["call-events.retailcrm-deliver"]
-    longest = max(crm.retailcrm_event_timeout_seconds, crm.retailcrm_upload_timeout_seconds)
+    subscriptions = topology.read()["subscriptions"]
 
-    assert longest + 5 <= deliver.LEASE_SECONDS
-    assert subscription["ack_deadline_seconds"] >= deliver.LEASE_SECONDS + 5
+    # Rows: a lane goes on for so long, and then ends its last request.
+    for name, request_seconds, busy_seconds in (
+        ("call-events.retailcrm-deliver", crm.retailcrm_event_timeout_seconds, wake.WAKE_SECONDS),
+        ("due-rows.retailcrm-upload", crm.retailcrm_upload_timeout_seconds, send_rows.LANE_SECONDS),
+    ):
+        ack_deadline = subscriptions[name]["ack_deadline_seconds"]
+        assert request_seconds + 5 <= deliver.LEASE_SECONDS, name
+        assert ack_deadline >= deliver.LEASE_SECONDS + 5, name
+        assert ack_deadline >= busy_seconds + request_seconds + 5, name
 
 
 def test_the_environment_is_read_in_one_place():
@@ -86,6 +100,105 @@ def test_the_environment_is_read_in_one_place():
     }
 
     assert readers == {"lib/runtime/config.py", "lib/runtime/logs.py"}
+
+
+def test_lib_is_a_house_of_few_rooms_and_no_corridor():
+    inside = [path for path in (ROOT / "lib").iterdir() if path.name not in {"__init__.py", "__pycache__"}]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    placed = {room.strip() for layer in contracts[0]["layers"] for room in layer.split("|")}
+
+    assert [path.name for path in inside if not path.is_dir()] == [REGISTRY]
+    assert {path.stem for path in inside} == placed
+    assert len(placed) <= ROOMS_AT_MOST
+    assert contracts[0]["exhaustive"]
+
+
+def test_the_rules_that_limit_functions_are_on_for_everything_but_tests():
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    limits = {"C901", "PLR0911", "PLR0912", "PLR0913", "PLR0915", "PLR0917"}
+    relaxed = {glob for glob, rules in lint["per-file-ignores"].items() if limits & set(rules)}
+
+    assert lint["select"] == ["ALL"]
+    assert not limits & set(lint["ignore"])
+    assert lint["mccabe"]["max-complexity"] <= 12
+    assert lint["pylint"]["max-args"] <= 6
+    assert {glob for glob in relaxed if not glob.startswith("tests/")} == set()
+
+
+@pytest.mark.parametrize("folder", ["lib", "infra", "functions", "tests/harness"])
+def test_the_flow_of_control_of_every_function_can_be_followed(folder):
+    hard = {
+        f"{path.relative_to(ROOT)}:{function}": cost
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for function, cost in complexity.functions(path.read_text())
+        if cost > COMPLEXITY_AT_MOST
+    }
+
+    assert hard == {}
+
+
+def test_cognitive_complexity_counts_branches_by_their_nesting():
+    source = """
+def flat(a, b):
+    if a and b:
+        return 1
+    elif a or b:
+        return 2
+    else:
+        return 3
+
+class Nested:
+    def deep(self, rows):
+        for row in rows:
+            while row:
+                if row > 1:
+                    return [one for one in rows]
+"""
+
+    assert dict(complexity.functions(source)) == {"flat": 5, "deep": 1 + 2 + 3 + 4}
+
+
+def test_every_screen_of_the_page_is_part_of_the_api():
+    names = [path.stem for path in Path(screens.__path__[0]).glob("*.py")]
+    modules = [__import__(f"lib.admin.screens.{name}", fromlist=[name]) for name in names if name != "__init__"]
+    operations = [one for module in modules for one in getattr(module, "OPERATIONS", ())]
+
+    assert {id(one) for one in operations} <= {id(one) for one in api.OPERATIONS}
+    assert len(operations) > 20
+
+
+def test_no_module_bears_a_word_that_says_nothing():
+    vague = {
+        "utils",
+        "helpers",
+        "common",
+        "misc",
+        "once",
+        "later",
+        "shape",
+        "shapes",
+        "storable",
+        "desk",
+        "door",
+        "turn",
+    }
+    named = {path.stem for folder in ("lib", "infra") for path in (ROOT / folder).rglob("*.py")}
+
+    assert not named & vague
+
+
+def test_flask_is_known_at_the_edge_only():
+    importers = {
+        str(path.relative_to(ROOT / "lib"))
+        for path in (ROOT / "lib").rglob("*.py")
+        if re.search(r"^from (flask|werkzeug)\b|^import (flask|werkzeug)\b", path.read_text(), re.MULTILINE)
+    }
+
+    assert {name for name in importers if not name.startswith("admin/")} == {
+        "runtime/http.py",
+        "intake/push.py",
+        "runtime/passwords.py",  # werkzeug's hashes
+    }
 
 
 def tracked() -> list[str]:

@@ -18,8 +18,9 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib.admin import guard, health, opening
+from lib.admin import guard, health
 from lib.admin.api import OPERATIONS
+from lib.admin.screens import opening
 from lib.enterprises import account_link
 from lib.runtime import config, http, logs
 from lib.runtime.vault import vault

@@ -20,11 +20,12 @@ from flask import Request, Response
 from lib.admin import health
 from lib.enterprises.cache import enterprise_cache
 from lib.intake import forms
-from lib.intake.accept import accept
-from lib.runtime import config, failpoints, http, logs
+from lib.intake.accept import Accepted, accept, accept_all
+from lib.runtime import config, failpoints, http, logs, pg_json
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
 from lib.runtime.http import Answer
+from lib.store.events import NewEvent
 
 logs.configure()
 config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache)
@@ -42,24 +43,34 @@ def post_event(request: Request) -> Answer:
 
 
 def post_events(request: Request) -> Answer:
-    body = http.read_json_object(request, limit=BATCH_BYTES)
+    body = pg_json.parse_unchecked(http.read_body(request, limit=BATCH_BYTES))
+    pg_json.check({name: value for name, value in body.items() if name != "events"})
     enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     events = body.get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
         raise InvalidPayload(f"events: must be a list of 1 to {forms.BATCH_SIZE} events")
-    results = [_accept_one(item, enterprise.number, body.get("origin")) for item in events]
-    return {"success": all(r.get("success") for r in results), "results": results}, 200
+    found = [_event(item, enterprise.number, body.get("origin")) for item in events]
+    accepted = iter(accept_all([one for one in found if isinstance(one, NewEvent)]))
+    results = [_as_json(next(accepted) if isinstance(one, NewEvent) else one) for one in found]
+    return {"success": all(r["success"] for r in results), "results": results}, 200
 
 
-def _accept_one(item: object, enterprise_number: str, origin: str | None) -> dict[str, object]:
+def _event(item: object, enterprise_number: str, origin: str | None) -> NewEvent | AppError:
     try:
         if not isinstance(item, dict):
             raise InvalidPayload("must be an object")
+        pg_json.check(item)
         if len(json.dumps(item, ensure_ascii=False).encode()) > http.EVENT_BODY_BYTES:
             raise TooLarge(f"one event may have {http.EVENT_BODY_BYTES // 1024} kB")
-        return accept(forms.from_envelope(item, enterprise_number=enterprise_number, origin=origin)).as_json()
+        return forms.from_envelope(item, enterprise_number=enterprise_number, origin=origin)
     except AppError as error:
-        return {"success": False, "error": {"code": error.code, "message": str(error)}}
+        return error
+
+
+def _as_json(one: Accepted | AppError) -> dict[str, object]:
+    if isinstance(one, Accepted):
+        return one.as_json()
+    return {"success": False, "error": {"code": one.code, "message": str(one)}}
 
 
 def post_host_event(event_type: str, request: Request) -> Answer:
@@ -74,7 +85,8 @@ def post_host_event(event_type: str, request: Request) -> Answer:
 
 def get_integration(request: Request, number: str) -> Answer:
     require_operator(request.headers.get("Authorization", ""))
-    return health.describe(enterprise_cache().by_number(number)), 200
+    enterprise = enterprise_cache().by_number(number)
+    return health.describe(enterprise, enterprise_cache().age_seconds(number)), 200
 
 
 def invalidate(request: Request, number: str) -> Answer:

@@ -1,5 +1,5 @@
 """
-Do what RetailCRM's managers and their account ask of the telephony: call, change a status, switch on and off.
+Handle RetailCRM's callbacks: a click on a number, a manager's changed status, the module switched on or off.
 
 Trigger   HTTP from RetailCRM: makeCallUrl, changeUserStatusUrl, actions.activity
 Reads     enterprises (cached), clicks
@@ -26,13 +26,13 @@ from werkzeug.exceptions import MethodNotAllowed
 from lib.admin import health
 from lib.click import order
 from lib.click.place import place
-from lib.enterprises.client_ids import clients
 from lib.enterprises.rules import directory, settings
 from lib.retailcrm import address
+from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db, http, logs, pg_json
 from lib.runtime.errors import AppError, ConfigError, InvalidPayload, NotFound, Unavailable
 from lib.runtime.http import Answer
-from lib.store import integration, integration_logs, user_statuses
+from lib.store import configuration, integration_logs, user_statuses
 from lib.store.enterprises import Enterprise
 
 logs.configure()
@@ -86,7 +86,7 @@ def switch(request: Request) -> Answer:
     try:
         changes = _activity(given.get("activity", "")) | _moved(given, enterprise)
         with db.connection() as conn:
-            is_changed = integration.merge_retailcrm(conn, enterprise.number, changes)
+            is_changed = configuration.merge(conn, enterprise.number, changes)
     except AppError as error:
         _remember(enterprise, "activity", shown, {"http_status": error.status, "code": error.code}, str(error))
         raise
@@ -112,8 +112,8 @@ def _activity(text: str) -> dict[str, Any]:
 
 def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
     """
-    A new address of the account: our API key is sent there, so it must be RetailCRM's own, and the enterprise's number,
-    which anybody may know, is not enough.
+    The new address of the account. Our API key is sent there, so it must be one of RetailCRM's, and the enterprise's
+    number, which is no secret, is not enough to change it.
     """
     system_url = given.get("systemUrl", "")
     if not system_url.strip():
@@ -124,7 +124,7 @@ def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
     except ConfigError as error:
         raise InvalidPayload("systemUrl: is not an address of RetailCRM") from error
     try:
-        if moved == address.base_url(str(enterprise.retailcrm.get("domain") or ""), extra_hosts):
+        if moved == address.base_url(enterprise.integration().domain or "", extra_hosts):
             return {}
     except ConfigError:
         log.warning("the stored address is not RetailCRM's", extra={"enterprise": enterprise.number})
@@ -134,8 +134,8 @@ def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
 
 
 def _parameters(request: Request) -> dict[str, str]:
-    """Of the query, and of a form or JSON in the body, which wins. Raises InvalidPayload, TooLarge."""
-    if request.method == "HEAD":  # what only looks must not ring a phone
+    """The parameters of the query, overridden by a form or JSON in the body. Raises InvalidPayload, TooLarge."""
+    if request.method == "HEAD":  # a request without effect must not ring a phone
         raise MethodNotAllowed(valid_methods=["GET", "POST"])
     given: dict[str, str] = dict(request.args.items())
     body = http.read_body(request) if request.method == "POST" else b""
@@ -168,7 +168,7 @@ def _remember(
     response: Mapping[str, Any],
     error: str | None,
 ) -> None:
-    """What is done is done, and is answered so, even when its log cannot be written."""
+    """Logs it. A log that cannot be written does not change the answer: the action is done."""
     printable = {name: "".join(filter(str.isprintable, value)) for name, value in request.items()}
     try:
         with db.connection() as conn:

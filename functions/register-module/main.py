@@ -1,12 +1,12 @@
 """
-Make RetailCRM's integration module what it shall be: register, update, deactivate it, push the extensions.
+Carry out module commands: register, update or deactivate RetailCRM's integration module, push the extensions.
 
-Trigger   Pub/Sub push: subscriptions `module-commands.register-module` and, for what waits, `ticks.register-module`
+Trigger   Pub/Sub push: subscriptions `module-commands.register-module` and, for retries, `ticks.register-module`
 Reads     module_commands, enterprises
 Writes    module_commands, enterprises.integrations_config, enterprises.account_link_version, integration_logs
 Publishes module-commands, one for each enterprise that has something due
 Calls     RetailCRM GET /api/v5/integration-modules/{code}, POST …/edit, GET /api/v5/settings
-Answers   204 recorded: done, failed or to be tried again, or kept as rejected
+Answers   204 recorded: done, failed or to be retried, or kept as rejected
           503 give it back: we could not store
 Starts    only with all of its settings, and with a strong ACCOUNT_LINK_SECRET
 """

@@ -7,7 +7,7 @@ Writes    call_events (when intake could not), calls, call_links, deliveries, at
           integration_logs, crm_gates
 Publishes call-events, for what waits for its CRM for a moment; due-rows
 Calls     RetailCRM POST /api/v5/telephony/call/event
-Answers   204 recorded: delivered, scheduled again, skipped or kept as rejected
+Answers   204 recorded: delivered, scheduled again, passed over while the process is busy, skipped or kept as rejected
           503 give it back: we could not store
 """
 
@@ -20,6 +20,7 @@ from lib.admin import health
 from lib.crms import CRMS, RETAILCRM
 from lib.intake import messages
 from lib.intake.push import Push, push_route
+from lib.ledger.load import Load, may_pass_over
 from lib.ledger.wake import wake
 from lib.runtime import config, http, logs
 
@@ -29,8 +30,19 @@ config.require(
 )
 
 
+load = Load()
+
+
 def look(push: Push) -> None:
-    wake(messages.parse(push.json(), published_at=push.published_at), crm=RETAILCRM, crms=CRMS)
+    body = push.json()
+    message = messages.parse(body, published_at=push.published_at)
+    with load.message() as under_way:
+        if messages.can_wait(message, body, push.attributes) and may_pass_over(
+            message, under_way=under_way, threads=config.current(config.Platform).threads
+        ):
+            load.pass_over()
+        else:
+            wake(message, crm=RETAILCRM, crms=CRMS)
 
 
 ROUTES = http.Routes({"POST /": push_route(look), **health.routes("retailcrm-deliver")})

@@ -3,7 +3,7 @@ Tell the dialplan, before anything rings, whose customer is calling.
 
 Trigger   HTTP from Asterisk hosts (the dialplan's form), and from others that route calls
 Reads     enterprises (cached), calls, user_statuses, user_internal_phones
-Writes    integration_logs, behind the answer
+Writes    integration_logs, after the answer
 Calls     RetailCRM GET /api/v5/telephony/manager, GET /api/v5/settings
 Answers   200 within SMART_REDIRECT_BUDGET_MS, whatever happens: a manager's extension or the usual scheme
           401 unauthorized: nobody's token      400 invalid_payload, in the form for others only
@@ -19,7 +19,7 @@ from flask import Request, Response
 
 from lib.admin import health
 from lib.redirect import reply
-from lib.redirect.router import Question, desk
+from lib.redirect.router import Question, router
 from lib.runtime import config, http, logs
 from lib.runtime.errors import InvalidPayload, TooLarge
 from lib.runtime.http import Answer
@@ -42,7 +42,7 @@ def ask_for_dialplan(request: Request) -> Answer:
         unique_id=_text(body, "UniqueId"),
         wants_routing=_text(body, "LoadDialPlan").lower() != "false",
     )
-    decision = desk().answer(question)
+    decision = router().answer(question)
     return Response(reply.compact(decision.name, decision.dial_plan), 200, mimetype="application/json")
 
 
@@ -56,7 +56,7 @@ def ask_for_extension(request: Request) -> Answer:
     )
     if not question.enterprise_number or not question.phone:
         raise InvalidPayload("enterprise_number and phone: must be there")
-    decision = desk().answer(question)
+    decision = router().answer(question)
     return {
         "success": True,
         "extension": decision.extension,

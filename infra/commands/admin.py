@@ -1,6 +1,6 @@
 """
-Who administers an enterprise: `make admin ENTERPRISE=0367` lists them, with LOGIN=… adds one or gives a new password,
-with LOGIN=… REMOVE=1 ends that.
+The administrators of an enterprise: `make admin ENTERPRISE=0367` lists them, with LOGIN=… adds one or gives a new
+password, with LOGIN=… REMOVE=1 removes one.
 
 The password is asked for, or is the first line of standard input: it stands in no argument, variable or history.
 """
@@ -90,7 +90,7 @@ def _remove(number: str, login: str, by: str) -> None:
 
 
 def _password(login: str) -> str:
-    """Typed twice, or the first line of what is piped in. Raises InvalidPayload."""
+    """Reads it twice from the terminal, or from the first line of standard input. Raises InvalidPayload."""
     if sys.stdin.isatty():
         password = getpass.getpass(f"A password for {login}: ")
         if getpass.getpass("The same again: ") != password:

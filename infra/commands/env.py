@@ -2,7 +2,7 @@
 Writes `.env`, from which docker-compose.yml takes its secrets: `python -m infra.commands.env [FILE]`, or `make env`.
 With `--demo` (`make env DEMO=1`) functions may also ask the RetailCRM simulator, which stands in an inner network.
 
-Readable by its owner only. What is there stays as it is: only variables that are missing are added.
+The file is readable by its owner only. Values that it has stay; only missing variables are added.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _SIMULATOR: Final = {"RETAILCRM_EXTRA_HOSTS": "retailcrm-simulator:8080"}
 
 def complete(path: Path, *, demo: bool = False) -> list[str]:
     """
-    Adds what is missing; the names of what was added. A file that others can read is closed to them.
+    Adds the missing variables and returns their names. Takes the right to read the file from others.
 
     With `demo` the simulator may be asked too, unless the variable is there already.
     """
@@ -94,7 +94,7 @@ def complete(path: Path, *, demo: bool = False) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """All at once, and never readable by others, not for a moment."""
+    """Replaces the file at once; it is never readable by others, not for a moment."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""Why a call became what it became: `python -m infra.commands.explain UNIQUE_ID [--enterprise 0367] [--json]`."""
+"""Prints the story of a call: `python -m infra.commands.explain UNIQUE_ID [--enterprise 0367] [--json]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who runs a command: for the record of what was done by hand."""
+"""The person who runs a command, for the log of manual actions."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 Upserts an enterprise: `python -m infra.commands.provision FILE` (or `-` for standard input).
 
 The whole file is checked first and every problem is named; then everything is written in one transaction, or
-nothing. Running it again changes nothing. What the file does not mention of an integration's settings stays.
+nothing. Running it again changes nothing. Settings of an integration that the file does not mention stay.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ import phonenumbers
 from psycopg.types.json import Jsonb
 
 from infra import command
+from lib import crms
 from lib.calls.settings import Settings
-from lib.enterprises.client_ids import NUMBER_ACCEPTED
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
+from lib.retailcrm.options import NUMBER_ACCEPTED
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, InvalidPayload
 from lib.runtime.passwords import hash_password, is_password
 from lib.runtime.vault import vault
 from lib.store import sessions
+from lib.store.integration import RETAILCRM, version_of
 
 _EXTENSION = re.compile(r"[0-9]{1,10}")
 _TRANSFORM = re.compile(r"[+0-9]*\{[0-9]{1,2}\}")
 _USER_ID = re.compile(r"[1-9][0-9]{0,17}")
+_INTEGRATION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _API_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -40,45 +43,49 @@ def check(data: object) -> list[str]:
     if not isinstance(data, dict):
         return ["the file must hold one JSON object"]
     problems: list[str] = []
-
-    def need(condition: object, message: str) -> None:
-        if not condition:
-            problems.append(message)
-
-    for name in ("number", "name", "token", "secret"):
-        need(_is_text(data.get(name)), f"{name}: is missing or not text")
-    need(
-        not _is_text(data.get("number")) or re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]),
-        "number: at most 32 letters, digits, - and _",
-    )
-    need(data.get("token") != data.get("secret") or data.get("token") is None, "secret: must differ from token")
-    need(
-        _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS),
-        "region: must be a country, as BY, RU or KZ",
-    )
-    need(
-        _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()),
-        "timezone: must be one of the tz database, as Europe/Minsk",
-    )
-    url = data.get("asterisk_url")
-    need(
-        url is None or (_is_text(url) and url.startswith(("http://", "https://"))),
-        "asterisk_url: must be an http(s) address",
-    )
-
-    phones = _list(data, "internal_phones", problems)
-    for index, phone in enumerate(phones):
-        need(_is_extension(phone), f"internal_phones[{index}]: must be an extension of digits")
+    _check_names(data, problems)
+    for index, phone in enumerate(_list(data, "internal_phones", problems)):
+        if not _is_extension(phone):
+            problems.append(f"internal_phones[{index}]: must be an extension of digits")
     _check_users(_list(data, "users", problems), problems)
     _check_lines(_list(data, "lines", problems), problems)
-    integrations = data.get("integrations_config", {})
-    if not isinstance(integrations, dict) or not isinstance(integrations.get("retailcrm", {}), dict):
-        problems.append("integrations_config: must be an object with an object retailcrm")
-    else:
-        others = [name for name, section in integrations.items() if not isinstance(section, dict)]
-        problems.extend(f"integrations_config.{name}: must be an object" for name in others)
-        _check_retailcrm(integrations.get("retailcrm", {}), problems)
+    _check_integrations(data.get("integrations_config", {}), problems)
     return problems
+
+
+def _check_names(data: dict[str, Any], problems: list[str]) -> None:
+    problems.extend(
+        f"{name}: is missing or not text"
+        for name in ("number", "name", "token", "secret")
+        if not _is_text(data.get(name))
+    )
+    if _is_text(data.get("number")) and not re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]):
+        problems.append("number: at most 32 letters, digits, - and _")
+    if data.get("token") is not None and data["token"] == data.get("secret"):
+        problems.append("secret: must differ from token")
+    if not _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS):
+        problems.append("region: must be a country, as BY, RU or KZ")
+    if not _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()):
+        problems.append("timezone: must be one of the tz database, as Europe/Minsk")
+    url = data.get("asterisk_url")
+    if url is not None and not (_is_text(url) and url.startswith(("http://", "https://"))):
+        problems.append("asterisk_url: must be an http(s) address")
+
+
+def _check_integrations(integrations: object, problems: list[str]) -> None:
+    if not isinstance(integrations, dict):
+        problems.append("integrations_config: must be an object, an integration's name to its settings")
+        return
+    for name, section in integrations.items():
+        where = f"integrations_config.{name:.40}"
+        if not _INTEGRATION.fullmatch(name):
+            problems.append(f"{where}: the name must be letters, digits and _, in lower case")
+        if not isinstance(section, dict):
+            problems.append(f"{where}: must be an object")
+        elif name == RETAILCRM:
+            _check_retailcrm(section, problems)
+        else:
+            _check_other(section, where, problems)
 
 
 def _check_users(users: list[Any], problems: list[str]) -> None:
@@ -141,10 +148,15 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
         problems.append(f"{where}.{NUMBER_ACCEPTED}: must be true or false")
     _check_mapping(section.get("user_extensions", {}), where, problems)
     problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
-    lines = section.get(redirect.PREFIX + "lines")
-    for line in ("", *(lines if isinstance(lines, dict) else ())):
-        found = [f"{where}.{problem}" for problem in redirect.for_line(section, line).problems]
-        problems.extend(problem for problem in found if problem not in problems)
+    problems.extend(f"{where}.{problem}" for problem in redirect.all_problems(section))
+
+
+def _check_other(section: dict[str, Any], where: str, problems: list[str]) -> None:
+    """What every integration has; of the rest nobody here can say whether it is right."""
+    if not isinstance(section.get("enabled", True), bool):
+        problems.append(f"{where}.enabled: must be true or false")
+    if not isinstance(section.get("api_key"), str | None):
+        problems.append(f"{where}.api_key: must be text")
 
 
 def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:
@@ -217,7 +229,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     values = {
         "number": number,
         "login": user["login"],
-        # The same password keeps its hash: writing another one would change what did not change.
+        # The same password keeps its hash: a new salt would make an unchanged user look changed.
         "password_hash": kept if not password or is_password(password, kept) else hash_password(password),
         "is_admin": user.get("is_admin", False),
         "first_name": user.get("first_name") or "",
@@ -241,7 +253,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     ).fetchone()
     user_id: int = (written or row or (0,))[0]
     if row and ((row[2] and not values["is_admin"]) or values["password_hash"] != kept):
-        sessions.revoke_of_user(conn, user_id)  # who was let in would not be now
+        sessions.revoke_of_user(conn, user_id)  # that login could no longer sign in
     return user_id
 
 
@@ -282,17 +294,18 @@ def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str
     row = conn.execute("SELECT integrations_config FROM enterprises WHERE number = %s FOR UPDATE", [number]).fetchone()
     assert row is not None  # noqa: S101  (written above)
     merged: dict[str, Any] = dict(row[0])
-    for name, section in integrations.items():
-        merged[name] = {**merged.get(name, {}), **section}
-    section = merged.get("retailcrm")
-    given = integrations.get("retailcrm", {}).get("api_key")
-    if section is not None and given:
-        before = row[0].get("retailcrm", {}).get("api_key")
-        section["api_key"] = before if _is_same_key(before, given, number) else vault().encrypt(given, owner=number)
+    for name, given in integrations.items():
+        stored = merged.get(name)
+        before: dict[str, Any] = stored if isinstance(stored, dict) else {}
+        section = {**before, **given}
+        if key := given.get("api_key"):
+            is_same = _is_same_key(before.get("api_key"), key, number)
+            section["api_key"] = before["api_key"] if is_same else vault().encrypt(key, owner=number)
+        if name not in merged or section != before:
+            section["version"] = version_of(before) + 1
+            merged[name] = section
     if merged == row[0]:
         return
-    if section is not None:
-        section["version"] = int(section.get("version") or 0) + 1
     conn.execute("UPDATE enterprises SET integrations_config = %s WHERE number = %s", [Jsonb(merged), number])
 
 
@@ -345,6 +358,8 @@ def main() -> int:
     finally:
         db.close()
     print(f"enterprise {data['number']} is provisioned")
+    for name in crms.unserved(data.get("integrations_config", {})):
+        print(f"  {name}: its settings are kept, but no service here serves it: nothing is sent there")
     return 0
 
 

@@ -1,5 +1,5 @@
 """
-Sends again what came to nothing: `make replay …`. Without YES=1 it only says what it would do.
+Sends failed history rows and rejected messages again: `make replay …`. Without YES=1 it only lists them.
 
 Rows of history that RetailCRM did not get: a call's (CALL), one (DELIVERY), or all since a time (SINCE), of an
 enterprise (ENTERPRISE) or of all. Rejected messages: by id (REJECTED=1,2) or by the subscription that they came by
@@ -13,6 +13,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def _what(given: argparse.Namespace) -> str:
-    """The one thing that is asked for. Raises InvalidPayload when something beside it would have no meaning."""
+    """The one thing that is asked for. Raises InvalidPayload when another argument contradicts it."""
     asked = {
         "CALL": bool(given.call),
         "DELIVERY": given.delivery is not None,
@@ -74,37 +75,48 @@ def _what(given: argparse.Namespace) -> str:
     return wanted[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    number: str
+    call_id: int
+    unique_id: str
+
+
+def _find_call(conn: db.Connection, given: argparse.Namespace) -> _Found:
+    if given.delivery is not None:
+        found = replays.find_call(conn, given.delivery)
+        if found is None or given.enterprise not in {"", found[0]}:
+            raise NotFound(f"There is no delivery {given.delivery}")
+        number, call_id, unique_id = found
+        return _Found(number=number, call_id=call_id, unique_id=unique_id)
+    if not given.enterprise:
+        raise InvalidPayload("Of which enterprise? CALL=… needs ENTERPRISE=…")
+    known = calls.find_by_unique_id(conn, given.enterprise, given.call)
+    if known is None:
+        raise NotFound(f"Enterprise {given.enterprise} has no call {given.call}")
+    return _Found(number=given.enterprise, call_id=known, unique_id=given.call)
+
+
 def _one_call(given: argparse.Namespace, request: Request) -> int:
     with db.connection() as conn:
-        if given.delivery is not None:
-            found = replays.find_call(conn, given.delivery)
-            if found is None or given.enterprise not in {"", found[0]}:
-                raise NotFound(f"There is no delivery {given.delivery}")
-            number, call_id, unique_id = found
-        else:
-            number, unique_id = given.enterprise, given.call
-            if not number:
-                raise InvalidPayload("Of which enterprise? CALL=… needs ENTERPRISE=…")
-            known = calls.find_by_unique_id(conn, number, unique_id)
-            if known is None:
-                raise NotFound(f"Enterprise {number} has no call {unique_id}")
-            call_id = known
-        ledger = replays.list_for_call(conn, number, call_id)
+        call = _find_call(conn, given)
+        ledger = replays.list_for_call(conn, call.number, call.call_id)
     chosen = [item for item in ledger if given.delivery in {None, item.id}]
-    able = [item for item in chosen if replay.why_not(item) is None]
-    print(f"Call {unique_id} of enterprise {number}:")
+    print(f"Call {call.unique_id} of enterprise {call.number}:")
     for item in chosen:
         because = replay.why_not(item)
         words = f"not sent again: {because}" if because else "to be sent again"
         print(f"  delivery {item.id}: {item.effect}, {item.state}{_because(item.reason)}: {words}")
-    if not able:
+    if all(replay.why_not(item) is not None for item in chosen):
         print("There is nothing to send again.")
         return 1
     if not given.yes:
         return _how_to_confirm()
     with db.transaction() as conn:
-        again = replay.send_again(conn, request, enterprise_number=number, call_id=call_id, delivery_id=given.delivery)
-        _remember(conn, number, request, again)
+        again = replay.send_again(
+            conn, request, enterprise_number=call.number, call_id=call.call_id, delivery_id=given.delivery
+        )
+        _remember(conn, call.number, request, again)
     print(f"Sent again as {_count(len(again), 'delivery', 'deliveries')} {', '.join(map(str, again))}: the next tick.")
     return 0
 
@@ -115,15 +127,21 @@ def _rows(given: argparse.Namespace, request: Request) -> int:
     span = Span(since=_moment(given.since, now), until=now, enterprise_number=given.enterprise or None)
     of_whom = f"enterprise {given.enterprise}" if given.enterprise else "all enterprises"
     print(f"Rows of history of {of_whom} that came to nothing since {span.since:%Y-%m-%d %H:%M:%S %Z}:")
-    if not given.yes:
-        count = 0
-        for page in _given_up(span):
-            for item in page[: max(0, _SHOWN - count)]:
-                ended = f"{item.finished_at:%Y-%m-%d %H:%M:%S}"
-                print(f"  {item.enterprise_number} {item.unique_id}: {item.state}{_because(item.reason)}, {ended}")
-            count += len(page)
-        print(f"{_count(count, 'row', 'rows')} would be sent again. {_POPUPS}")
-        return _how_to_confirm() if count else 0
+    return _send_rows(span, request) if given.yes else _show_rows(span)
+
+
+def _show_rows(span: Span) -> int:
+    count = 0
+    for page in _given_up(span):
+        for item in page[: max(0, _SHOWN - count)]:
+            ended = f"{item.finished_at:%Y-%m-%d %H:%M:%S}"
+            print(f"  {item.enterprise_number} {item.unique_id}: {item.state}{_because(item.reason)}, {ended}")
+        count += len(page)
+    print(f"{_count(count, 'row', 'rows')} would be sent again. {_POPUPS}")
+    return _how_to_confirm() if count else 0
+
+
+def _send_rows(span: Span, request: Request) -> int:
     sent = others = 0
     for page in _given_up(span):
         for number in sorted({item.enterprise_number for item in page}):
@@ -137,7 +155,7 @@ def _rows(given: argparse.Namespace, request: Request) -> int:
 
 
 def _send_page(number: str, page: list[GivenUp], request: Request) -> list[int]:
-    """Each in a transaction of its own, so that nothing waits for a page."""
+    """Sends each row in a transaction of its own, so that no lock lasts for a whole page."""
     again: list[int] = []
     for item in page:
         try:
@@ -146,11 +164,20 @@ def _send_page(number: str, page: list[GivenUp], request: Request) -> list[int]:
                     conn, request, enterprise_number=number, call_id=item.call_id, delivery_id=item.id
                 )
         except (Conflict, NotFound):
-            continue  # somebody else sent it again meanwhile, or its call became part of another
+            continue  # another replay sent it again meanwhile, or its call became part of another one
     if again:
         with db.connection() as conn:
             _remember(conn, number, request, again)
     return again
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """Of rejected messages. `able`: published, or those that would be; `unable`: a replay has no meaning for them."""
+
+    able: int = 0
+    unable: int = 0
+    failed: int = 0
 
 
 def _messages(given: argparse.Namespace, request: Request) -> int:
@@ -162,39 +189,49 @@ def _messages(given: argparse.Namespace, request: Request) -> int:
         source=given.source,
         since=_moment(given.since, now) if given.since else None,
     )
-    able = unable = failed = 0
-    missing = set(chosen.ids)
+    tally, missing = _Tally(), set(chosen.ids)
     for page in _rejected(chosen):
         for found in page:
             missing.discard(found.id)
-            because = _why_not(found)
-            if because:
-                unable += 1
-                print(f"  message {found.id}: not replayed: {because}")
-            elif not given.yes:
-                able += 1
-                print(f"  message {found.id} of {found.source}: {found.reason[:80]}")
-            else:
-                try:
-                    replay.publish_again(found.id, request)
-                    able += 1
-                except PermanentError as error:
-                    failed += 1
-                    print(f"  message {found.id}: not replayed: {error}")
+            _one_message(found, request if given.yes else None, tally)
         if given.yes:
-            print(f"  {able} published, up to {page[-1].received_at:%Y-%m-%d %H:%M:%S}")
-    if not able and not unable and not failed:
+            print(f"  {tally.able} published, up to {page[-1].received_at:%Y-%m-%d %H:%M:%S}")
+    if tally == _Tally():
         print("There is no such message, or all were replayed already.")
         return 1
     for message_id in sorted(missing):
-        failed += 1
+        tally.failed += 1
         print(f"  message {message_id}: there is none")
-    if not given.yes:
-        print(f"{_count(able, 'message', 'messages')} would be published again, {unable} cannot be.")
-        return _how_to_confirm() if able and not failed else 1
-    print(f"{_count(able, 'message was', 'messages were')} published again; what is rejected again gets a new id.")
-    # What cannot be replayed is a failure of who named it by its id; of a source, it is only what stays.
-    return 0 if able and not failed and not (unable and chosen.ids) else 1
+    return _sum_up(tally, is_done=given.yes, are_named=bool(chosen.ids))
+
+
+def _one_message(found: Rejected, request: Request | None, tally: _Tally) -> None:
+    """Publishes it, or without a request says that it would be."""
+    because = _why_not(found)
+    if because:
+        tally.unable += 1
+        print(f"  message {found.id}: not replayed: {because}")
+    elif request is None:
+        tally.able += 1
+        print(f"  message {found.id} of {found.source}: {found.reason[:80]}")
+    else:
+        try:
+            replay.publish_again(found.id, request)
+            tally.able += 1
+        except PermanentError as error:
+            tally.failed += 1
+            print(f"  message {found.id}: not replayed: {error}")
+
+
+def _sum_up(tally: _Tally, *, is_done: bool, are_named: bool) -> int:
+    """`are_named`: the messages were asked for by their ids, so one that cannot be replayed is a failure."""
+    able = _count(tally.able, "message", "messages")
+    if not is_done:
+        print(f"{able} would be published again, {tally.unable} cannot be.")
+        return _how_to_confirm() if tally.able and not tally.failed else 1
+    were = "was" if tally.able == 1 else "were"
+    print(f"{able} {were} published again; what is rejected again gets a new id.")
+    return 0 if tally.able and not tally.failed and not (tally.unable and are_named) else 1
 
 
 def _why_not(found: Rejected) -> str | None:

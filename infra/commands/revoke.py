@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _revoke(number: str, by: str) -> tuple[int, list[administrators.Administrator]]:
-    """How many sessions it ended, and who can sign in again."""
+    """Returns the number of ended sessions, and the logins that can sign in again."""
     if not number:
         raise InvalidPayload("Which enterprise? make revoke ENTERPRISE=0367")
     with db.transaction() as conn:

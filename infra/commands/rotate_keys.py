@@ -1,8 +1,8 @@
 """
 Seals every API key under the first key of VAULT_KEYS: `make rotate-keys`.
 
-Enterprise by enterprise, in steps: it may be stopped and run again at any time, beside running functions. What
-somebody saves meanwhile stays as saved.
+It works in steps of enterprises, and may be stopped and run again at any time, beside running functions. A key that is
+saved meanwhile stays as saved.
 """
 
 from __future__ import annotations
@@ -34,21 +34,10 @@ def main() -> int:
 
 def _rotate() -> int:
     newest, *older = vault().key_ids
-    sealed = seen = 0
-    unreadable: list[str] = []
-    for page in _pages():
-        for key in page:
-            if not vault().is_current(key.sealed):
-                try:
-                    sealed += _seal(key)
-                except ConfigError as error:
-                    unreadable.append(f"{key.enterprise_number}: {error}")
-        seen += len(page)
-        print(f"  {seen} looked at, {sealed} sealed under {newest}")
-    print(f"{sealed} of {seen} API keys were sealed under {newest}; the others were already, or cannot be read.")
+    unreadable = _seal_all(newest)
     for line in unreadable:
         print(f"  not readable: enterprise {line}", file=sys.stderr)
-    # Counted anew: a function that still has the old order of keys may have saved under another one meanwhile.
+    # Counted again: a function with the old order of keys may have sealed a key under an older one meanwhile.
     used = Counter(key_id_of(key.sealed) for page in _pages() for key in page)
     needed = [key_id for key_id in older if used[key_id]]
     idle = [key_id for key_id in older if not used[key_id]]
@@ -61,8 +50,26 @@ def _rotate() -> int:
     return 1 if unreadable or needed else 0
 
 
+def _seal_all(newest: str) -> list[str]:
+    """Seals each API key under the newest key of the vault; returns a line for each that cannot be read."""
+    sealed = seen = 0
+    unreadable: list[str] = []
+    for page in _pages():
+        for key in page:
+            if vault().is_current(key.sealed):
+                continue
+            try:
+                sealed += _seal(key)
+            except ConfigError as error:
+                unreadable.append(f"{key.enterprise_number}: {error}")
+        seen += len(page)
+        print(f"  {seen} looked at, {sealed} sealed under {newest}")
+    print(f"{sealed} of {seen} API keys were sealed under {newest}; the others were already, or cannot be read.")
+    return unreadable
+
+
 def _seal(key: SealedKey) -> bool:
-    """Whether it was sealed; not when another key was saved meanwhile. Raises ConfigError."""
+    """Seals the key; False when another key was saved meanwhile. Raises ConfigError."""
     number = key.enterprise_number
     again = vault().encrypt(vault().decrypt(key.sealed, owner=number), owner=number)
     with db.connection() as conn:
@@ -70,14 +77,14 @@ def _seal(key: SealedKey) -> bool:
 
 
 def _pages() -> Iterator[list[SealedKey]]:
-    after = ""
+    after = ("", "")
     while True:
         with db.connection() as conn:
             page = sealed_keys.list_sealed(conn, after=after, limit=STEP)
         if not page:
             return
         yield page
-        after = page[-1].enterprise_number
+        after = page[-1].enterprise_number, page[-1].integration
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """
-Has Pub/Sub deliver the events of the last minutes again: `make seek MINUTES=10`, after a failover that lost commits.
+Makes Pub/Sub redeliver the events of the last minutes: `make seek MINUTES=10`, after a failover that lost commits.
 
-Every message holds its whole event, so what the database lost is stored and assembled again; what it still has
-absorbs its copies. Nothing is deleted, and running it twice changes nothing more.
+Every message holds its whole event, so events that the database lost are stored and assembled again; events that it
+still has are recognised as copies. Nothing is deleted, and a second run changes nothing more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lib.runtime import config
 from lib.runtime.errors import AppError, ConfigError
 from lib.runtime.pubsub import CALL_EVENTS
 
-# Pub/Sub keeps what was acknowledged for 31 days at most.
+# Pub/Sub keeps acknowledged messages for 31 days at most.
 _MOST_MINUTES: Final = 31.0 * 24 * 60
 
 
@@ -47,7 +47,7 @@ def subscriptions_of_events(project: str) -> list[str]:
 
 
 def check(subscription: Subscription, back: timedelta) -> None:
-    """Raises ConfigError when the subscription does not keep so much of what was acknowledged."""
+    """Raises ConfigError when the subscription does not keep acknowledged messages for so long."""
     if not subscription.retain_acked_messages:
         raise ConfigError(f"{subscription.name} forgets what is acknowledged: apply infra/topology.json")
     if subscription.message_retention_duration < back:
@@ -56,7 +56,10 @@ def check(subscription: Subscription, back: timedelta) -> None:
 
 
 def seek(project: str, *, minutes: float, dry_run: bool = False) -> list[Step]:
-    """What was done, or would be. Raises ConfigError and does nothing when it is not possible."""
+    """
+    Returns a description of what was done, or would be. Raises ConfigError, having done nothing, when it is not
+    possible.
+    """
     back = timedelta(minutes=minutes)
     steps = [Step(subscription=name, time=datetime.now(UTC) - back) for name in subscriptions_of_events(project)]
     with pubsub_v1.SubscriberClient() as subscriber:

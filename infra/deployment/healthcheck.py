@@ -1,7 +1,7 @@
 """
-Asks a container's own server whether it is well: `healthcheck.py [PATH [PORT]]`. Exit code 0 or 1.
+Checks the health of a container's own server: `healthcheck.py [PATH [PORT]]`. Exit code 0 or 1.
 
-The image's health check: runs every few seconds in every container, so it imports next to nothing.
+It runs every few seconds in every container, so it imports next to nothing.
 """
 
 from __future__ import annotations

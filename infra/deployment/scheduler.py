@@ -2,9 +2,9 @@
 The scheduler where there is no Cloud Scheduler:
 `python -m infra.deployment.scheduler --every 1 --endpoint FUNCTION=URL …`.
 
-Publishes to `ticks`, and touches a file after each tick for a health check to look at. Google's emulator forgets all
-topics and subscriptions when it restarts: they are made again then; nothing is made where there is no emulator. A tick
-that cannot be published is dropped: the next one does the same work.
+It publishes to `ticks`, and touches a file after each tick for the health check. Google's emulator forgets all topics
+and subscriptions when it restarts; the scheduler makes them again, but only in an emulator. A tick that cannot be
+published is dropped: the next one does the same work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Scheduler:
         """`target`: of a broker that forgets; None for one that does not."""
         self._target = target
         self._ticked = ticked
-        # One that was killed while it made them may have left only a part of them.
+        # A scheduler that was killed while making them may have left only a part of them.
         self._is_to_be_made = target is not None
 
     def tick(self) -> None:

@@ -1,8 +1,8 @@
 """
-Makes Pub/Sub look like infra/topology.json, in the cloud and in an emulator alike:
+Creates the topics and subscriptions of infra/topology.json, in the cloud or in an emulator:
 `python -m infra.deployment.topology --endpoint retailcrm-deliver=http://127.0.0.1:8091 …`
 
-Idempotent: what is there is updated, nothing is deleted. A subscription with `dead_letter_after_attempts` gets
+Idempotent: existing ones are updated, nothing is deleted. A subscription with `dead_letter_after_attempts` gets
 a dead-letter topic and subscription of its own, named after it.
 """
 
@@ -31,7 +31,7 @@ from lib.runtime.errors import AppError, ConfigError
 
 TOPOLOGY = Path(__file__).parents[1] / "topology.json"
 
-# The client's own way is to try for ten minutes; `timeout` bounds one attempt only.
+# The client retries for ten minutes by default; `timeout` bounds one attempt only.
 ATTEMPT_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 30.0
 RETRY: Final = Retry(
@@ -120,7 +120,7 @@ _UPDATABLE = (
 
 def apply(data: Mapping[str, Any], target: Target) -> list[str]:
     """
-    Creates and updates; what was done, a line each.
+    Creates and updates; returns a line for each change.
 
     Raises GoogleAPIError when something is refused, or not answered within PATIENCE_SECONDS; GoogleAuthError.
     """
@@ -176,7 +176,7 @@ def endpoint(text: str) -> tuple[str, str]:
 
 
 def why(error: Exception) -> str:
-    """What Google's client raised, in a sentence that says what to look at."""
+    """The error of Google's client, in a sentence that helps to find the cause."""
     if isinstance(error, GoogleAuthError):
         return (
             f"Google Cloud was not asked, the credentials are missing or refused ({type(error).__name__}):"

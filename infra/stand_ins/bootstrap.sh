@@ -31,15 +31,51 @@ if command -v flock >/dev/null; then
 	is_current && exit 0
 fi
 
+# One line that says how far it is; without a terminal it is written once, and ended when all is there.
+progress() {
+	[ -t 1 ] || return 0
+	fetched=$(grep -cE '^(Collecting|Processing) ' "$log") || true
+	printf '\r%s: %s fetched, %s s ' "$what" "$fetched" "$(($(date +%s) - began))"
+}
+
+interrupted() {
+	kill "$pip" 2>/dev/null || true
+	wait "$pip" 2>/dev/null || true
+	echo
+	exit 130
+}
+
+log=.cache/pip.log
+: >"$log"
+began=$(date +%s)
+count=$(grep -c '==' requirements-dev.txt) || true
 if ! .venv/bin/python -c '' 2>/dev/null; then
 	python=$(find_python)
 	[ -n "$python" ] || fail "Python 3.11 or newer is needed, and ${PYTHON:-python3} is not: install it, or name it with PYTHON=…"
 	"$python" -c 'import ensurepip, venv' 2>/dev/null ||
 		fail "$python has no venv module: install it (Debian and Ubuntu: apt install python3-venv)"
-	echo "Making .venv with $("$python" --version)"
+	what="Making .venv with $("$python" --version), $count packages, once"
+	printf '%s' "$what"
 	"$python" -m venv --clear .venv || fail "The virtual environment could not be made in $(pwd)/.venv"
+else
+	what="Bringing .venv up to date, $count packages"
+	printf '%s' "$what"
 fi
-echo "Installing what requirements-dev.txt lists, $(grep -c '==' requirements-dev.txt) packages; once, for about a minute"
-.venv/bin/python -m pip install --disable-pip-version-check --no-input --require-hashes -r requirements-dev.txt 9>&- ||
+.venv/bin/python -m pip install --disable-pip-version-check --no-input --no-color --progress-bar off \
+	--require-hashes -r requirements-dev.txt >"$log" 2>&1 9>&- &
+pip=$!
+# What runs in the background hears nothing of Ctrl-C.
+trap interrupted INT TERM HUP
+while kill -0 "$pip" 2>/dev/null; do
+	progress
+	sleep 1 9>&-
+done
+if ! wait "$pip"; then
+	echo
+	cat "$log" >&2
 	fail "The packages could not be installed; the reason is above"
+fi
+trap - INT TERM HUP
+progress
+echo " … done in $(($(date +%s) - began)) s"
 cp requirements-dev.txt .venv/requirements-dev.txt

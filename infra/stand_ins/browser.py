@@ -1,4 +1,4 @@
-"""Chromium as this machine has it: for the page's tests and its pictures."""
+"""The Chromium of this machine, for the page's tests and screenshots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NoBrowser(Exception):
 def browser() -> Iterator[Browser]:
     """Raises NoBrowser."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-    # In a container, and as root, Chromium's own sandbox has nothing to stand on; it sees our pages only.
+    # In a container, and as root, Chromium's own sandbox does not work; it opens our own pages only.
     arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
         try:

@@ -1,5 +1,5 @@
 """
-Plays scenarios against the running stack and shows what became of them: `make call SCENARIO=2-1-doc`.
+Plays scenarios against the running stack and shows what the CRM was told: `make call SCENARIO=2-1-doc`.
 
 Without a scenario it lists them.
 """
@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -30,7 +31,7 @@ _HINT_AFTER_SECONDS: Final = 10.0
 
 
 class CRM:
-    """What the simulator was told about the calls of one play, since we began to listen."""
+    """The requests to the simulator about the calls of one play, from the beginning of the play on."""
 
     def __init__(self, url: str) -> None:
         self._netloc = urlsplit(url).netloc
@@ -43,7 +44,7 @@ class CRM:
         self._ids.add(str(event.body.get("UniqueId")))
 
     def news(self) -> list[Mapping[str, Any]]:
-        """What has come in since the last look."""
+        """The requests since the last poll."""
         found = self._ledger(after=self._last)
         self._last = max((entry["seq"] for entry in found), default=self._last)
         news = [entry for entry in found if self._ids.intersection(_calls(entry))]
@@ -67,17 +68,24 @@ class CRM:
         return entries
 
 
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """How a host of an enterprise reaches the gateway."""
+
+    gateway: str
+    token: str
+
+
 def play_and_show(
     scenario: Scenario,
+    host: Host,
     *,
-    gateway: str,
     crm: CRM,
-    token: str,
     speed: float = 1.0,
     pause: Callable[[float], None] = time.sleep,
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> Played:
-    """Plays it, with a line for every event and for everything that the CRM is told, as it happens."""
+    """Plays it, and prints a line for every event and for every request to the CRM as it happens."""
     print(f"Playing {scenario.id}: {scenario.title}")
     began: float | None = None
 
@@ -100,7 +108,7 @@ def play_and_show(
         crm.concern(sent.event)
         line(sent.sent_at, "host", happened(sent))
 
-    played = player.play(scenario, gateway, token, speed=speed, pause=pause_and_look, tell=show_sent)
+    played = player.play(scenario, host.gateway, host.token, speed=speed, pause=pause_and_look, tell=show_sent)
     expects_row = bool(scenario.expected.get("upload"))
     over_at = time.monotonic()
     hint = "no row yet; a call that is not hung up is over after 90 s without news" if expects_row else ""
@@ -212,9 +220,10 @@ def main() -> int:
     try:
         stack = rundir.read_description(options.run_dir.resolve())
         token = _token(stack["environment"]["DATABASE_URL"], options.enterprise)
+        host = Host(gateway=stack["urls"]["gateway"], token=token)
         for name in options.scenarios:
             crm = CRM(stack["urls"]["retailcrm-simulator"])
-            play_and_show(scenarios[name], gateway=stack["urls"]["gateway"], crm=crm, token=token, speed=options.speed)
+            play_and_show(scenarios[name], host, crm=crm, speed=options.speed)
     except (StartError, psycopg.OperationalError, OSError, http.client.HTTPException) as error:
         print(f"make call: {error}", file=sys.stderr)
         return 1

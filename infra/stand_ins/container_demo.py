@@ -2,7 +2,7 @@
 The demo of the containers: `python -m infra.stand_ins.container_demo`, the job `demo` of docker-compose.yml.
 
 Makes the demo enterprise and its account at the CRM simulator, plays one call through the gateway, and prints what the
-CRM was told. Addresses are the services' names; an enterprise that is there keeps what was changed in the page.
+CRM was told. Addresses are the services' names; an existing enterprise keeps the changes that were made on the page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from infra import command
 from infra.commands import provision
 from infra.stand_ins import demo_enterprise, player
-from infra.stand_ins.call import CRM, play_and_show
+from infra.stand_ins.call import CRM, Host, play_and_show
 from infra.stand_ins.demo_enterprise import NotTaken
 from lib.runtime import db
 from lib.runtime.errors import AppError
@@ -28,6 +28,7 @@ ASTERISK_SIMULATOR: Final = "http://asterisk-simulator:8080"
 _NEEDED: Final = (
     f"{GATEWAY}/health/dispatch-call-event",
     f"{GATEWAY}/health/retailcrm-deliver",
+    f"{GATEWAY}/health/retailcrm-upload",
     f"{GATEWAY}/health/sweep-calls",
     f"{CRM_SIMULATOR}/_sim/health",
     f"{ASTERISK_SIMULATOR}/health",
@@ -37,7 +38,7 @@ _PATIENCE_SECONDS: Final = 30.0
 
 
 class NotReady(Exception):
-    """Something that a call needs does not answer."""
+    """A service that a call needs does not answer."""
 
 
 def main() -> int:
@@ -49,9 +50,8 @@ def main() -> int:
         provide(data)
         played = play_and_show(
             player.load()[demo_enterprise.SCENARIO],
-            gateway=GATEWAY,
+            Host(gateway=GATEWAY, token=data["token"]),
             crm=CRM(CRM_SIMULATOR),
-            token=data["token"],
             patience_seconds=_PATIENCE_SECONDS,
         )
     except (AppError, NotReady, NotTaken, OSError, http.client.HTTPException) as error:
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def provide(data: dict[str, Any]) -> None:
-    """Raises NotTaken. What is there stays."""
+    """Raises NotTaken. What exists already stays."""
     demo_enterprise.put_host(data)
     if _is_there(data["number"]):
         return

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from infra.stand_ins import demo_enterprise, player, rundir
-from infra.stand_ins.call import CRM, play_and_show
+from infra.stand_ins.call import CRM, Host, play_and_show
 from infra.stand_ins.demo_enterprise import ADMIN_LOGIN, SCENARIO, NotTaken
 from infra.stand_ins.stack import Crashed, Stack
 
@@ -26,7 +26,9 @@ def enterprise(stack: Stack) -> dict[str, Any]:
 
 
 def provide(stack: Stack) -> None:
-    """Makes all of it, unless it is there as it should be: what was changed since in the page stays."""
+    """
+    Makes the demo enterprise and its accounts, unless they exist already; changes that were made on the page stay.
+    """
     wanted = enterprise(stack)
     stored = stack.layout.run_dir / "demo.json"
     text = json.dumps(wanted, ensure_ascii=False, indent=2)
@@ -48,9 +50,8 @@ def play(stack: Stack) -> None:
     data = enterprise(stack)
     play_and_show(
         player.load()[SCENARIO],
-        gateway=stack.url("gateway"),
+        Host(gateway=stack.url("gateway"), token=data["token"]),
         crm=CRM(stack.url("retailcrm-simulator")),
-        token=data["token"],
         pause=stack.pause,
         patience_seconds=_PATIENCE_SECONDS,
     )

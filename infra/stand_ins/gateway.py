@@ -2,8 +2,8 @@
 One port in front of every function, as a load balancer is in the cloud:
 `python -m infra.stand_ins.gateway --port P --upstream dispatch-call-event=http://127.0.0.1:P2 …`.
 
-It routes by path, refuses what is too large, waits out the restart of a function, and answers for one that is
-away. It decides nothing else.
+It routes by path, refuses bodies that are too large, waits out the restart of a function, and answers for a function
+that is away.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +66,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 _SERVER_OWN: Final = _HOP_BY_HOP | {"date", "server"}
-# What is told line by line, or is long, goes on as it comes.
+# Progress and exports are streamed.
 _STREAMED: Final = frozenset({"application/x-ndjson", "text/csv"})
 
 
@@ -113,7 +114,7 @@ class Gateway:
         return error(404, "not_found", "There is nothing at this address")
 
     async def _forward(self, request: web.BaseRequest, route: Route, *, path: str | None = None) -> web.StreamResponse:
-        """`path`: in place of the one that was asked for."""
+        """`path`: replaces the path of the request."""
         body = await _read(request, route.body_limit)
         if body is None:
             response = error(413, "too_large", f"The body is over {route.body_limit // KB} kB")
@@ -121,30 +122,17 @@ class Gateway:
             return response
         asked = request.raw_path if path is None else f"{path}?{request.rel_url.raw_query_string}"
         url = URL(self._upstreams[route.function] + asked, encoded=True)
-        headers = _forwarded_headers(request)
+        asked_of = partial(self._session.request, request.method, url, headers=_forwarded_headers(request))
         clock = asyncio.get_running_loop().time
         patient_until = clock() + self._patience_seconds
         while True:
             try:
-                async with self._session.request(
-                    request.method, url, headers=headers, data=body or None, allow_redirects=False
-                ) as upstream:
+                async with asked_of(data=body or None, allow_redirects=False) as upstream:
                     return await _passed_on(request, upstream)
-            except TimeoutError:
-                return self._away(route, 504, "upstream_timeout", "did not answer in time")
-            except aiohttp.ClientConnectorError:
-                if clock() > patient_until:
-                    return self._away(route, 502, "upstream_unavailable", "is not running")
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-                if not route.repeatable or clock() > patient_until:
-                    return self._away(route, 502, "upstream_unavailable", "broke off before it answered")
-            except aiohttp.ClientError:
-                return self._away(route, 502, "upstream_unavailable", "answered something that is not HTTP")
+            except (aiohttp.ClientError, TimeoutError) as fault:
+                if clock() > patient_until or not _may_repeat(fault, route):
+                    return _away(route, fault)
             await asyncio.sleep(0.05)
-
-    def _away(self, route: Route, status: int, code: str, what: str) -> web.Response:
-        log.error(code, extra={"function": route.function, "path": route.path, "status": status})
-        return error(status, code, f"{route.function} {what}")
 
     async def _health(self) -> web.Response:
         names = list(self._upstreams)
@@ -178,8 +166,8 @@ class Gateway:
 
     async def _open(self, request: web.BaseRequest, page: Page) -> web.StreamResponse:
         """
-        A file of the page, or the page as RetailCRM opens it: by POST, or with a token in the address. Those are for
-        the function, which lets in and sends on to an address without a token.
+        A file of the page. RetailCRM opens the page by POST, or with a token in the address: such requests go to the
+        function, which signs the person in and redirects to an address without the token.
         """
         name = request.path.removeprefix(UI_PREFIX)
         is_page = name in {"", "index.html", UI_PREFIX.rstrip("/")}
@@ -195,7 +183,7 @@ class Gateway:
         if OPENING.function not in self._upstreams:
             return _sent_on(UI_PREFIX)
         answer = await self._forward(request, OPENING, path=UI_PREFIX)
-        # A person looks at this, not a program: the page says it in words.
+        # A person sees this, so the page shows the error in words.
         return _sent_on(f"{UI_PREFIX}#/?refused=upstream_unavailable") if answer.status >= 500 else answer
 
     def _addresses(self) -> web.Response:
@@ -205,6 +193,27 @@ class Gateway:
         )
         page = f'<!doctype html>\n<html lang="en">\n<title>Telephony gateway</title>\n<ul>\n{items}\n</ul>\n</html>\n'
         return web.Response(text=page, content_type="text/html")
+
+
+def _may_repeat(fault: Exception, route: Route) -> bool:
+    """A request that did not reach the function; one that may have, where it does no harm twice."""
+    if isinstance(fault, TimeoutError):
+        return False
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        return True
+    return route.repeatable and isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
+
+
+def _away(route: Route, fault: Exception) -> web.Response:
+    status, code, what = 502, "upstream_unavailable", "answered something that is not HTTP"
+    if isinstance(fault, TimeoutError):
+        status, code, what = 504, "upstream_timeout", "did not answer in time"
+    elif isinstance(fault, aiohttp.ClientConnectorError):
+        what = "is not running"
+    elif isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+        what = "broke off before it answered"
+    log.error(code, extra={"function": route.function, "path": route.path, "status": status})
+    return error(status, code, f"{route.function} {what}")
 
 
 _OPERATIONS_TIMEOUT: Final = aiohttp.ClientTimeout(total=OPERATIONS_SECONDS)
@@ -244,7 +253,7 @@ async def serving(
 
 
 class _Protocol(web.RequestHandler):
-    """What is not even HTTP gets an error of the common shape too."""
+    """A request that is no valid HTTP gets an error of the common form too."""
 
     def handle_error(
         self,
@@ -273,7 +282,7 @@ class _Server(web.Server):
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
-    """The body; None when it is over the limit, which is not read to its end."""
+    """The body; None when it is over the limit, without reading on."""
     if (request.content_length or 0) > limit:
         return None
     parts: list[bytes] = []
@@ -287,7 +296,7 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
 
 
 async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
-    """What is streamed breaks off for the client where it breaks off for us."""
+    """A stream that breaks off is broken off for the client too."""
     headers = _kept_headers(upstream.headers)
     if upstream.content_type not in _STREAMED:
         return web.Response(status=upstream.status, headers=headers, body=await upstream.read())
@@ -310,7 +319,7 @@ def _missing(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sent_on(address: str) -> web.Response:
-    """303: whatever was posted is not posted again, and the address before it is in no history."""
+    """303: the browser does not repeat the POST, and keeps the address before it in no history."""
     return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
 
 

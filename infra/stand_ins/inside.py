@@ -1,7 +1,7 @@
 """
 Runs a module with the running stack's environment: `python -m infra.stand_ins.inside infra.commands.provision FILE`.
 
-With DATABASE_URL set, the caller's own environment is what counts: the same verbs work on any deployment.
+With DATABASE_URL set, the module gets the caller's own environment: the same verbs work on any deployment.
 """
 
 from __future__ import annotations

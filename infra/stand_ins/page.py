@@ -1,4 +1,4 @@
-"""The administrators' page: its files, compressed and with marks by which a browser knows that it has them."""
+"""The files of the administrators' page, compressed and with entity tags."""
 
 from __future__ import annotations
 

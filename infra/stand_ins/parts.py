@@ -1,4 +1,4 @@
-"""Which parts a stack has, on which ports, with which settings, and what each waits for."""
+"""The parts of a stack: their ports, settings and dependencies."""
 
 from __future__ import annotations
 
@@ -34,13 +34,15 @@ OFFSETS: Final = {
     "retailcrm-upload": 17,
 }
 PORTS_IN_ALL: Final = 40
+# Of every function; `infra.stand_ins.connections` counts with it.
+PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
 INTAKE: Final = "dispatch-call-event"
 _BASES_TO_TRY: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A process of the stack. Without `is_ready` it is a job: done when it has ended well."""
+    """A process of the stack. Without `is_ready` it is a job, which is done when it has exited with 0."""
 
     command: Command
     is_ready: Callable[[], bool] | None
@@ -105,8 +107,7 @@ class Layout:
             "ACCOUNT_LINK_SECRET": secrets.account_link_secret,
             "RETAILCRM_EXTRA_HOSTS": "127.0.0.1:*",
             "PUBLIC_URL": self.url("gateway"),
-            "WORKERS": "1",
-            "THREADS": "8",
+            **PLATFORM,
             **self.settings,
         }
 
@@ -114,7 +115,7 @@ class Layout:
         return Part(command=self._command(name, module, *arguments), is_ready=None, needs=tuple(needs))
 
     def parts(self) -> list[Part]:
-        """In the order in which they should get the processor: what others wait for comes first."""
+        """In the order in which they should get the processor: dependencies come first."""
         own_emulator = [] if self.external_emulator else ["emulator"]
         endpoints = [f"--endpoint={name}={self.url(name)}" for name in self.functions()]
         return [
@@ -145,7 +146,7 @@ class Layout:
         ]
         command = self._command(name, "functions_framework", *arguments)
         if name != INTAKE:
-            # Hosts wait for intake and never repeat; what follows can wait when the processor is short.
+            # Hosts wait for intake and never repeat; the other functions can wait when the processor is short.
             command = replace(command, argv=["nice", "-n", "5", *command.argv])
         return Part(command=command, is_ready=_answering(f"{self.url(name)}/health"))
 

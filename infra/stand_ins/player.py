@@ -2,7 +2,7 @@
 Plays call scenarios against a running stack, as a host would: `make call SCENARIO=2-1-doc`.
 
 A scenario is moved to now: every epoch in a UniqueId and every local time by the same whole number of seconds.
-What must be unique on a host (channels, bridges) is made so for every play, or two plays would be one call.
+Names that are unique on a host (channels, bridges) are changed for every play: otherwise two plays were one call.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """`epoch`: what `at` counts from. `expected`: what the CRM should be told, as the scenarios say it."""
+    """`epoch`: the origin of `at`. `expected`: what the CRM should be told, in the form of the scenarios."""
 
     id: str
     title: str
@@ -143,7 +143,6 @@ def play(
     base_url: str,
     token: str,
     *,
-    salt: int | None = None,
     speed: float = 1.0,
     pause: Callable[[float], None] = time.sleep,
     tell: Callable[[Sent], None] = lambda _: None,
@@ -151,10 +150,9 @@ def play(
     """
     Posts the scenario's events to a gateway, each at its time, in order, never twice, as the hosts do.
 
-    `tell` hears of each when it is answered. At a `speed` over 1 the talk is really shorter than its times say.
+    `tell` is called after each answer. At a `speed` over 1 the talk is shorter than the times in the events say.
     """
-    salt = secrets.randbelow(SALTS) if salt is None else salt
-    rebased = rebase(scenario, now=time.time(), token=token, salt=salt)
+    rebased = rebase(scenario, now=time.time(), token=token, salt=secrets.randbelow(SALTS))
     first = rebased.events[0].at
     begin = rebased.epoch + first
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=_HOST_TIMEOUT_SECONDS)

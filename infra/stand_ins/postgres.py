@@ -34,7 +34,7 @@ from infra.stand_ins.processes import Command, Processes
 _MAJOR = "18"
 _READY_SECONDS = 30.0
 _SYSTEM_USER = "nobody"
-_SMALL_MACHINE = {
+SMALL_MACHINE = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "io_method": "sync",
@@ -63,7 +63,7 @@ class Cluster:
         """
         Makes the data directory ready for a server: new, or as the last one left it.
 
-        Raises PostgresError when what is there is not ours to use.
+        Raises PostgresError when the directory holds something else.
         """
         try:
             if not (self.data_dir / "PG_VERSION").exists():
@@ -78,7 +78,7 @@ class Cluster:
         self.clear_leftovers()
 
     def command(self, log: Path) -> Command:
-        settings = _SMALL_MACHINE | ({} if self.durable else _THROWAWAY)
+        settings = SMALL_MACHINE | ({} if self.durable else _THROWAWAY)
         return Command(
             name="postgres",
             argv=[
@@ -88,7 +88,7 @@ class Cluster:
                 *(item for name, value in settings.items() for item in ("-c", f"{name}={value}")),
             ],
             log=log,
-            stop_signal=signal.SIGINT,  # "fast": ends sessions, writes everything down
+            stop_signal=signal.SIGINT,  # "fast": ends sessions and writes a checkpoint
         )
 
     def is_ready(self) -> bool:
@@ -120,7 +120,7 @@ class Cluster:
                 f"--pwfile={self._password_file}",
                 *("-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *("--no-sync", "--no-instructions"),
-                # The password is 128 random bits: making it slow to try only makes it slow to connect.
+                # The password is 128 random bits: a slow hash would only slow down connecting.
                 *("-c", "scram_iterations=1"),
             ],
             capture_output=True,
@@ -134,7 +134,7 @@ class Cluster:
         unfinished.rename(self.data_dir)
 
     def clear_leftovers(self) -> None:
-        """Ends servers of this directory that outlived a kill; only then is their lock file stale for certain."""
+        """Ends servers of this directory that outlived a kill; only then is their lock file certainly stale."""
         left = [process for process in psutil.process_iter() if self._is_ours(process)]
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):

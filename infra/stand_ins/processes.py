@@ -1,9 +1,9 @@
 """
 The processes of a run: started under a mark, watched, and ended with everything that they started.
 
-The mark stands in the environment of every process and of its descendants, so that leftovers are found for
-certain: after a `kill -9` of the starter, a number in a file may long be somebody else's process. A keeper
-(`python -m infra.stand_ins.processes MARK`) waits for the starter's end and clears up whatever is left then.
+The mark is in the environment of every process and of its descendants, so that leftovers are found reliably: after a
+`kill -9` of the starter, a process id in a file may belong to another process. A keeper (`python -m
+infra.stand_ins.processes MARK`) waits for the starter's end and then ends whatever is left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _MARK = "STARTED_FOR"
 _LOOPBACK = "127.0.0.1,localhost"
-# Switches that other tools leave in a shell and that would turn a function into something else.
+# Variables that other tools leave in a shell and that would change what a function is.
 _NOT_OURS = ("DEBUG", "FUNCTION_USE_ASGI", "FUNCTION_SIGNATURE_TYPE", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 
 
@@ -38,7 +38,7 @@ class Command:
 
 
 class Processes:
-    """What one run has started. Close it, whatever happens: nothing stays behind then."""
+    """The processes that one run has started. `close` ends all of them, and must always be called."""
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
@@ -53,7 +53,7 @@ class Processes:
         )
 
     def start(self, command: Command) -> None:
-        """Starts it in a process group of its own, so that Ctrl-C reaches nobody but the starter."""
+        """Starts it in a process group of its own, so that Ctrl-C reaches only the starter."""
         self._running[command.name] = (command, self._spawn(command))
 
     def run(self, command: Command) -> int:

@@ -20,7 +20,7 @@ from infra.stand_ins.stack import Crashed, Stack
 
 
 class _Stopped(BaseException):
-    """Somebody wants us to end."""
+    """A signal asked the run to end."""
 
 
 def main() -> int:

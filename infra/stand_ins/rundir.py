@@ -1,4 +1,4 @@
-"""The state directory of a stack: whose it is now, its secrets, and what others may know of a running stack."""
+"""The state directory of a stack: its owner, its secrets, and the description of the running stack."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Secrets:
 @contextmanager
 def owned(run_dir: Path) -> Iterator[None]:
     """
-    The directory is there and ours alone while inside, however we end.
+    Creates and locks the directory while inside; the lock ends with the process.
 
     Raises StartError when another stack has it, when it cannot be written, or when the disk is full.
     """
@@ -85,7 +85,7 @@ def write_description(run_dir: Path, content: dict[str, Any]) -> None:
 
 
 def read_description(run_dir: Path) -> dict[str, Any]:
-    """What the running stack says of itself. Raises StartError when none runs."""
+    """The description of the running stack. Raises StartError when none runs."""
     try:
         content: dict[str, Any] = json.loads((run_dir / _DESCRIPTION).read_text())
         os.kill(content["pid"], 0)

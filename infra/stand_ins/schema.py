@@ -1,7 +1,8 @@
 """
 Writes infra/schema.sql, the sum of the migrations, on a throw-away PostgreSQL: `make schema`.
 
-Only what the project uses is known: functions, tables, constraints, indexes, triggers, of schema public.
+It covers the kinds of objects that the project uses: functions, tables, constraints, indexes, triggers, of schema
+public.
 """
 
 from __future__ import annotations

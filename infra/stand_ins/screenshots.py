@@ -1,8 +1,9 @@
 """
-Pictures of every screen of the page and of its states, on a phone and a desktop, light and dark, in both languages:
+Takes pictures of every screen of the page and of its states, on a phone and a desktop, light and dark, in both
+languages:
 `make screenshots`, into `.cache/screenshots`.
 
-They are of a stack of their own, with the demo enterprise and calls of every kind; it ends with them.
+It starts a stack of its own, with the demo enterprise and calls of every kind.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def main() -> int:
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     try:
-        with browser.browser() as running, _desk() as desk:
+        with browser.browser() as running, _start() as gateway:
             for look in options.looks:
-                _shoot(running, desk, look, options.screens, options.into)
+                _shoot(running, gateway, look, options.screens, options.into)
     except browser.NoBrowser as error:
         print(error, file=sys.stderr)
         return 1
@@ -62,7 +63,7 @@ def main() -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Desk:
+class _Running:
     """The stack's page, who may sign in there, and the calls by what became of them."""
 
     url: str
@@ -71,15 +72,15 @@ class _Desk:
 
 
 @contextmanager
-def _desk() -> Iterator[_Desk]:
+def _start() -> Iterator[_Running]:
     with (
         tempfile.TemporaryDirectory(prefix="screenshots-") as folder,
         Stack(Path(folder), free_base_port(), restart=True) as stack,
     ):
         demo.provide(stack)
-        desk = _Desk(url=stack.url("gateway"), password=stack.secrets.admin_password, calls=_play(stack))
+        gateway = _Running(url=stack.url("gateway"), password=stack.secrets.admin_password, calls=_play(stack))
         _disagree(stack)
-        yield desk
+        yield gateway
 
 
 def _play(stack: Stack) -> dict[str, str]:
@@ -138,32 +139,32 @@ def _tell_crm(stack: Stack, path: str, body: Any) -> None:
     requests.post(url, json=body, timeout=10).raise_for_status()
 
 
-def _shoot(running: Browser, desk: _Desk, look: str, screens: Sequence[str], into: Path) -> None:
+def _shoot(running: Browser, gateway: _Running, look: str, screens: Sequence[str], into: Path) -> None:
     signed_in: list[dict[str, Any]] = []
     for name in screens:
         scene = SCENES[name]
         with _context(running, look) as context:
             page = context.new_page()
-            page.goto(f"{desk.url}/retailcrm-admin/")
+            page.goto(f"{gateway.url}/retailcrm-admin/")
             if not name.startswith("sign-in"):
                 if not signed_in or name in _ENDING:
-                    _sign_in(page, desk)
+                    _sign_in(page, gateway)
                     signed_in = signed_in or [{**each} for each in context.cookies()]
                 else:
                     context.add_cookies(signed_in)  # type: ignore[arg-type]  # as the browser gave them
                     page.evaluate("localStorage.setItem('signed-in', '1')")
             page.goto("about:blank")  # or another place in the address would not open the page anew
-            page.goto(f"{desk.url}/retailcrm-admin/{scene.address.format(**desk.calls)}")
+            page.goto(f"{gateway.url}/retailcrm-admin/{scene.address.format(**gateway.calls)}")
             _quiet(page)
             scene.act(page)
             _quiet(page)
             page.screenshot(path=into / f"{name}-{look}.png", full_page=scene.is_whole)
 
 
-def _sign_in(page: Page, desk: _Desk) -> None:
+def _sign_in(page: Page, gateway: _Running) -> None:
     page.fill("[name=enterprise_number]", "0367")
     page.fill("[name=login]", demo.ADMIN_LOGIN)
-    page.fill("[name=password]", desk.password)
+    page.fill("[name=password]", gateway.password)
     page.click("form [type=submit]")
     page.wait_for_selector(".frame")
 

@@ -1,8 +1,8 @@
 """
 Everything of the gateway, running on one machine.
 
-`with Stack(run_dir, base_port) as stack:` is a running system; whatever happens inside, and to us, no process
-stays behind. A part that ends by itself ends the stack (Crashed), or is started again with `restart=True`.
+`with Stack(run_dir, base_port) as stack:` is a running system; whatever happens inside, or to this process, no other
+process stays behind. A part that ends by itself ends the stack (Crashed), or is started again with `restart=True`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -138,26 +138,28 @@ class Stack:
         waiting = {part.name: part for part in parts}
         coming: dict[str, Part] = {}
         while waiting or coming:
-            for part in list(waiting.values()):
-                if not any(need in waiting or need in coming for need in part.needs):
-                    coming[part.name] = waiting.pop(part.name)
-                    self._processes.start(part.command)
-            for name, code in self._processes.exited().items():
-                if code or name not in coming or coming[name].is_ready:
-                    raise Crashed(self._obituary(name, code))
+            for part in _startable(waiting, coming):
+                coming[part.name] = waiting.pop(part.name)
+                self._processes.start(part.command)
+            for name, how in self._arrived(coming).items():
                 del coming[name]
-                self._tell(f"{time.monotonic() - started_at:5.1f} s  {name} done")
-            for part in list(coming.values()):
-                if part.is_ready and part.is_ready():
-                    del coming[part.name]
-                    self._tell(f"{time.monotonic() - started_at:5.1f} s  {part.name} ready")
+                self._tell(f"{time.monotonic() - started_at:5.1f} s  {name} {how}")
             if time.monotonic() - started_at > _READY_SECONDS:
                 late = next(iter(coming))
                 raise Crashed(f"{late} was not ready within {_READY_SECONDS:.0f} s.{self._log_end(late)}")
             time.sleep(0.03)
 
+    def _arrived(self, coming: Mapping[str, Part]) -> dict[str, str]:
+        """Parts that are done or ready. Raises Crashed when another one ended."""
+        arrived: dict[str, str] = {}
+        for name, code in self._processes.exited().items():
+            if code or name not in coming or coming[name].is_ready:
+                raise Crashed(self._obituary(name, code))
+            arrived[name] = "done"
+        return arrived | {name: "ready" for name, part in coming.items() if part.is_ready and part.is_ready()}
+
     def _watch(self) -> None:
-        """Notices what ends by itself: starts it again, or declares the stack over."""
+        """Watches for parts that end by themselves: starts them again, or ends the stack."""
         restarts: list[float] = []
         while not self._over.wait(0.1):
             for name, code in self._processes.exited().items():
@@ -176,14 +178,14 @@ class Stack:
                 self._describe()
 
     def _stop_in_order(self) -> None:
-        """In the order of the flow: nothing new comes in, what is under way ends, then what all rely on."""
+        """Stops in the order of the flow: the entrance first, then the functions, then the services that they use."""
         front = ["gateway", "ticker"]
         simulators = ["retailcrm-simulator", "asterisk-simulator", "emulator"]
         for names in (front, self.layout.functions(), simulators):
             self._processes.stop(names, within_seconds=3)
 
     def _describe(self) -> None:
-        """What tests, `make call` and `make provision` need to know of a running stack."""
+        """Writes the description of the running stack for tests, `make call` and `make provision`."""
         layout = self.layout
         content = {
             "pid": os.getpid(),
@@ -202,6 +204,10 @@ class Stack:
         text = path.read_text(errors="replace") if path.exists() else ""
         lines = [f"    {line[:400]}" for line in text.splitlines()[-_LOG_LINES:]]
         return "\n".join([f" The end of {path}:", *lines]) if lines else " Its log is empty."
+
+
+def _startable(waiting: Mapping[str, Part], coming: Mapping[str, Part]) -> list[Part]:
+    return [part for part in waiting.values() if not any(need in waiting or need in coming for need in part.needs)]
 
 
 def _how(code: int) -> str:

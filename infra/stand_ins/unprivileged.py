@@ -1,8 +1,8 @@
 """
 Runs a program that refuses to run as root: `python -I -S unprivileged.py USER PROGRAM ARGUMENT…`.
 
-The program becomes USER but keeps the right to pass through root's closed folders: a clone under /root or in
-a fresh `mktemp -d` works, and nobody else's permissions are widened for it.
+The program becomes USER but keeps the right to pass through root's closed folders: a clone under /root or in a fresh
+`mktemp -d` works, without wider permissions for anybody else.
 """
 
 from __future__ import annotations

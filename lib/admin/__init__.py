@@ -1,1 +1,1 @@
-"""What administrators and the operator may ask for: one module for each screen, `door` in front of all."""
+"""The API of the administrators' page and of the operator: `guard` in front of the operations of `screens`."""

@@ -1,20 +1,20 @@
-"""Everything that can be asked for, screen by screen, and the description of it all."""
+"""All operations of the API, screen by screen, and their description."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from lib.admin import (
+from lib.admin import document
+from lib.admin.screens import (
     calls,
     configuration,
     connection,
-    document,
+    for_operator,
     lines,
     logo,
     logs,
     managers,
     module,
-    operations,
     overview,
     popup,
     preview,
@@ -33,7 +33,7 @@ _SCREENS: Final = (
     logs.OPERATIONS,
     preview.OPERATIONS,
     popup.OPERATIONS,
-    operations.OPERATIONS,
+    for_operator.OPERATIONS,
     logo.OPERATIONS,
 )
 _ASKED = [operation for screen in _SCREENS for operation in screen]

@@ -1,25 +1,25 @@
-"""Who changed what, in the log that the page shows: names of fields, never secrets."""
+"""Writes who changed what into the log that the page shows: names of fields, never secrets."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from lib.admin.operation import Call
+from lib.admin.operation import AdminRequest
 from lib.runtime import db
 from lib.store import integration_logs
 
 
-def remember(conn: db.Connection, call: Call, event_type: str, request: dict[str, Any]) -> None:
+def remember(conn: db.Connection, request: AdminRequest, event_type: str, details: dict[str, Any]) -> None:
     integration_logs.insert(
         conn,
-        enterprise_number=call.enterprise.number,
+        enterprise_number=request.enterprise.number,
         event_type=event_type,
-        request={"by": person(call), **request},
+        request={"by": person(request), **details},
         response={},
         error=None,
     )
 
 
-def person(call: Call) -> str:
-    """The link of the account names no person."""
-    return call.session.login or "account link"
+def person(request: AdminRequest) -> str:
+    """The login; a session by the link of the account has none."""
+    return request.session.login or "account link"

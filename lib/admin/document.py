@@ -1,4 +1,4 @@
-"""The API's own description, OpenAPI 3.1: made of the shapes that the door checks, so it cannot differ from them."""
+"""The API's own description, OpenAPI 3.1: made of the schemas that the guard checks, so it cannot differ from them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lib.admin import answers
-from lib.admin.operation import ROOT, Call, Operation
+from lib.admin.operation import ROOT, AdminRequest, Operation
+from lib.admin.schemas import DATA, TEXT, mapped, record
 from lib.runtime.http import Answer
 
+_ERROR: Final = record(
+    {
+        "error": record(
+            {
+                "code": {"type": "string", "pattern": "^[a-z_]+$"},
+                "message": TEXT,
+                "fields": mapped(TEXT),
+                "current": DATA,
+            },
+            optional=("fields", "current"),
+        )
+    }
+)
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "session": [{"session": []}],
@@ -21,7 +34,7 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
 def served(others: Sequence[Operation]) -> Operation:
     """The operation that answers with the description of the others and of itself."""
 
-    def show(_: Call) -> Answer:
+    def show(_: AdminRequest) -> Answer:
         return described, 200
 
     itself = Operation(
@@ -30,7 +43,7 @@ def served(others: Sequence[Operation]) -> Operation:
         summary="This description",
         handle=show,
         access="anybody",
-        gives=answers.DESCRIPTION,
+        gives={"type": "object", "required": ["openapi", "paths"]},
     )
     described = document([*others, itself])
     return itself
@@ -46,7 +59,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "servers": [{"url": ROOT}],
         "paths": paths,
         "components": {
-            "schemas": {"Error": answers.ERROR},
+            "schemas": {"Error": _ERROR},
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-session"},
                 "operator": {"type": "http", "scheme": "bearer"},
@@ -75,13 +88,13 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "required": False, "schema": shape}
-        for name, shape in operation.query["properties"].items()
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in operation.query["properties"].items()
     ]
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    done = {media: {"schema": shape} for media, shape in operation.also.items()}
+    done = {media: {"schema": schema} for media, schema in operation.also.items()}
     if operation.gives is not None:
         done["application/json"] = {"schema": operation.gives}
     found: dict[int, str] = _refusals(operation) | dict(operation.answers)
@@ -95,7 +108,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _refusals(operation: Operation) -> dict[int, str]:
-    """What the door says, whatever is behind it."""
+    """The refusals of the guard, which are the same for every operation."""
     found = {400: "Something that was sent cannot be meant, or is not known here; `fields` says what"}
     if operation.access == "session":
         found[401] = "Nobody is signed in, or not any more"

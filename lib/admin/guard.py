@@ -1,5 +1,5 @@
 """
-In front of every operation: who is asking, from which page, and whether the request has its shape.
+The checks in front of every operation: the session, the origin of the request, and its schema.
 
 A session belongs to one enterprise: the path of another one does not exist for it.
 """
@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from flask import Request
 from werkzeug.http import dump_cookie
 
-from lib.admin.operation import Call, Operation
+from lib.admin.operation import AdminRequest, Operation
 from lib.runtime import config, db
 from lib.runtime.auth import require_operator, token_sha256
 from lib.runtime.errors import Forbidden, InvalidPayload, NotFound, Unauthorized
 from lib.runtime.http import Answer, Handler, read_json_object
-from lib.runtime.json_schema import Shape, problems
+from lib.runtime.json_schema import Schema, problems
 from lib.store import enterprises, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.sessions import Session
@@ -40,7 +40,7 @@ def guarded(operation: Operation) -> Handler:
         _require(query, operation.query)
         body = _body(request) if request.method in {"POST", "PUT"} and operation.access != "operator" else {}
         _require(body, operation.body)
-        call = Call(
+        asked = AdminRequest(
             arguments=arguments,
             query=query,
             body=body,
@@ -50,7 +50,7 @@ def guarded(operation: Operation) -> Handler:
             accept=request.headers.get("Accept", ""),
             cookie=request.cookies.get(cookie_name(), ""),
         )
-        return operation.handle(call)
+        return operation.handle(asked)
 
     return answer
 
@@ -93,7 +93,7 @@ def _is_secure() -> bool:
 
 
 def _require_same_origin(request: Request) -> None:
-    """Browsers say where a request comes from; what does not say so may change nothing."""
+    """Browsers send where a request comes from; a request without that may change nothing."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     ours = urlsplit(config.current(config.Public).public_url)
     is_ours = site == "same-origin" if site else origin == f"{ours.scheme}://{ours.netloc}"
@@ -127,11 +127,11 @@ def _body(request: Request) -> dict[str, Any]:
     return read_json_object(request, limit=BODY_BYTES)
 
 
-def _require(value: object, shape: Shape) -> None:
-    refuse(problems(value, shape))
+def _require(value: object, schema: Schema) -> None:
+    refuse(problems(value, schema))
 
 
 def address_of(request: Request) -> str:
-    """Of the client, as the gateway saw it: what stands before its entry anybody can write."""
+    """The client's address as the gateway saw it: the entries before its own can be forged by the client."""
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return (forwarded or request.remote_addr or "")[:64]

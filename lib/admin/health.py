@@ -1,13 +1,16 @@
-"""What every function says of itself: `GET /health` to anybody, `GET /stats` to the operator."""
+"""Routes that every function has: `GET /health` for anybody, `GET /stats` for the operator."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 
 from flask import Request
 
+from lib import crms
+from lib.enterprises import rules
 from lib.enterprises.cache import enterprise_cache
 from lib.runtime import db
 from lib.runtime.auth import require_operator
@@ -35,27 +38,43 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
         with db.connection() as conn:
             by_state = deliveries.count_by_state(conn)
             accounts = gates.list_accounts(conn)
+        cached = enterprise_cache().stats()
         return {
             "function": function,
-            "cache": enterprise_cache().stats(),
+            "cache": cached,
+            "cache_stats": cached,
             "uptime_seconds": round(time.monotonic() - _started, 1),
             "database_queries": db.queries.value,
             "deliveries": by_state,
+            "deliveries_finished_within_seconds": deliveries.FINISHED_SPAN_SECONDS,
             "accounts": [asdict(account) for account in accounts],
         }, 200
 
     return {"GET /health": health, "GET /stats": stats}
 
 
-def describe(enterprise: Enterprise) -> Mapping[str, object]:
-    """An enterprise for the operator: everything but secrets."""
-    integration = {key: value for key, value in enterprise.retailcrm.items() if key != "api_key"}
+def describe(enterprise: Enterprise, age_seconds: float) -> Mapping[str, object]:
+    """
+    An enterprise for the operator: everything but secrets, and whether each of its integrations works.
+
+    `integrations`: true for a CRM that is served here, switched on, and has an address and a key; `unserved`: those
+    that are kept for an enterprise, though no service here works for them.
+    """
+    integration = enterprise.integration()
+    shown = {name: value for name, value in integration.stored.items() if name != "api_key"}
+    names = sorted({*crms.CRMS, *enterprise.integrations})
     return {
+        "enterprise_number": enterprise.number,
+        "integrations": {name: name in crms.CRMS and rules.settings(enterprise, name).enabled for name in names},
+        "unserved": crms.unserved(enterprise.integrations),
+        "problems": {name: found.problems for name, found in enterprise.integrations.items() if found.problems},
+        "cached_at": (datetime.now(UTC) - timedelta(seconds=age_seconds)).isoformat(timespec="seconds"),
+        "age_seconds": round(age_seconds, 1),
         "number": enterprise.number,
         "name": enterprise.name,
         "region": enterprise.region,
         "timezone": enterprise.timezone,
         "internal_phones": enterprise.internal_phones,
         "lines": enterprise.lines,
-        "retailcrm": {**integration, "api_key_set": bool(enterprise.retailcrm.get("api_key"))},
+        "retailcrm": {**shown, "api_key_set": bool(integration.api_key)},
     }

@@ -1,4 +1,4 @@
-"""Pages of long lists: how many rows, after which one, and as a file for a spreadsheet."""
+"""Paging through long lists, and exporting them as CSV."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any, Final
 
 from flask import Response
 
-from lib.admin.operation import text
+from lib.admin.schemas import text
 from lib.runtime.errors import InvalidPayload
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 from lib.store.journal import Key
 
 _ROWS: Final = 50
 _CSV_ROWS: Final = 10_000
 _MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
-CSV: Final[Mapping[str, Shape]] = {"text/csv": {"type": "string"}}
-QUERY: Final[Mapping[str, Shape]] = {
+CSV: Final[Mapping[str, Schema]] = {"text/csv": {"type": "string"}}
+QUERY: Final[Mapping[str, Schema]] = {
     "limit": text(3, pattern="^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$", description="a number from 1 to 200"),
     "after": text(200),
     "format": {"type": "string", "enum": ["json", "csv"]},
@@ -40,7 +40,7 @@ def limit(query: Mapping[str, str]) -> int:
 
 
 def moment(query: Mapping[str, Any], name: str) -> datetime | None:
-    """Raises InvalidPayload for what has the form of a time and is none."""
+    """Raises InvalidPayload for a text that has the form of a time, but is none."""
     if name not in query:
         return None
     try:
@@ -67,7 +67,7 @@ def after(query: Mapping[str, str]) -> Key | None:
 
 
 def as_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """With a mark by which spreadsheets know UTF-8, and without formulas."""
+    """With a byte order mark, by which spreadsheets recognise UTF-8, and with formulas disarmed."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(columns)

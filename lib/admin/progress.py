@@ -1,4 +1,4 @@
-"""Long work told line by line (NDJSON), for a page that asks for it; others get the result alone, as ever."""
+"""Streams the progress of long work line by line (NDJSON) to a page that asks for it; others get the result alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Final
 
 from flask import Response
 
-from lib.admin.operation import Call
+from lib.admin.operation import AdminRequest
 from lib.runtime.errors import AppError
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Shape
+from lib.runtime.json_schema import Schema
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/x-ndjson"
-LINES: Final[Mapping[str, Shape]] = {MEDIA_TYPE: {"type": "string"}}
-# Each yields what a page shows meanwhile, and returns the result.
+LINES: Final[Mapping[str, Schema]] = {MEDIA_TYPE: {"type": "string"}}
+# Yields what the page shows as progress, and returns the result.
 Work = Generator[dict[str, Any], None, dict[str, Any]]
 
 _HEADERS: Final = {
@@ -29,8 +29,8 @@ _HEADERS: Final = {
 }
 
 
-def answered(call: Call, work: Work) -> Answer:
-    if MEDIA_TYPE in call.accept:
+def answered(request: AdminRequest, work: Work) -> Answer:
+    if MEDIA_TYPE in request.accept:
         return Response(_lines(work), 200, _HEADERS, mimetype=MEDIA_TYPE)
     return _result(work), 200
 
@@ -45,7 +45,7 @@ def _result(work: Work) -> dict[str, Any]:
 
 
 def _lines(work: Work) -> Iterator[bytes]:
-    """The status is sent already: what goes wrong now is the last line."""
+    """The status is sent already, so an error becomes the last line."""
     try:
         result = yield from _meanwhile(work)
         yield _line({"result": result})

@@ -8,7 +8,7 @@ channels      what a channel's name says                  clock         the host
 legs          records that are legs of other calls        keys          what leads from one event to others
 trees         events that surely belong together          linking       which events are one call
 roles         main id, direction, customer, line          conversation  bridges over time, who talked
-picture       both of these, and what is no news          outcome       answered, result, owner, times
+picture       both of these, and the copies             outcome       answered, result, owner, times
 ending        when the call is over                       call          all of it, put together
 plan          what is due, what is not, and why           explain       the same for a reader
 

@@ -1,4 +1,4 @@
-"""One call, put together from the events of one group: who, whom, over which line, who rang and talked, the end."""
+"""Folds the events of one group into a call: its parties, line, rings, talks and end."""
 
 from __future__ import annotations
 
@@ -176,9 +176,7 @@ def _rings(found: Roles, directory: Directory) -> Iterator[Ring]:
 
 
 def _ring(event: CallEvent, directory: Directory, kind: Kind) -> Ring | None:
-    names = [name for name in event.extensions if name != event.trunk and name not in directory.lines]
-    if kind == "out":
-        names = [name for name in names if directory.is_extension(name)][:1]
+    names = _rung_names(event, directory, kind)
     if not names:
         return None
     people = {name: directory.person(name) for name in names}
@@ -194,6 +192,11 @@ def _ring(event: CallEvent, directory: Directory, kind: Kind) -> Ring | None:
         synthetic=synthetic,
         happened_at=_happened_at(event) if synthetic else None,
     )
+
+
+def _rung_names(event: CallEvent, directory: Directory, kind: Kind) -> list[str]:
+    names = [name for name in event.extensions if name != event.trunk and name not in directory.lines]
+    return [name for name in names if directory.is_extension(name)][:1] if kind == "out" else names
 
 
 def _happened_at(hangup: CallEvent) -> datetime | None:

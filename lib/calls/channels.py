@@ -1,4 +1,4 @@
-"""What the name of a channel says: `SIP/151-0000001e`, `Local/152@dialexecute-00000000;2`."""
+"""Parses the name of a channel: `SIP/151-0000001e`, `Local/152@dialexecute-00000000;2`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _LONGEST: Final = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clock:
-    """What one call shows of its host: the lag of receipts behind ids, and of wall-clock times behind ids."""
+    """The host's clocks as one call shows them: the lag of receipts behind ids, and of wall-clock times behind ids."""
 
     lag_seconds: float | None = None
     wall_seconds: float | None = None
@@ -58,8 +58,8 @@ def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
 
 def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
     """
-    `EndTime` in UTC. Where `StartTime` shows that the zone is wrong, both are moved together to the epoch;
-    a time that then still lies before the channel or far after it is no time.
+    `EndTime` in UTC. Where `StartTime` shows that the zone is wrong, both are moved together to the epoch; a time that
+    then still lies before the channel or far after it is no time.
     """
     if hangup.end_time is None:
         return None

@@ -8,7 +8,7 @@ one leaves the first; an event that changes no channel's state is a copy.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -78,7 +78,7 @@ class Conversation:
         return [stay for stay in self.stays if stay.key in keys]
 
     def at(self, position: int) -> list[Stay]:
-        """Who is in a bridge after the event at this position."""
+        """The stays that last after the event at this position."""
         return [stay for stay in self.stays if stay.first <= position < stay.last]
 
 
@@ -132,7 +132,7 @@ class _Fold:
         if current is not None and current.bridge == bridge:
             self._close(current, position, event.received_at, "leave")
         elif emptied := [stay for stay in past if stay.bridge == bridge and stay.left == "emptied"]:
-            # Its own leave was only late: it says better when.
+            # Its own leave was only late, and has the better time.
             emptied[-1].left, emptied[-1].until = "leave", event.received_at
         elif any(stay.bridge == bridge for stay in past):
             self.copies.append(event.event_id)
@@ -144,12 +144,12 @@ class _Fold:
             self.empty(position, event)
 
     def empty(self, position: int, event: CallEvent) -> None:
-        """Nobody is left in the bridge: a channel whose leave was lost is not either."""
+        """The bridge is empty, so a channel whose leave was lost has left it too."""
         for stay in [stay for stay in self._inside.values() if stay.bridge == event.bridge_id]:
             self._close(stay, position, event.received_at, "emptied")
 
     def _only_left(self, position: int, key: ChannelKey, bridge: str, event: CallEvent) -> None:
-        """The entry was lost: in the bridge since somebody else was, as far as is known."""
+        """The entry was lost: it counts from the first entry of another channel into the bridge."""
         others = [stay for stay in self.stays if stay.bridge == bridge]
         first = min((stay.first for stay in others), default=position)
         since = min((stay.since for stay in others), default=event.received_at)
@@ -190,21 +190,43 @@ def talks_with(
     who: Callable[[Stay], Person | None],
 ) -> list[Talk]:
     """
-    Everybody who shared a bridge with the customer's channel, directly or through Local channels; never through a
-    person who was in two bridges: that is a consultation.
+    The people who shared a bridge with the customer's channel, directly or through Local channels. A person in two
+    bridges does not connect them: that is a consultation.
     """
-    open_talks: dict[ChannelKey, tuple[int, Stay, Person]] = {}
-    talks: list[Talk] = []
     people = {id(stay): who(stay) for stay in conversation.stays if stay.key not in customer}
+    talks = _Talks(events=events)
+    for position in _changes(conversation, len(events)):
+        connected = {stay.key: stay for stay in connected_with(customer, conversation.at(position))}
+        talks.end(position, connected)
+        for stay in connected.values():
+            person = people.get(id(stay))
+            if person is not None:
+                talks.under_way.setdefault(stay.key, (position, stay, person))
+    talks.end(len(events), ())
+    return sorted(talks.ended, key=lambda talk: (talk.first, talk.last, talk.channel))
 
-    def close(key: ChannelKey, position: int) -> None:
-        first, stay, person = open_talks.pop(key)
-        ended = events[position].received_at if position < len(events) else _ended(stay, events)
-        talks.append(
+
+@dataclass(kw_only=True)
+class _Talks:
+    """`under_way`: by the person's channel, since which event."""
+
+    events: Sequence[CallEvent]
+    under_way: dict[ChannelKey, tuple[int, Stay, Person]] = field(default_factory=dict)
+    ended: list[Talk] = field(default_factory=list)
+
+    def end(self, position: int, connected: Collection[ChannelKey]) -> None:
+        """Ends the talks of all but the connected channels."""
+        for key in [key for key in self.under_way if key not in connected]:
+            self._end(position, *self.under_way.pop(key))
+
+    def _end(self, position: int, first: int, stay: Stay, person: Person) -> None:
+        events = self.events
+        until = events[position].received_at if position < len(events) else stay.until or events[-1].received_at
+        self.ended.append(
             Talk(
                 person=person,
                 since=max(events[first].received_at, stay.since),
-                until=max(ended, events[first].received_at),
+                until=max(until, events[first].received_at),
                 first=first,
                 last=position,
                 channel=stay.key.channel,
@@ -212,50 +234,39 @@ def talks_with(
             )
         )
 
-    for position in _changes(conversation, len(events)):
-        connected = {stay.key: stay for stay in connected_with(customer, conversation.at(position))}
-        for key in [key for key in open_talks if key not in connected]:
-            close(key, position)
-        for key, stay in connected.items():
-            person = people.get(id(stay))
-            if person is not None and key not in open_talks:
-                open_talks[key] = (position, stay, person)
-    for key in list(open_talks):
-        close(key, len(events))
-    return sorted(talks, key=lambda talk: (talk.first, talk.last, talk.channel))
-
 
 def connected_with(customer: frozenset[ChannelKey], inside: Sequence[Stay]) -> Iterator[Stay]:
     members: dict[str, list[Stay]] = defaultdict(list)
-    joints: dict[str, list[Stay]] = defaultdict(list)
     for stay in inside:
         members[stay.bridge].append(stay)
-        channel = channel_named(stay.key.channel)
-        if channel.is_local:
-            joints[channel.pair].append(stay)
+    halves = _local_halves(inside)
     reached = [stay.bridge for stay in inside if stay.key in customer]
-    done: set[str] = set()
     while reached:
-        bridge = reached.pop()
-        if bridge in done:
-            continue
-        done.add(bridge)
-        for stay in members[bridge]:
-            channel = channel_named(stay.key.channel)
+        # A bridge that was seen before has no members left.
+        for stay in members.pop(reached.pop(), ()):
             if stay.key not in customer:
                 yield stay
-            if channel.is_local:
-                reached.extend(
-                    other.bridge
-                    for other in joints[channel.pair]
-                    if channel_named(other.key.channel).half != channel.half
-                )
+            if halves:
+                reached += _across(stay, halves)
+
+
+def _local_halves(inside: Sequence[Stay]) -> dict[str, list[Stay]]:
+    """Both halves of each Local channel, by its pair."""
+    halves: dict[str, list[Stay]] = defaultdict(list)
+    for stay in inside:
+        channel = channel_named(stay.key.channel)
+        if channel.is_local:
+            halves[channel.pair].append(stay)
+    return halves
+
+
+def _across(stay: Stay, halves: Mapping[str, Sequence[Stay]]) -> list[str]:
+    """The bridges of the other half, where this stay is one half of a Local channel."""
+    channel = channel_named(stay.key.channel)
+    others = halves.get(channel.pair, ()) if channel.is_local else ()
+    return [other.bridge for other in others if channel_named(other.key.channel).half != channel.half]
 
 
 def _changes(conversation: Conversation, end: int) -> list[int]:
     positions = {stay.first for stay in conversation.stays} | {stay.last for stay in conversation.stays}
     return sorted(position for position in positions if position < end)
-
-
-def _ended(stay: Stay, events: Sequence[CallEvent]) -> datetime:
-    return stay.until or events[-1].received_at

@@ -1,4 +1,4 @@
-"""What the rules know of an enterprise: its numbers, people and lines."""
+"""The directory of an enterprise for the rules: its numbers, people and lines."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Directory:
 
     def is_extension(self, value: str) -> bool:
         """
-        Internal: a number of the enterprise's internal phones, else at most 5 digits and not a known line.
-        For values from the extension side of an event; see `roles` for the other side.
+        Internal: a number of the enterprise's internal phones, else at most 5 digits and not a known line. For values
+        from the extension side of an event; see `roles` for the other side.
         """
         if self.knows(value):
             return True
@@ -62,14 +62,14 @@ class Directory:
         return extension in self.extension_users
 
     def outside(self, value: str) -> str | None:
-        """What is equal in every spelling of one external number: its last 9 digits. None: not such a number."""
+        """The last 9 digits of an external number, which are equal in all its spellings. None: no external number."""
         if not value or self.is_extension(value) or value in self.lines:
             return None
         digits = (e164(value, self.region) or bare(value) or "").removeprefix("+")
         return digits[-_TAIL_DIGITS:] if len(digits) > _EXTENSION_DIGITS else None
 
     def person(self, value: str) -> str | None:
-        """The extension of whoever answers this number: the extension itself, or that of a personal phone."""
+        """The extension of the person at this number: the extension itself, or that of a personal phone."""
         if self.is_extension(value):
             return value
         return self.mobile_person(value)

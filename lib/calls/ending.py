@@ -83,7 +83,7 @@ def _a_leg_rings(seen: Picture) -> bool:
 
 
 def _opened(seen: Picture, *, ringing: bool) -> tuple[Pending, ...]:
-    """What may still tell more about a call that is over."""
+    """Open parts that may still bring news of a call that is over."""
     opened: list[Pending] = []
     if any(stay.left is None for stay in seen.conversation.stays):
         opened.append("open_leg")

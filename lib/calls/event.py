@@ -78,27 +78,31 @@ def in_order(events: Iterable[CallEvent]) -> list[CallEvent]:
     return sorted(events, key=lambda event: event.order)
 
 
-def parse(
-    *,
-    event_id: str,
-    event_type: str,
-    unique_id: str,
-    raw: Mapping[str, object],
-    received_at: datetime,
-    origin: str = "live",
-    record_url: str | None = None,
-) -> CallEvent:
-    """Whatever the body holds: what can be understood is, the rest is as if it had not been sent."""
-    fields = _Fields(raw)
-    unique_id = _text(unique_id) or fields.text("uniqueid")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawEvent:
+    """An event as it is stored: `raw` is the body that the host sent."""
+
+    event_id: str
+    event_type: str
+    unique_id: str
+    raw: Mapping[str, object]
+    received_at: datetime
+    origin: str = "live"
+    record_url: str | None = None
+
+
+def parse(event: RawEvent) -> CallEvent:
+    """Whatever the body holds: fields that cannot be understood are as if they had not been sent."""
+    fields = _Fields(event.raw)
+    unique_id = _text(event.unique_id) or fields.text("uniqueid")
     bridge = fields.text("bridgeuniqueid")
     return CallEvent(
-        event_id=event_id,
-        event_type=event_type,
+        event_id=event.event_id,
+        event_type=event.event_type,
         unique_id="" if unique_id.lower() in _UNKNOWN else unique_id,
-        received_at=received_at,
-        origin=origin,
-        record_url=_text(record_url) or fields.text("record_url") or fields.text("recordurl") or None,
+        received_at=event.received_at,
+        origin=event.origin,
+        record_url=_text(event.record_url) or fields.text("record_url") or fields.text("recordurl") or None,
         call_type=_small_int(fields.text("calltype"), most=2),
         status=fields.text("callstatus").removesuffix(".0"),
         phone=fields.known("phone"),
@@ -115,7 +119,7 @@ def parse(
         date_received=_local_time(fields.text("datereceived")),
         epoch=epoch_of(unique_id),
         external_initiated=fields.text("externalinitiated").lower() == "true",
-        fingerprint=_fingerprint(raw),
+        fingerprint=_fingerprint(event.raw),
     )
 
 

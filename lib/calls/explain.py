@@ -1,4 +1,4 @@
-"""A call as a person may read it: what came, who rang and talked, what was decided and why, what was told."""
+"""Explains a call to a person: its events, who rang and talked, the decisions with their reasons, the deliveries."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def explain(
 
 
 def sentence(code: str, params: Mapping[str, Any], language: Language = "ru") -> str:
-    """A code that has no sentence stands for itself: nothing is hidden."""
+    """The sentence of a code, or the code itself where there is none."""
     template = _SENTENCES[language].get(code)
     if template is None:
         return code

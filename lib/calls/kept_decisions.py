@@ -1,8 +1,8 @@
-"""What was decided earlier and stays the reason: a later look at the same call must not tell another one."""
+"""Earlier decisions that stay the reason: a later plan of the same call must not replace them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,31 +10,37 @@ from lib.calls.decision import Decision
 
 # About people at a ring: decided when it rang, whatever the mapping and the clock say now.
 _ABOUT_A_RING: Final = frozenset({"no_mapping", "expired", "synthetic_dial", "synthetic_dial_off"})
-# What shows only as long as it lasts.
+# Kept until the plan renews them.
 _PASSING: Final = frozenset({"waiting_for_recording"})
 
 
-def settle(
+def merge(
     earlier: Sequence[Decision], fresh: Sequence[Decision], *, rings: Collection[datetime], told: Collection[str]
 ) -> tuple[Decision, ...]:
     """
-    `fresh`, but where `earlier` has spoken of the same people at the same ring, that stands; unless they were `told`
-    of the call after all, or the call has no such ring any more.
+    `fresh`, but an `earlier` decision about the same people at the same ring stays, unless they were `told` of the
+    call after all, or the call has no such ring any more.
     """
-    stands: list[Decision] = []
-    for decision in earlier:
-        if decision.code in _ABOUT_A_RING and decision.at in rings:
-            stands += _about(decision, without=() if decision.code == "synthetic_dial" else told)
-        elif decision.code in _PASSING and all(decision.code != other.code for other in fresh):
-            stands.append(decision)
-    spoken_of = {(decision.at, name) for decision in stands for name in _names(decision)}
+    kept = list(_kept(earlier, {decision.code for decision in fresh}, rings, told))
+    spoken_of = {(decision.at, name) for decision in kept for name in _names(decision)}
     for decision in fresh:
         if decision.code in _ABOUT_A_RING:
             known = {name for at, name in spoken_of if at == decision.at}
-            stands += _about(decision, without=known | set(told) if decision.code == "no_mapping" else known)
+            kept += _about(decision, without=known | set(told) if decision.code == "no_mapping" else known)
         else:
-            stands.append(decision)
-    return tuple(stands)
+            kept.append(decision)
+    return tuple(kept)
+
+
+def _kept(
+    earlier: Sequence[Decision], fresh: Collection[str], rings: Collection[datetime], told: Collection[str]
+) -> Iterator[Decision]:
+    """`fresh`: the codes of the new decisions."""
+    for decision in earlier:
+        if decision.code in _ABOUT_A_RING and decision.at in rings:
+            yield from _about(decision, without=() if decision.code == "synthetic_dial" else told)
+        elif decision.code in _PASSING and decision.code not in fresh:
+            yield decision
 
 
 def _about(decision: Decision, *, without: Collection[str]) -> list[Decision]:

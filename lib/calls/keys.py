@@ -1,4 +1,4 @@
-"""What one event says about the other events of its call, as keys of an index (see `linking`)."""
+"""The link keys of an event, by which an index finds the other events of its call (see `linking`)."""
 
 from __future__ import annotations
 
@@ -92,15 +92,19 @@ def _weak_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
         if kind == "dial":
             yield from (f"m<{mobile}" for mobile in named_customers(event, directory))
     elif kind == "hangup":
-        extensions = named_extensions(event, directory)
-        if customer:
-            yield f"c>{customer}"
-        elif len(extensions) == 1 and event.phone in ("", extensions[0]):
-            yield f"x>{extensions[0]}"
+        yield from _secondary_hangup_keys(event, customer, directory)
     elif kind in CHANNEL_EVENTS:
         yield from _channel_keys(event, directory)
     if event.channel and channel_named(event.channel).is_local:
         yield f"l:{channel_named(event.channel).pair}"
+
+
+def _secondary_hangup_keys(event: CallEvent, customer: str | None, directory: Directory) -> Iterator[str]:
+    extensions = named_extensions(event, directory)
+    if customer:
+        yield f"c>{customer}"
+    elif len(extensions) == 1 and event.phone in ("", extensions[0]):
+        yield f"x>{extensions[0]}"
 
 
 def _outgoing_keys(event: CallEvent, number: str | None, directory: Directory) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """
 Records of type 1 are written for every outgoing Dial: a manager's call, and also the leg to a mobile that rings
-for somebody else's call. What tells them apart stands here, once.
+for somebody else's call. This module tells them apart.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def _outgoing(unique_id: str, events: Sequence[CallEvent], directory: Directory)
     if not unique_id or not records:
         return None
     number = next((tail for event in records if (tail := directory.outside(event.phone))), None)
-    channels = [channel_named(event.channel) for event in events if event.channel]
+    extensions = dict.fromkeys(name for event in records for name in named_extensions(event, directory))
     return Outgoing(
         unique_id=unique_id,
         number=number,
-        extensions=tuple(dict.fromkeys(name for event in records for name in named_extensions(event, directory))),
+        extensions=tuple(extensions),
         customers=frozenset(tail for event in records for tail in named_customers(event, directory)) - {number},
         personal=any(directory.mobile_person(event.phone) is not None for event in records),
         on_phone=any(is_phone(event, directory) for event in events),
-        on_local=any(channel.is_local for channel in channels),
+        on_local=any(is_local(event) for event in events),
         dialled=any(event.event_type == "dial" for event in records),
         moment=records[0].moment,
     )
@@ -81,6 +81,10 @@ def is_outgoing_record(event: CallEvent) -> bool:
 def is_phone(event: CallEvent, directory: Directory) -> bool:
     """A channel of a desk phone, `SIP/<extension>-…`."""
     return phone_extension(event.channel, directory) is not None
+
+
+def is_local(event: CallEvent) -> bool:
+    return bool(event.channel) and channel_named(event.channel).is_local
 
 
 def phone_extension(channel_name: str, directory: Directory) -> str | None:

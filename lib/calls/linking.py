@@ -41,18 +41,9 @@ def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[Call
     trees = [Tree(index, members, directory) for index, members in enumerate(trees_of(ordered, keys))]
     index = _Index(trees, keys)
     joined = Union(len(trees))
-    calls = [tree for tree in trees if tree.is_call]
-    for leg in (tree for tree in trees if not tree.is_call and tree.outgoing):
-        owner = _owner_of_leg(leg, index)
-        if owner is not None:
-            joined.unite(leg.index, owner.index)
-        if owner is not None or not leg.is_orphan_leg:
-            calls.append(leg)
-    callable_trees = {tree.index for tree in calls}
-    for loose in (tree for tree in trees if not tree.is_call and not tree.outgoing):
-        owner = _owner_of_loose(loose, index, callable_trees)
-        if owner is not None:
-            joined.unite(loose.index, owner.index)
+    owned = _join_legs(trees, index, joined)
+    owners = {tree.index for tree in trees if tree.is_call} | owned
+    _join_loose(trees, index, joined, owners)
     groups: dict[int, list[CallEvent]] = defaultdict(list)
     for tree in trees:
         groups[joined.find(tree.index)].extend(tree.events)
@@ -60,9 +51,32 @@ def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[Call
     return tuple(sorted(calls_in_order, key=lambda members: members[0].order))
 
 
+def _join_legs(trees: Sequence[Tree], index: _Index, joined: Union) -> set[int]:
+    """Joins each leg to the call that owns it; the legs that may own other trees, like calls."""
+    owners: set[int] = set()
+    for leg in trees:
+        if leg.is_call or not leg.outgoing:
+            continue
+        owner = _owner_of_leg(leg, index)
+        if owner is not None:
+            joined.unite(leg.index, owner.index)
+        if owner is not None or not leg.is_orphan_leg:
+            owners.add(leg.index)
+    return owners
+
+
+def _join_loose(trees: Sequence[Tree], index: _Index, joined: Union, owners: set[int]) -> None:
+    for loose in trees:
+        if loose.is_call or loose.outgoing:
+            continue
+        owner = _owner_of_loose(loose, index, owners)
+        if owner is not None:
+            joined.unite(loose.index, owner.index)
+
+
 @dataclass(eq=False)
 class _Index:
-    """Who stores a weak key, and when: `link_keys` is the only way by which trees find each other."""
+    """The trees that store a weak key, with the moment: trees find each other by `link_keys` alone."""
 
     trees: Sequence[Tree]
     keys: Mapping[int, LinkKeys]
@@ -92,20 +106,29 @@ class _Index:
 
 
 def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
-    """Rule 4, a mobile leg; rule 5, a follow-me leg. Not what is with its call already, nor a click-to-call."""
+    """
+    Rule 4, a mobile leg; rule 5, a follow-me leg. None for a record that is with its call already, or is a click-to-
+    call.
+    """
     found: list[tuple[tuple[int, float, int], Tree]] = []
     owners = index.owners_for(leg)
+    # In a call with a dial of its own the telephone talked to that number before, which says nothing of the leg.
+    without_dial = [leg, *(owner for owner in owners if not owner.is_call and not owner.outgoing)]
     for record in leg.outgoing:
-        at_home = follows(record, leg.events, own_call=False, directory=leg.directory)
-        # In a call with a dial of its own the telephone talked to that number before, which says nothing of the leg.
-        without_dial = (leg, *(owner for owner in owners if not owner.is_call and not owner.outgoing))
-        if at_home or any(is_clicked(record, other.events, leg.directory) for other in without_dial):
+        if _is_no_leg(record, leg, without_dial):
             return None
         for owner in owners:
             rank = _mobile_leg(record, owner) if record.like_mobile_leg else _follow_me_leg(leg, record, owner)
             if rank is not None:
                 found.append(((*rank, owner.index), owner))
     return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _is_no_leg(record: Outgoing, leg: Tree, without_dial: Sequence[Tree]) -> bool:
+    """It is with its call already, or it is a click-to-call."""
+    return bool(follows(record, leg.events, own_call=False, directory=leg.directory)) or any(
+        is_clicked(record, other.events, leg.directory) for other in without_dial
+    )
 
 
 def _mobile_leg(record: Outgoing, owner: Tree) -> tuple[int, float] | None:
@@ -136,7 +159,7 @@ def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
     return (0, min(past)) if past else (1, -max(ages))
 
 
-def _owner_of_loose(loose: Tree, index: _Index, callable_trees: set[int]) -> Tree | None:
+def _owner_of_loose(loose: Tree, index: _Index, owners: set[int]) -> Tree | None:
     """
     Rules 6 to 8, and records of a consultation whose channels were never shown. Among several calls of a customer: one
     that was not over yet before one that was, one that had begun before one that had not (a click-to-call begins after
@@ -145,7 +168,7 @@ def _owner_of_loose(loose: Tree, index: _Index, callable_trees: set[int]) -> Tre
     found: list[tuple[tuple[bool, bool, int, float, int], Tree]] = []
     for event in loose.events:
         for owner in index.found_by(event):
-            rank = _loose_rank(event, owner) if owner.index in callable_trees else None
+            rank = _loose_rank(event, owner) if owner.index in owners else None
             if rank is not None:
                 apart = abs((event.moment - owner.began).total_seconds())
                 to_come = rank > 0 and event.moment < owner.began

@@ -136,8 +136,8 @@ def _talk_by_name(seen: Picture, stay: Stay, person: Person) -> Talk:
 
 def _answered_by_status(found: Roles) -> bool:
     """
-    Where no bridge event shows with whom the customer talked. Without a hangup of the main id, that of a leg to a
-    mobile says it as well; a manager's own leg and a consultation prove nothing.
+    For a call in which no bridge event shows with whom the customer talked. Without a hangup of the main id, that of a
+    leg to a mobile says it as well; a manager's own leg and a consultation prove nothing.
     """
     hangup = found.main_hangup
     if hangup is not None:
@@ -184,7 +184,10 @@ def _intervals(seen: Picture) -> list[tuple[datetime, datetime]]:
 
 
 def _until(seen: Picture, stay: Stay) -> datetime:
-    """No leave closes it: `EndTime` of the hangup, if that lies between the join and the receipt, else the receipt."""
+    """
+    The end of an interval without a leave: `EndTime` of the hangup, if that lies between the join and the receipt, else
+    the receipt.
+    """
     if stay.until is not None:
         return stay.until
     hangups = [
@@ -235,7 +238,7 @@ def _waiting(seen: Picture, talks: Sequence[Talk], *, answered: bool) -> int | N
 
 
 def _credible(hangup: CallEvent, ended: datetime) -> bool:
-    """With a `StartTime` the zone has been checked; without one the receipt of a live hangup has to do it."""
+    """A time is checked against the zone where there is a `StartTime`, else against the receipt of a live hangup."""
     return hangup.start_time is not None or not hangup.live or abs(hangup.received_at - ended) < _QUARTER
 
 
@@ -279,7 +282,7 @@ def _owner_of_missed(seen: Picture, settings: Settings) -> str | None:
 
 
 def _caller(found: Roles, directory: Directory) -> str | None:
-    """Who dialled: named by the dials, else by the hangup, else by the telephone that has the main id."""
+    """The caller of an outgoing call: from the dials, else the hangup, else the telephone with the main id."""
     named = (name for event in found.main_dials for name in event.extensions if directory.is_extension(name))
     phones = (phone_extension(event.channel, directory) for event in found.main_events)
     return next(named, None) or _hangup_extension(found, directory) or next((phone for phone in phones if phone), None)

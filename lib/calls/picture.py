@@ -1,4 +1,4 @@
-"""Everything that the events of one group show, before anything is concluded from it."""
+"""The facts that the events of one group show, before any conclusion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Picture:
 
     @property
     def last_news_at(self) -> datetime:
-        """A copy is no news: it does not put off what waits for silence."""
+        """Copies do not count: they must not extend a wait for silence."""
         news = [event for event in self.events if event.event_id not in self.copies]
         return (news or self.events)[-1].received_at
 

@@ -1,8 +1,9 @@
 """
-What a CRM must hear about a call at this moment: a ring, an end, a row. Any CRM: words of one of them stand elsewhere.
+What a CRM must hear about a call at this moment: a ring, an end, a row of history.
 
-`plan` is asked again and again; what the ledger holds already (`Told`) is all that it remembers, and, for whoever
-asks why, what was `decided` when it was asked last.
+`plan` has no memory but its arguments: the rows of the ledger (`Told`), and the decisions of the plan before
+(`decided`). The notices are for any CRM, and `lib.retailcrm` makes its requests of them; but the values of `result` and
+`status` are RetailCRM's own words, which the ledger and the page use too. Another CRM has to translate them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lib.calls.settings import Settings
 Direction = Literal["in", "out"]
 Effect = Literal["popup", "hangup", "upload"]
 
-# The popup never was, and never will be, on a screen.
+# States of a pop-up that was never on a screen, and never will be.
 _NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed"})
 # How much later than its own times a hangup may arrive: the hosts' queue, on top of the age of a pop-up.
 _QUEUE: Final = timedelta(minutes=1)
@@ -72,9 +73,9 @@ class CallRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
     """
-    A row of the ledger about this call, whatever its `state`; `content` is what it says, if that is known.
+    A row of the ledger about this call, in any `state`; `content` is its payload, if that is known.
 
-    `waiting`: the CRM surely has not heard it yet, so it may still be said otherwise, or not at all.
+    `waiting`: the CRM certainly has not received it yet, so it may still be changed or withdrawn.
     """
 
     effect: Effect
@@ -87,9 +88,9 @@ class Told:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """
-    `wanted`: due now; a row of history that waits for the CRM is to say this from now on. `withdraw_popups`: the call
-    is over, pop-ups that were not sent are news no more. `withdraw_rows`: ids under which a row waits that is not to
-    be sent: its call is part of another one, or goes on. `wake_at`: when to ask again if nothing happens; None: never.
+    `wanted`: notices that are due now; a waiting history row gets this content. `withdraw_popups`: the call is over, so
+    pop-ups that were not sent have expired. `withdraw_rows`: ids of waiting rows that must not be sent, because their
+    call became part of another one, or goes on. `wake_at`: when to plan again if no event comes; None: never.
     """
 
     wanted: tuple[RingNotice | EndNotice | CallRow, ...] = ()
@@ -108,21 +109,22 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings, de
     rings, why = _rings(call, told, now, settings)
     decisions += why
     ends = _end(call, told, rings)
-    row, wake_at, why = _row(call, told, now, settings)
-    decisions += why
+    history = _history(call, told, now, settings)
+    decisions += history.decisions
+    row = [history.row] if history.row is not None else []
     moments = {ring.at for ring in call.rings}
     seen = _notified(told) | {extension for ring in rings for extension in ring.extensions}
     return Plan(
         wanted=(*rings, *ends, *row),
         withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),
         withdraw_rows=_needless_rows(told, row),
-        wake_at=wake_at,
-        decisions=kept_decisions.settle(decided, decisions, rings=moments, told=seen),
+        wake_at=history.wake_at,
+        decisions=kept_decisions.merge(decided, decisions, rings=moments, told=seen),
     )
 
 
 def end_extensions(told: Iterable[Told]) -> tuple[str, ...]:
-    """Who has a pop-up on the screen, or may have one."""
+    """The extensions with a pop-up on the screen, or perhaps with one."""
     shown = (row.extensions for row in told if row.effect == "popup" and row.state not in _NOT_SHOWN)
     return tuple(sorted({extension for extensions in shown for extension in extensions}))
 
@@ -201,30 +203,50 @@ def _end(call: Call, told: Sequence[Told], rings: Sequence[RingNotice]) -> list[
     ]
 
 
-def _row(
-    call: Call, told: Sequence[Told], now: datetime, settings: Settings
-) -> tuple[list[CallRow], datetime | None, list[Decision]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _History:
+    """The history row that is due now, and when to plan again."""
+
+    row: CallRow | None = None
+    wake_at: datetime | None = None
+    decisions: Sequence[Decision] = ()
+
+
+def _history(call: Call, told: Sequence[Told], now: datetime, settings: Settings) -> _History:
     """
-    History: once per call, when it is due; a call that was told under another of its ids is told. A row that waits is
-    derived again like one that was never entered; one that is sent once more, because a person asked, too.
+    One row per call, once it is due; a row under another id of the call counts. A waiting row is derived again, as if
+    it had never been entered; so is a row that a person sends again.
     """
     row = _call_row(call)
     uploads = [said for said in told if said.effect == "upload" and not said.waiting and _tells(said, call)]
     if uploads:
-        again = [row] if row is not None and call.over and _is_asked_again(told, row.external_id) else []
-        return again, None if call.over else call.wake_at, _corrections(row, uploads, now) if call.over else []
+        return _told_history(call, row, told, uploads, now)
     if call.upload_due_at is None:
-        return [], call.wake_at, []
+        return _History(wake_at=call.wake_at)
     if row is None:
-        return [], None, [Decision(code="no_date", at=now)]
-    due = call.upload_due_at
-    if call.answered and call.record_url is None and call.over_at is not None:
-        held_until = call.over_at + settings.wait_for_recording
-        if held_until > max(due, now):
-            due = held_until
-            if now >= call.upload_due_at:
-                return [], due, [Decision(code="waiting_for_recording", params={"until": due}, at=now)]
-    return ([row], None, []) if now >= due else ([], due, [])
+        return _History(decisions=[Decision(code="no_date", at=now)])
+    due = max(call.upload_due_at, _recording_awaited_until(call, settings) or call.upload_due_at)
+    if now >= due:
+        return _History(row=row)
+    if now >= call.upload_due_at:
+        waiting = Decision(code="waiting_for_recording", params={"until": due}, at=now)
+        return _History(wake_at=due, decisions=[waiting])
+    return _History(wake_at=due)
+
+
+def _told_history(
+    call: Call, row: CallRow | None, told: Sequence[Told], uploads: Sequence[Told], now: datetime
+) -> _History:
+    if not call.over:
+        return _History(wake_at=call.wake_at)
+    asked_again = row is not None and _is_asked_again(told, row.external_id)
+    return _History(row=row if asked_again else None, decisions=_corrections(row, uploads, now))
+
+
+def _recording_awaited_until(call: Call, settings: Settings) -> datetime | None:
+    if not call.answered or call.record_url is not None or call.over_at is None:
+        return None
+    return call.over_at + settings.wait_for_recording
 
 
 def _call_row(call: Call) -> CallRow | None:
@@ -247,7 +269,7 @@ def _call_row(call: Call) -> CallRow | None:
 
 
 def _tells(said: Told, call: Call) -> bool:
-    """Calls may be joined after one was told: the same customer's row is this row, a mere leg's is not."""
+    """Calls may be joined after the row of one was sent: the same customer's row is this call's row, a leg's is not."""
     content = said.content or {}
     return content.get("external_id") in (None, call.main_unique_id) or content.get("phone") == call.customer
 
@@ -272,7 +294,7 @@ def _id(said: Told) -> str:
 
 
 def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) -> list[Decision]:
-    """A row is told once: a CRM ignores duplicates. What would now be said otherwise is kept."""
+    """A row is sent once, because a CRM ignores duplicates. Fields that would differ now are kept as a decision."""
     decisions = []
     for said in uploads:
         if row is None or said.content is None or said.content.get("external_id") != row.external_id:
@@ -286,7 +308,7 @@ def _corrections(row: CallRow | None, uploads: Sequence[Told], now: datetime) ->
 
 
 def row_content(row: CallRow) -> dict[str, object]:
-    """What a ledger may keep as the `content` of an upload, so that corrections can be told from repeats."""
+    """The `content` of an upload in the ledger, by which corrections differ from repeats."""
     return {name: _plain(value) for name, value in asdict(row).items()}
 
 

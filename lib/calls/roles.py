@@ -1,4 +1,4 @@
-"""Who is who in one group of events: the main id, the direction, the customer, the line, and the legs."""
+"""The roles in one group of events: the main id, the direction, the customer, the line, and the legs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Roles:
 
     @property
     def has_records(self) -> bool:
-        """Something that a dialplan wrote about a call, not only channels that came and went."""
+        """Whether a dialplan wrote a record of the call; otherwise there are only channels."""
         return any(event.event_type in ("start", "dial", "hangup") for event in self.main_events)
 
     @property
@@ -47,7 +47,7 @@ class Roles:
 
     @property
     def main_hangup(self) -> CallEvent | None:
-        """The first one: recovery repeats hangups."""
+        """The first hangup of the main id: recovery repeats hangups."""
         return next((event for event in self.main_events if event.event_type == "hangup"), None)
 
 
@@ -118,7 +118,7 @@ def _main_id(
 ) -> str:
     """
     The id of the `start`, or of the first `dial`; else of the hangup of type 0 or 1, else the smallest. Where events
-    were lost, what can only belong to a call's own channel goes before what may belong to a part of it.
+    were lost, evidence for a call's own channel ranks before evidence that may be a leg's.
     """
 
     def rank(unique_id: str) -> int:
@@ -227,25 +227,41 @@ def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Dire
     Incoming: the channel of the main id. Outgoing: the line's channel with the customer's number; where the host
     does not give that number, the line's channels that have nobody's.
     """
+    shown = _shown(events)
+    if found.kind == "in":
+        own = frozenset(key for key in shown if key.unique_id == found.main_id)
+        return frozenset(key for key in own if phone_extension(key.channel, directory) is None) or own
+    callers = _callers_of_lines(found, shown, directory)
+    number = directory.outside(found.customer or "")
+    named = frozenset(key for key, caller in callers.items() if number and caller == number)
+    return named or frozenset(key for key, caller in callers.items() if caller is None)
+
+
+def _callers_of_lines(
+    found: Roles, shown: Mapping[ChannelKey, CallEvent], directory: Directory
+) -> dict[ChannelKey, str | None]:
+    """The lines' channels beside the main one, each with the outside number that it shows as its caller."""
+    return {
+        key: directory.outside(event.caller_id)
+        for key, event in shown.items()
+        if key.unique_id != found.main_id and phone_extension(key.channel, directory) is None
+    }
+
+
+def _shown(events: Sequence[CallEvent]) -> dict[ChannelKey, CallEvent]:
+    """Real channels, each with the event that first shows it."""
     shown: dict[ChannelKey, CallEvent] = {}
     for event in events:
         if event.event_type in CHANNEL_EVENTS and event.channel and not channel_named(event.channel).is_local:
             shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
-    if found.kind == "in":
-        own = {key for key in shown if key.unique_id == found.main_id}
-        return frozenset(key for key in own if phone_extension(key.channel, directory) is None) or frozenset(own)
-    lines = {
-        key: event
-        for key, event in shown.items()
-        if key.unique_id != found.main_id and phone_extension(key.channel, directory) is None
-    }
-    number = directory.outside(found.customer or "")
-    named = frozenset(key for key, event in lines.items() if number and directory.outside(event.caller_id) == number)
-    return named or frozenset(key for key, event in lines.items() if directory.outside(event.caller_id) is None)
+    return shown
 
 
 def person_in(stay: Stay, callers: Mapping[ChannelKey, str], directory: Directory) -> Person | None:
-    """Who talks on this channel: a desk phone's extension, or whoever was called over a line. Local halves do not."""
+    """
+    The person on this channel: a desk phone's extension, or the party that was called over a line; nobody on a Local
+    half.
+    """
     channel = channel_named(stay.key.channel)
     if channel.is_local:
         return None

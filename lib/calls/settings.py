@@ -1,4 +1,4 @@
-"""What an enterprise may choose about its calls; the names stand in `integrations_config.retailcrm`."""
+"""What an enterprise may choose about its calls; the names stand in its `integrations_config`, for each CRM."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ class Settings:
             else:
                 chosen[name] = meant
         return dataclasses.replace(cls(), problems=tuple(sorted(problems)), **chosen)  # type: ignore[arg-type]
+
+    @staticmethod
+    def names() -> frozenset[str]:
+        """Of everything that may be chosen."""
+        return frozenset({*_CHOICES, *RANGES, *_SWITCHES})
 
     @property
     def popup_max_age(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Events that belong together beyond doubt, and what such a tree of channels shows of a call."""
+"""Trees: events that certainly belong together, and what they show of a call."""
 
 from __future__ import annotations
 

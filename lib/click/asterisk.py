@@ -1,7 +1,7 @@
 """
 Orders to the Asterisk service: ring an extension, then dial a number.
 
-The enterprise's secret is what the service knows it by; it goes nowhere else, into no log and no error.
+The enterprise's secret authenticates the order; it is written into no log and no error.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Host:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """`cause` says in words why it is not `accepted`."""
+class HostReply:
+    """`cause`: why it is not `accepted`, for people."""
 
     outcome: Outcome
     cause: str = ""
     http_status: int | None = None
 
 
-def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> Result:
-    """One order, never repeated. Values once reached a shell there: ValueError for what is no number."""
+def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> HostReply:
+    """One order, never retried. Raises ValueError for values that are no numbers: they once reached a shell there."""
     if not _EXTENSION.fullmatch(extension) or not _PHONE.fullmatch(phone):
         raise ValueError("Only digits and + are sent to the Asterisk service")
     started = time.monotonic()
@@ -51,16 +51,18 @@ def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> R
             {"code": extension, "phone": phone, "clientId": host.secret},
             headers={"Accept": "application/json"},
             timeout_seconds=timeout_seconds,
-            network="any",  # set by the operator; the services stand in inner networks
+            network="any",  # set by the operator; the services are in inner networks
             secret=host.secret,
         )
-    # The errors hold the address with the secret in it: only words of our own go on.
+    # The errors quote the address with the secret in it, so the cause has words of its own.
     except outbound.NotSent:
-        return Result(outcome="unreachable", cause="The Asterisk service cannot be reached")
+        return HostReply(outcome="unreachable", cause="The Asterisk service cannot be reached")
     except outbound.NoAnswer as error:
         if time.monotonic() - started >= timeout_seconds:
-            return Result(outcome="timeout", cause=f"The Asterisk service did not answer within {timeout_seconds:g} s")
-        return Result(
+            return HostReply(
+                outcome="timeout", cause=f"The Asterisk service did not answer within {timeout_seconds:g} s"
+            )
+        return HostReply(
             outcome="broken",
             cause="The Asterisk service broke off before it answered",
             http_status=error.status,
@@ -68,8 +70,8 @@ def call(host: Host, *, extension: str, phone: str, timeout_seconds: float) -> R
     return read(answer.status, answer.text, secret=host.secret)
 
 
-def read(status: int, text: str, *, secret: str) -> Result:
-    """What an answer means; a cause never repeats the secret."""
+def read(status: int, text: str, *, secret: str) -> HostReply:
+    """Interprets an answer; the secret is masked in its cause."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
@@ -77,9 +79,9 @@ def read(status: int, text: str, *, secret: str) -> Result:
     if not isinstance(body, dict):
         body = {}
     if status == 200 and body.get("success") is True:
-        return Result(outcome="accepted", http_status=status)
+        return HostReply(outcome="accepted", http_status=status)
     if status == 401:
-        return Result(
+        return HostReply(
             outcome="refused", cause="The Asterisk service does not know the enterprise's secret", http_status=status
         )
     said = _words(body).replace(secret, "•••")[:_CAUSE_CHARACTERS] if secret else ""
@@ -88,7 +90,7 @@ def read(status: int, text: str, *, secret: str) -> Result:
         if said
         else f"The Asterisk service refused: HTTP {status}"
     )
-    return Result(outcome="refused", cause=cause, http_status=status)
+    return HostReply(outcome="refused", cause=cause, http_status=status)
 
 
 def _words(body: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a click asks for, checked: pure."""
+"""Parses and checks the order that a click asks for: pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def user_id_of(given: Mapping[str, str]) -> int | None:
 
 
 def extension_of(code: str, user_id: int | None, directory: Directory) -> str:
-    """The code, if it is an extension of the enterprise; else what the manager is mapped to."""
+    """The code, if it is an extension of the enterprise; else the extension that is mapped to the manager."""
     code = code.strip()
     if _EXTENSION.fullmatch(code) and directory.knows(code):
         return code
@@ -61,7 +61,7 @@ def extension_of(code: str, user_id: int | None, directory: Directory) -> str:
 
 
 def dialled(phone: str, directory: Directory) -> str:
-    """The number in E.164. A plus that nobody escaped has become a space."""
+    """The number in E.164. An unescaped plus has become a space."""
     if not phone.strip():
         raise InvalidPayload("phone: is missing", code="invalid_phone")
     with_plus = normalize("+" + phone.strip(), directory) if phone.startswith(" ") else None

@@ -1,7 +1,7 @@
 """
-Placing an order once: of two identical clicks, on whichever instances, one rings a phone.
+Places each order once: of two identical clicks, on any two instances, only one rings a phone.
 
-PostgreSQL decides who is first; nothing of ours is held while the Asterisk service is asked.
+PostgreSQL decides which is first; no connection or lock is held during the request to the Asterisk service.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.click import asterisk
 from lib.click.order import Order
 from lib.runtime import config, db
 from lib.runtime.errors import RateLimited, Unavailable
-from lib.store import clicks, integration
+from lib.store import clicks, enterprises
 from lib.store.clicks import Click
 from lib.store.enterprises import Enterprise
 
@@ -41,7 +41,10 @@ _ERRORS: Final[Mapping[asterisk.Outcome, tuple[int, str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What the CRM is answered. `click_id`: the click whose answer it is; `is_repeat`: somebody else's click."""
+    """
+    The answer to the CRM. `click_id`: the click that placed the order; `is_repeat`: that was an earlier, identical
+    click.
+    """
 
     status: int
     body: Mapping[str, Any]
@@ -50,7 +53,7 @@ class Told:
 
 
 class _Under:
-    """Orders under way in this process: one enterprise's slow service must not use up every thread."""
+    """Limits the orders under way in this process: one enterprise's slow service must not use up every thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -93,7 +96,7 @@ def _place(enterprise: Enterprise, order: Order) -> Told:
         )
         if earlier is None:
             _refuse_too_many(conn, enterprise.number, order)
-            secret = integration.get_secret(conn, enterprise.number)
+            secret = enterprises.get_secret(conn, enterprise.number)
             click_id = clicks.insert_click(
                 conn, enterprise.number, user_id=order.user_id, extension=order.extension, phone=order.phone
             )
@@ -117,24 +120,24 @@ def _refuse_too_many(conn: db.Connection, enterprise_number: str, order: Order) 
         raise RateLimited(f"The enterprise made {by_enterprise} calls within a minute; try again later")
 
 
-def _call(enterprise: Enterprise, secret: str, order: Order, timeout_seconds: float) -> asterisk.Result:
+def _call(enterprise: Enterprise, secret: str, order: Order, timeout_seconds: float) -> asterisk.HostReply:
     if not enterprise.asterisk_url:
-        return asterisk.Result(outcome="unreachable", cause="The enterprise has no address of an Asterisk service")
+        return asterisk.HostReply(outcome="unreachable", cause="The enterprise has no address of an Asterisk service")
     host = asterisk.Host(base_url=enterprise.asterisk_url, secret=secret)
     return asterisk.call(host, extension=order.extension, phone=order.phone, timeout_seconds=timeout_seconds)
 
 
-def _told(result: asterisk.Result, order: Order, click_id: int) -> Told:
-    if result.outcome == "accepted":
+def _told(reply: asterisk.HostReply, order: Order, click_id: int) -> Told:
+    if reply.outcome == "accepted":
         message = f"Call initiated: {order.extension} -> {order.phone}"
         body = {"success": True, "message": message, "extension": order.extension, "phone": order.phone}
         return Told(status=200, body=body, click_id=click_id)
-    status, code = _ERRORS[result.outcome]
-    return Told(status=status, body={"error": {"code": code, "message": result.cause}}, click_id=click_id)
+    status, code = _ERRORS[reply.outcome]
+    return Told(status=status, body={"error": {"code": code, "message": reply.cause}}, click_id=click_id)
 
 
 def _answer_of(click: Click, patience_seconds: float) -> Told:
-    """What the first click was answered, waited for while it is still being asked."""
+    """The answer to the first click; waits while that is still under way."""
     patient_until = time.monotonic() + patience_seconds
     while click.http_status is None and time.monotonic() < patient_until:
         time.sleep(_POLL_SECONDS)

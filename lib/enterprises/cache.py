@@ -1,8 +1,12 @@
 """
 Enterprises in memory: what every event needs to know without asking the database.
 
-An entry is fresh for a TTL and loaded by one thread at a time; all are refreshed every few minutes at a
-jittered time; a NOTIFY drops the entry that changed; while the database is away stale entries serve.
+Of every enterprise the packed row is kept; the thousand that were asked for last are kept unpacked too, with
+what the rules made of them. So an enterprise that this instance has seen keeps working while the database is away,
+however many there are: what is evicted is only unpacked again.
+
+A row is fresh for a TTL and loaded by one thread at a time; all are refreshed every few minutes at a jittered time,
+in pages; a NOTIFY makes the row that changed stale; while the database is away stale rows serve.
 """
 
 from __future__ import annotations
@@ -23,21 +27,35 @@ import psycopg
 from lib.runtime import config, db
 from lib.runtime.auth import token_sha256
 from lib.runtime.errors import NotFound, RateLimited, Unavailable
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import enterprises
-from lib.store.enterprises import Enterprise
+from lib.store.enterprises import Enterprise, Packed
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_TOKENS_REMEMBERED = 1000
 UNKNOWN_TOKEN_SECONDS = 5.0
 UNKNOWN_TOKENS_PER_SECOND = 50
+# LRU size: enterprises that are kept unpacked.
+UNPACKED = 1000
+# A page is one short statement and one short hold of the lock; between two pages whoever waits gets the processor.
+PAGE = 100
+BETWEEN_PAGES_SECONDS = 0.005
+_NEVER = float("-inf")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Entry:
-    enterprise: Enterprise
+    """`loaded_at`: when the row was asked for; `changed_at`: when somebody said that it changed."""
+
+    packed: Packed
     loaded_at: float
+    changed_at: float = _NEVER
+    enterprise: Enterprise | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        return self.loaded_at <= self.changed_at
 
 
 class EnterpriseCache:
@@ -45,10 +63,12 @@ class EnterpriseCache:
         self._settings = settings
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
-        self._stale: dict[str, Entry] = {}
+        self._unpacked: OrderedDict[str, Entry] = OrderedDict()
         self._by_token: dict[bytes, str] = {}
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._loading: dict[str, threading.Lock] = {}
+        self._refreshing = threading.Lock()
+        self._changed_unseen_at = _NEVER
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.hits = 0
@@ -81,44 +101,52 @@ class EnterpriseCache:
         """Raises NotFound, or Unavailable when it is not known here and the database is away."""
         self._start()
         entry = self._entries.get(number)
-        if entry is not None and time.monotonic() - entry.loaded_at < self._settings.enterprise_cache_ttl_seconds:
+        if entry is not None and self._is_fresh(entry):
             self.hits += 1
-            return entry.enterprise
+            return self._unpack(entry)
         self.misses += 1
         with self._lock:
             loading = self._loading.setdefault(number, threading.Lock())
         with loading:
-            again = self._entries.get(number)
-            if again is not None and again is not entry:
-                return again.enterprise
-            return self._load(number)
+            entry = self._entries.get(number)
+            if entry is None or not self._is_fresh(entry):
+                entry = self._load(number)
+            return self._unpack(entry)
+
+    def age_seconds(self, number: str) -> float:
+        """How long ago the row that serves was asked for; 0 for one that is not here."""
+        entry = self._entries.get(number)
+        return time.monotonic() - entry.loaded_at if entry else 0.0
 
     def known(self) -> list[Enterprise]:
-        """All that are in memory: every one that there is, a moment after the first look-up."""
+        """All that are in memory: every one that there is, a moment after the first look-up. It unpacks them all."""
         with self._lock:
-            return [entry.enterprise for entry in (self._stale | self._entries).values()]
+            entries = list(self._entries.values())
+        return [entry.enterprise or entry.packed.unpack() for entry in entries]
 
     def invalidate(self, number: str) -> None:
-        """The next look-up asks the database; while that is away the old entry serves."""
+        """The next look-up asks the database; while that is away the old row serves."""
         with self._lock:
-            entry = self._entries.pop(number, None)
+            entry = self._entries.get(number)
             if entry is not None:
-                self._stale[number] = entry
+                entry.changed_at = time.monotonic()
+            else:  # it may be on its way here as it was before
+                self._changed_unseen_at = time.monotonic()
             self._unknown.clear()
             self.last_invalidation = _now()
 
     def refresh(self) -> int:
-        """Loads every enterprise; how many there are. Raises Unavailable."""
-        with db.connection() as conn:
-            found = enterprises.list_enterprises(conn)
-        loaded_at = time.monotonic()
-        entries = {e.number: Entry(enterprise=e, loaded_at=loaded_at) for e in found}
-        tokens = {hashed: e.number for e in found for hashed in (e.token_sha256, e.secret_sha256)}
-        with self._lock:
-            self._entries, self._by_token, self._stale = entries, tokens, {}
-            self._unknown.clear()
-            self.last_full_refresh = _now()
-        return len(found)
+        """Loads every enterprise, a page at a time; how many there are. Raises Unavailable."""
+        with self._refreshing:
+            began, after, seen = time.monotonic(), "", set[str]()
+            while page := self._load_page(after):
+                seen.update(page)
+                after = page[-1]
+                if len(page) < PAGE or self._stop.wait(BETWEEN_PAGES_SECONDS):
+                    break
+            if not self._stop.is_set():
+                self._forget_all_but(seen, began)
+            return len(seen)
 
     def stats(self) -> dict[str, object]:
         asked = self.hits + self.misses
@@ -127,6 +155,7 @@ class EnterpriseCache:
             "misses": self.misses,
             "hit_ratio": round(self.hits / asked, 4) if asked else None,
             "total_entries": len(self._entries),
+            "unpacked_entries": len(self._unpacked),
             "last_full_refresh": self.last_full_refresh,
             "last_invalidation": self.last_invalidation,
         }
@@ -136,25 +165,85 @@ class EnterpriseCache:
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def _load(self, number: str) -> Enterprise:
+    def _is_fresh(self, entry: Entry) -> bool:
+        age = time.monotonic() - entry.loaded_at
+        return not entry.is_stale and age < self._settings.enterprise_cache_ttl_seconds
+
+    def _unpack(self, entry: Entry) -> Enterprise:
+        # Two threads may unpack it at once, outside of the lock, which is everybody's.
+        enterprise = entry.enterprise or entry.packed.unpack()
+        with self._lock:
+            entry.enterprise = enterprise = entry.enterprise or enterprise
+            number = entry.packed.number
+            if self._entries.get(number) is entry:
+                self._unpacked[number] = entry
+                self._unpacked.move_to_end(number)
+                if len(self._unpacked) > UNPACKED:
+                    _, evicted = self._unpacked.popitem(last=False)
+                    evicted.enterprise = None
+        return enterprise
+
+    def _load(self, number: str) -> Entry:
+        asked_at = time.monotonic()
         try:
             with db.connection(within_seconds=db.QUICK_SECONDS) as conn:
-                enterprise = enterprises.find_enterprise(conn, number)
+                packed = enterprises.find_packed(conn, number)
         except Unavailable:
-            entry = self._entries.get(number) or self._stale.get(number)
+            entry = self._entries.get(number)
             if entry is None:
                 raise
-            return entry.enterprise
+            return entry
         with self._lock:
-            self._stale.pop(number, None)
-            self._by_token = {hashed: n for hashed, n in self._by_token.items() if n != number}
-            if enterprise is None:
-                self._entries.pop(number, None)
-                self._loading.pop(number, None)
+            self._loading.pop(number, None)
+            if packed is None:
+                self._forget(number)
                 raise NotFound(f"No enterprise {number}", code="unknown_enterprise")
-            self._entries[number] = Entry(enterprise=enterprise, loaded_at=time.monotonic())
-            self._by_token |= dict.fromkeys((enterprise.token_sha256, enterprise.secret_sha256), number)
-        return enterprise
+            return self._keep(packed, asked_at)
+
+    def _load_page(self, after: str) -> list[str]:
+        """The numbers of the page, which is empty behind the last one."""
+        asked_at = time.monotonic()
+        with db.connection() as conn:
+            page = enterprises.list_packed(conn, after=after, limit=PAGE)
+        with self._lock:
+            for packed in page:
+                self._keep(packed, asked_at)
+        return [packed.number for packed in page]
+
+    def _keep(self, packed: Packed, asked_at: float) -> Entry:
+        """Under the lock. What was asked for earlier than what is here is older; the same again stays unpacked."""
+        entry = self._entries.get(packed.number)
+        if entry is not None and (entry.loaded_at > asked_at or entry.packed == packed):
+            entry.loaded_at = max(entry.loaded_at, asked_at)
+            return entry
+        changed_at = entry.changed_at if entry else self._changed_unseen_at
+        self._unpacked.pop(packed.number, None)
+        self._by_token |= dict.fromkeys(packed.hashes, packed.number)
+        self._forget_tokens(entry, but=packed.hashes)
+        entry = self._entries[packed.number] = Entry(packed=packed, loaded_at=asked_at, changed_at=changed_at)
+        return entry
+
+    def _forget(self, number: str) -> None:
+        """Under the lock."""
+        self._unpacked.pop(number, None)
+        self._forget_tokens(self._entries.pop(number, None))
+
+    def _forget_tokens(self, entry: Entry | None, *, but: tuple[bytes, ...] = ()) -> None:
+        """Under the lock. A token that is another enterprise's by now stays."""
+        if entry is None:
+            return
+        for hashed in entry.packed.hashes:
+            if hashed not in but and self._by_token.get(hashed) == entry.packed.number:
+                del self._by_token[hashed]
+
+    def _forget_all_but(self, seen: set[str], began: float) -> None:
+        """After all were loaded: what is not there any more, but for what was loaded meanwhile."""
+        with self._lock:
+            gone = [number for number, entry in self._entries.items() if number not in seen and entry.loaded_at < began]
+            for number in gone:
+                self._forget(number)
+            self._unknown.clear()
+            self.last_full_refresh = _now()
 
     def _find_number(self, hashed: bytes) -> str:
         now = time.monotonic()
@@ -211,8 +300,7 @@ class EnterpriseCache:
                 self._stop.wait(random.uniform(1, 5))  # noqa: S311  (jitter)
 
     def _listen(self) -> None:
-        settings = config.current(config.Database)
-        with db.BoundedConnection.connect(settings.database_url, **db.connection_options(settings)) as conn:  # type: ignore[arg-type]
+        with db.open_session() as conn:
             conn.execute(f"LISTEN {enterprises.INTEGRATION_CONFIG_CHANGED}")
             for number in list(self._entries):  # what was missed while nobody listened
                 self.invalidate(number)
@@ -222,7 +310,7 @@ class EnterpriseCache:
                         self.invalidate(str(json.loads(notice.payload)["enterprise_number"]))
 
 
-@once
+@lazy
 def enterprise_cache() -> EnterpriseCache:
     return EnterpriseCache(config.current(config.EnterpriseCache))
 

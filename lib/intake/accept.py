@@ -1,28 +1,36 @@
 """
-Accepting an event: stored or published is accepted, neither is refused.
+Accepting events: stored or published is accepted, neither is refused.
 
 Stored first, because the database's clock gives the time of receipt; the message carries the whole event, so
-that it survives when only Pub/Sub took it.
+that it survives when only Pub/Sub took it. Events that come while others are being stored or published share the
+next round trip (`lib.runtime.combine`); each is answered for itself, after its own commit.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 
 from lib.intake.messages import event_message
-from lib.runtime import db, failpoints, pubsub
-from lib.runtime.errors import Unavailable
+from lib.runtime import config, db, failpoints, pubsub
+from lib.runtime.combine import Combiner, by_halves
+from lib.runtime.errors import AppError, InvalidPayload, Unavailable
+from lib.runtime.pubsub import Message
 from lib.store import events
-from lib.store.events import NewEvent
+from lib.store.events import NewEvent, Stored
 
 log = logging.getLogger(__name__)
 
-# Hosts wait for an answer: with the time that the database had, a second is not over when both are away.
+# With the database's own limit, a host has its answer within a second even when both are away.
 UNSTORED_SECONDS: Final = 0.4
+# Who sends hundreds at once can wait longer than who sends one.
+BATCH_SECONDS: Final = 2.0
+# More than the threads of a process never wait at the same time.
+SHARED_EVENTS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +45,101 @@ class Accepted:
 
 
 def accept(event: NewEvent) -> Accepted:
-    """Raises Unavailable when the event could be neither stored nor published."""
+    """Raises Unavailable when the event could be neither stored nor published, InvalidPayload when it never can be."""
     stored = None
     try:
-        with db.connection(within_seconds=db.QUICK_SECONDS) as conn:
-            failpoints.soon("K3")
-            stored = events.insert_event(conn, event)
+        stored = _storing.run(event, within_seconds=db.QUICK_SECONDS)
         failpoints.hit("K4")
     except Unavailable as error:
         log.warning("not stored", extra={"event_id": event.event_id, "reason": str(error)})
-    except psycopg.Error:  # a schema that does not fit, a right that is missing: no reason to refuse a host
+    except psycopg.Error:  # a schema that is out of date, a missing grant: the event can still be published
         log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
         return Accepted(event_id=stored.event_id, is_copy=True)
     try:
-        pubsub.publish(
-            pubsub.CALL_EVENTS,
-            event_message(event, received_at=stored.received_at if stored else None),
-            within_seconds=None if stored else UNSTORED_SECONDS,
-            event_type=event.event_type,
-            enterprise_number=event.enterprise_number,
-        )
+        patience = config.current(config.PubSub).pubsub_publish_timeout_seconds
+        _publishing.run(_message(event, stored), within_seconds=patience if stored else min(patience, UNSTORED_SECONDS))
     except Unavailable as error:
         if stored is None:
-            raise Unavailable("The event was neither stored nor published; send it again") from error
+            raise _lost() from error
         log.warning("not published, the sweep will", extra={"event_id": event.event_id, "reason": str(error)})
     failpoints.hit("K5")
     return Accepted(event_id=event.event_id, is_copy=False)
+
+
+def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
+    """What became of each, in order: one round trip to the database, and as few requests to Pub/Sub as fit."""
+    stored = _store_all(new)
+    messages = {
+        place: _message(event, one)
+        for place, (event, one) in enumerate(zip(new, stored, strict=True))
+        if not isinstance(one, InvalidPayload) and not (one and one.is_copy)
+    }
+    refusals = dict(zip(messages, pubsub.publish_each(pubsub.CALL_EVENTS, [*messages.values()]), strict=True))
+    if reasons := [str(refusal) for refusal in refusals.values() if refusal]:
+        log.warning("not published, the sweep will", extra={"events": len(reasons), "reason": reasons[0]})
+    failpoints.hit("K5")
+    return [
+        _outcome(event, one, is_published=refusals.get(place) is None)
+        for place, (event, one) in enumerate(zip(new, stored, strict=True))
+    ]
+
+
+def _outcome(event: NewEvent, stored: Stored | InvalidPayload | None, *, is_published: bool) -> Accepted | AppError:
+    if stored is None:
+        return Accepted(event_id=event.event_id, is_copy=False) if is_published else _lost()
+    if isinstance(stored, InvalidPayload):
+        return stored
+    return Accepted(event_id=stored.event_id, is_copy=stored.is_copy)
+
+
+def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
+    """None for each when the database is away. What cannot be stored is found by halves and harms no other."""
+    try:
+        stored = by_halves(_store_in_order, new, on=InvalidPayload)
+        failpoints.hit("K4")
+    except Unavailable as error:
+        log.warning("not stored", extra={"events": len(new), "reason": str(error)})
+    except psycopg.Error:
+        log.exception("not stored", extra={"events": len(new)})
+    else:
+        return [*stored]
+    return [None] * len(new)
+
+
+def _store_in_order(new: Sequence[NewEvent]) -> list[Stored]:
+    with db.connection(within_seconds=BATCH_SECONDS) as conn:
+        failpoints.soon("K3")
+        return events.insert_events(conn, new)
+
+
+def _store(new: Sequence[NewEvent], seconds: float) -> list[Stored]:
+    """Channels in one order everywhere, so that instances that store the same copies do not deadlock."""
+    order = sorted(range(len(new)), key=lambda place: (new[place].enterprise_number, new[place].unique_id))
+    with db.connection(within_seconds=seconds) as conn:
+        failpoints.soon("K3")
+        if len(new) == 1:
+            return [events.insert_event(conn, new[0])]
+        stored = dict(zip(order, events.insert_events(conn, [new[place] for place in order]), strict=True))
+    return [stored[place] for place in range(len(new))]
+
+
+def _publish(messages: Sequence[Message], seconds: float) -> list[None]:
+    pubsub.publish_messages(pubsub.CALL_EVENTS, messages, within_seconds=seconds)
+    return [None] * len(messages)
+
+
+def _message(event: NewEvent, stored: Stored | None) -> Message:
+    return pubsub.message(
+        event_message(event, received_at=stored.received_at if stored else None),
+        event_type=event.event_type,
+        enterprise_number=event.enterprise_number,
+    )
+
+
+def _lost() -> Unavailable:
+    return Unavailable("The event was neither stored nor published; send it again")
+
+
+_storing = Combiner(_store, limit=SHARED_EVENTS)
+_publishing = Combiner(_publish, limit=SHARED_EVENTS)

@@ -1,5 +1,5 @@
 """
-A message of Pub/Sub in every form that a push comes in: plain envelope, CloudEvent (binary and structured), unwrapped.
+Decodes a push of Pub/Sub in each of its forms: plain envelope, CloudEvent (binary and structured), unwrapped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Push:
     data: bytes
     attributes: Mapping[str, str]
     message_id: str
-    published_at: datetime | None  # None: it does not say, and no clock of ours may guess
+    published_at: datetime | None  # None: the push does not say, and no clock of ours may stand in
     subscription: str = ""
     delivery_attempt: int | None = None
 

@@ -1,8 +1,8 @@
 """
-From what a call service posts to an event that can be stored.
+Parses what hosts and call services post into events that can be stored.
 
 Two forms: our own envelope (`{token, uniqueId, event_type, raw, …}`) and the hosts' own (`POST /dial`, the token
-in a header or in the body). Only the frame is checked here; what the body means is `lib.calls`'s to say.
+in a header or in the body). Only the frame is checked here; `lib.calls` interprets the body.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def token_of(body: Mapping[str, Any], *, field: str, header: str = "") -> str:
 
 
 def _without_token(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What the host said; by what it was known has no place beside every event, in messages and on pages."""
+    """The body without the token, which must not be stored with every event or shown in messages and pages."""
     return {name: value for name, value in raw.items() if name.lower() != "token"}
 
 

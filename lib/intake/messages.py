@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from lib.intake.forms import EVENT_TYPES, ORIGINS
@@ -41,6 +41,18 @@ def event_message(event: NewEvent | StoredEvent, *, received_at: datetime | None
 
 def call_message(wake: WakeCall) -> dict[str, object]:
     return {"call_id": wake.call_id, "enterprise_number": wake.enterprise_number}
+
+
+# The sweep's messages say so: what was passed over once is not passed over again.
+SWEEP: Final = "sweep"
+
+
+def can_wait(
+    message: NewEvent | WakeCall, body: Mapping[str, Any], attributes: Mapping[str, str]
+) -> TypeGuard[NewEvent]:
+    """Whether the message is of an event that is stored, so that it is found again, and comes for the first time."""
+    is_stored = isinstance(message, NewEvent) and bool(body["event"]["received_at"])
+    return is_stored and attributes.get("origin") != SWEEP
 
 
 def parse(body: Mapping[str, Any], *, published_at: datetime | None) -> NewEvent | WakeCall:

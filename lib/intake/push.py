@@ -1,8 +1,8 @@
 """
-What Pub/Sub pushes to a function, in every form that it comes in (`lib.intake.envelope`).
+The route by which Pub/Sub pushes messages to a function (`lib.intake.envelope` decodes them).
 
-Answers 204 when the outcome is recorded and 503 when we cannot store; what cannot be understood is kept in
-`rejected_messages` and acknowledged, because giving it back would bring it back for ever.
+Answers 204 when the outcome is recorded and 503 when we cannot store. A message that cannot be understood is kept in
+`rejected_messages` and acknowledged: given back, it would come again for ever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PUSH_BODY_BYTES = 14 * 1024 * 1024
 
 
 def push_route(handle: Callable[[Push], None]) -> Callable[[Request], Answer]:
-    """The route that answers a push by `handle`; a PermanentError from it means: keep as rejected."""
+    """The route that answers a push by `handle`; a PermanentError from it rejects the message."""
 
     def answer(request: Request) -> Answer:
         auth.require_pubsub(request.headers.get("Authorization", ""))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -58,12 +58,13 @@ _SPANS: Final = [
 class Round:
     """
     What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
-    `admitted`: what this process is to send now; `lanes`: where rows of history are due; `left`: an event that came
-    meanwhile.
+    `admitted`: what this process is to send now; `others`: calls with new notices for CRMs that other functions serve;
+    `lanes`: where rows of history are due; `left`: an event that came meanwhile.
     """
 
     is_ours: bool
     admitted: Admitted = field(default_factory=Admitted)
+    others: Sequence[int] = ()
     lanes: Sequence[Lane] = ()
     left: StoredEvent | None = None
 
@@ -284,7 +285,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
         rows.wake(conn, lane)
     if gone:
         neighbourhood.delete_calls(conn, sorted(gone))
-    to_claim = {one.call_id for one in derived if crm and _may_have_notice(one, crm.name)}
+    to_claim = {one.call_id for one in derived if crm and _may_have_notice(one, {crm.name})}
     own = awake or scene.found.home
     if own is not None and own not in touched | gone:
         # Its own message comes again; or its events are not kept any more, and something of it is sent again.
@@ -295,11 +296,16 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     if len(locked.fetchall()) < len(read):
         raise _Changed
     admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
+    not_ours = {one.crm for one in scene.rules} - {crm.name if crm else None}
+    timed = {one.call_id for one in derived if _may_have_notice(one, not_ours)} - to_claim
+    if timed:
+        deliveries.settle_timers(conn, sorted(timed))
     current.commit()
     left = neighbourhood.find_left(conn, number)
     return Round(
         is_ours=True,
         admitted=admitted,
+        others=[one.call_id for one in derived if _wants_notice(one, not_ours)],
         lanes=lanes,
         left=neighbourhood.left(left, number),
     )
@@ -389,12 +395,22 @@ def _lanes(enterprise_number: str, derived: Derived) -> Iterator[Lane]:
             yield Lane(enterprise_number=enterprise_number, crm=planned.rules.crm)
 
 
-def _may_have_notice(derived: Derived, crm: str) -> bool:
-    return any(
-        any(not isinstance(notice, CallRow) for notice in planned.plan.wanted)
-        or any(one.effect != "upload" and one.state in LIVE for one in planned.ledger)
+def _may_have_notice(derived: Derived, crms: Set[str]) -> bool:
+    return _wants_notice(derived, crms) or any(
+        one.effect != "upload" and one.state in LIVE
         for planned in derived.planned
-        if planned.rules.crm == crm
+        if planned.rules.crm in crms
+        for one in planned.ledger
+    )
+
+
+def _wants_notice(derived: Derived, crms: Set[str]) -> bool:
+    """One that the ledger did not hold yet."""
+    return any(
+        not isinstance(notice, CallRow)
+        for planned in derived.planned
+        if planned.rules.crm in crms
+        for notice in planned.plan.wanted
     )
 
 
@@ -475,13 +491,15 @@ def parsed(event: StoredEvent | NewEvent) -> CallEvent:
     """An event as the rules read it."""
     assert event.received_at is not None  # noqa: S101  (known as soon as it is stored)
     return parsing.parse(
-        event_id=event.event_id,
-        event_type=event.event_type,
-        unique_id=event.unique_id,
-        raw=event.raw,
-        received_at=event.received_at,
-        origin=event.data_source,
-        record_url=event.record_url,
+        parsing.RawEvent(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            unique_id=event.unique_id,
+            raw=event.raw,
+            received_at=event.received_at,
+            origin=event.data_source,
+            record_url=event.record_url,
+        )
     )
 
 

@@ -1,7 +1,7 @@
 """
 What the ledger asks of a CRM: its name, its account of an enterprise, its words for a ring, an end and rows.
 
-A CRM is a package that has an object of this shape, a function that delivers for it, and subscriptions of that function.
+A CRM is a package that has an object of this shape, functions that deliver for it, and their subscriptions.
 """
 
 from __future__ import annotations

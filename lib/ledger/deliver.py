@@ -25,14 +25,15 @@ from lib.ledger import codec, settlement
 from lib.ledger.crm import CRM, Account, Reply, Request
 from lib.runtime import db, failpoints, pipeline, pubsub
 from lib.runtime.db import Connection
-from lib.runtime.delayed_publish import later
+from lib.runtime.delayed_publish import delayed_publisher
 from lib.runtime.errors import ConfigError
 from lib.runtime.gate import Answer
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import deliveries, gates, integration_logs, notices, rows
 from lib.store.deliveries import Claim, Claimed, Delivery, Result
 from lib.store.enterprises import Enterprise
 from lib.store.gates import Gate, Key, Place, PutOff
+from lib.store.integration_logs import Exchange
 from lib.store.rows import Lane
 
 log = logging.getLogger(__name__)
@@ -172,11 +173,11 @@ def wake_call(enterprise_number: str, call_id: int, *, seconds: float) -> None:
 
 def publish_soon(topic: str, body: Mapping[str, object], *, seconds: float = 0.0) -> None:
     """Without waiting for Pub/Sub: what is lost, the sweep finds."""
-    later().publish(topic, body, seconds=seconds)
+    delayed_publisher().publish(topic, body, seconds=seconds)
 
 
 def _send(outgoing: Outgoing | None) -> None:
-    """This notice, and then every other one that its call has due."""
+    """The notice, and then every other one that its call has due."""
     while outgoing is not None:
         asking, call_id = outgoing.asking, outgoing.claim.delivery.call_id
         limit = asking.crm.timeout_seconds(outgoing.claim.delivery.effect)
@@ -244,29 +245,33 @@ def answer_of(reply: Reply) -> Answer:
 
 
 def log_exchange(conn: Connection, asking: Asking, effect: str, request: Request, reply: Reply) -> None:
-    integration_logs.insert(
+    integration_logs.insert_exchange(
         conn,
-        enterprise_number=asking.enterprise.number,
-        integration_type=asking.crm.name,
-        event_type=effect,
-        request=request.as_log(),
-        response={
-            "http_status": reply.http_status,
-            "body": reply.details or reply.text[: settlement.RESPONSE_CHARACTERS],
-        },
-        error=reply.error,
+        Exchange(
+            enterprise_number=asking.enterprise.number,
+            integration_type=asking.crm.name,
+            event_type=effect,
+            request=request.as_log(),
+            response={
+                "http_status": reply.http_status,
+                "body": reply.details or reply.text[: settlement.RESPONSE_CHARACTERS],
+            },
+            error=reply.error,
+        ),
     )
 
 
 def log_refusal(conn: Connection, crm: CRM, enterprise: Enterprise, effect: str, problem: str) -> None:
-    integration_logs.insert(
+    integration_logs.insert_exchange(
         conn,
-        enterprise_number=enterprise.number,
-        integration_type=crm.name,
-        event_type=effect,
-        request={},
-        response={"http_status": None, "body": ""},
-        error=problem,
+        Exchange(
+            enterprise_number=enterprise.number,
+            integration_type=crm.name,
+            event_type=effect,
+            request={},
+            response={"http_status": None, "body": ""},
+            error=problem,
+        ),
     )
 
 
@@ -356,6 +361,6 @@ def _finish_where_it_is(claim_: Claim, result: Result) -> bool:
                 return True
 
 
-@once
+@lazy
 def _senders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")

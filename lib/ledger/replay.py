@@ -8,6 +8,7 @@ with who wanted it, when and why.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from lib.runtime.db import Connection
 from lib.runtime.errors import Conflict, InvalidPayload, NotFound
 from lib.store import rejected, replays, rows
 from lib.store.rejected import Rejected
-from lib.store.replays import Replayable
+from lib.store.replays import Replay, Replayable
 from lib.store.rows import Lane
 from lib.store.states import GIVEN_UP
 
@@ -59,15 +60,39 @@ def send_again(
     enterprise_number: str,
     call_id: int,
     delivery_id: int | None = None,
+    crm: str | None = None,
 ) -> list[int]:
     """
-    One delivery of the call, or every row that did not get through; the new generations. Part of the caller's
-    transaction, at the end of which they are due.
+    One delivery of the call, or every row that did not get through, of one CRM or of all; the new generations. Part of
+    the caller's transaction, at the end of which they are due.
 
     Raises NotFound, and Conflict when there is nothing that could be sent again.
     """
     replays.lock_call(conn, call_id)
-    ledger = replays.list_for_call(conn, enterprise_number, call_id)
+    ledger = [one for one in replays.list_for_call(conn, enterprise_number, call_id) if crm in {None, one.crm}]
+    chosen = _chosen(ledger, delivery_id)
+    entered = []
+    for item in chosen:
+        again = replays.insert_generation(conn, item.id)
+        if again is not None:
+            entered.append(again)
+            replays.insert_replay(
+                conn,
+                Replay(
+                    enterprise_number=enterprise_number,
+                    subject=f"{item.effect} {item.external_id}, generation {item.generation + 1}",
+                    requested_by=request.by,
+                    reason=request.reason,
+                    delivery_id=again,
+                    session_id=request.session_id,
+                ),
+            )
+    for crm in {item.crm for item in chosen}:
+        rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=crm))
+    return entered
+
+
+def _chosen(ledger: Sequence[Replayable], delivery_id: int | None) -> list[Replayable]:
     if delivery_id is None:
         chosen = [item for item in ledger if why_not(item) is None]
     else:
@@ -76,23 +101,7 @@ def send_again(
             raise NotFound("This call has no such delivery", code="unknown_delivery")
     if not chosen or any(why_not(item) for item in chosen):
         raise Conflict("There is nothing that could be sent again", code="not_replayable")
-    entered = []
-    for item in chosen:
-        again = replays.insert_generation(conn, item.id)
-        if again is not None:
-            entered.append(again)
-            replays.insert_replay(
-                conn,
-                enterprise_number=enterprise_number,
-                subject=f"{item.effect} {item.external_id}, generation {item.generation + 1}",
-                requested_by=request.by,
-                reason=request.reason,
-                delivery_id=again,
-                session_id=request.session_id,
-            )
-    for crm in {item.crm for item in chosen}:
-        rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=crm))
-    return entered
+    return chosen
 
 
 def publish_again(message_id: int, request: Request) -> None:
@@ -113,12 +122,14 @@ def publish_again(message_id: int, request: Request) -> None:
         rejected.mark_replayed(conn, found.id)
         replays.insert_replay(
             conn,
-            enterprise_number=_enterprise_number(message.body),
-            subject=f"rejected message {found.id} of {found.source}",
-            requested_by=request.by,
-            reason=request.reason,
-            rejected_message_id=found.id,
-            session_id=request.session_id,
+            Replay(
+                enterprise_number=_enterprise_number(message.body),
+                subject=f"rejected message {found.id} of {found.source}",
+                requested_by=request.by,
+                reason=request.reason,
+                rejected_message_id=found.id,
+                session_id=request.session_id,
+            ),
         )
 
 

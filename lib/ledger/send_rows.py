@@ -1,7 +1,7 @@
 """
 Sending rows of history: for one enterprise and CRM, up to a batch in a request, one request after the other.
 
-A message `rows of 0367 are due` and one timer for each enterprise are all that wakes this lane. Claim and gate, attempts
+A message (rows of 0367 are due) and one timer for each enterprise are all that wakes the lane. Gate and claim, attempts
 and commit, one request, finish by fence.
 """
 
@@ -87,7 +87,6 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
     batch, wait_seconds = None, 0.0
     with pipeline.transaction() as current:
         conn = current.conn
-        stale = rows.list_stale(conn, lane, limit=STALE)
         gate = gates.lock(conn, asking.account.base_url)
         limits = asking.crm.limits().without_reserve()
         entered = gate.enter(limits, seconds=LEASE_SECONDS, key=asking.key)
@@ -100,6 +99,8 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
             if claimed:
                 failpoints.hit("K7")
                 batch = _begin(conn, asking, entered, claimed, begun_at)
+        # Behind the claim: a row that a dead worker left may be one of them.
+        stale = rows.list_stale(conn, lane, limit=STALE)
         if batch is None:
             current.commit_and_go_on()
             rows.settle_timer(conn, lane, account=asking.account.base_url, after_seconds=wait_seconds)

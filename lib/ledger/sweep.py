@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from lib.intake.messages import WakeCall, call_message, event_message
+from lib.intake.messages import SWEEP, WakeCall, call_message, event_message
 from lib.ledger import codec
 from lib.runtime import db, failpoints, pubsub
 from lib.runtime.db import Connection
@@ -51,7 +51,7 @@ def sweep() -> dict[str, int]:
 def _publish(topic: str, messages: Sequence[Mapping[str, object]], give_back: Callable[[Connection], None]) -> None:
     """Outside of every transaction: whoever else wants these rows does not wait for Pub/Sub."""
     try:
-        pubsub.publish_all(topic, messages)
+        pubsub.publish_all(topic, messages, origin=SWEEP)
     except pubsub.NotTaken:
         raise  # later, and later each time: it must not stand in the way of the others
     except Unavailable:

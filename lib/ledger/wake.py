@@ -40,6 +40,9 @@ def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM]) -> 
 
 
 def _tell(done: Round, enterprise_number: str) -> None:
+    for call_id in done.others:
+        # Their own messages of the same event may have come while this process was at the enterprise.
+        deliver.wake_call(enterprise_number, call_id, seconds=0.0)
     for lane in done.lanes:
         deliver.wake_lane(lane)
     if done.admitted.outgoing:

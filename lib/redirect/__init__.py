@@ -1,1 +1,1 @@
-"""Smart redirect: whose customer is calling, asked before anything rings, and answered in time or not at all."""
+"""Smart redirect: the dialplan asks whose customer is calling before anything rings, and is answered in time."""

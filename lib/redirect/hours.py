@@ -1,4 +1,4 @@
-"""Whether people work now, by the working hours in the settings of the CRM."""
+"""The working hours in the settings of the CRM."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hours:
     lunch: Mapping[int, Span] = field(default_factory=dict)
 
     def is_open(self, moment: datetime) -> bool:
-        """Always, where no hours are set."""
+        """Always True where no hours are set."""
         if not self.work:
             return True
         local = moment.astimezone(self.zone)
@@ -36,7 +36,7 @@ class Hours:
 
 
 def read(settings: Mapping[str, Any]) -> Hours:
-    """Of the CRM's `settings`. Raises ValueError for hours that cannot be understood."""
+    """Parses the CRM's `settings`. Raises ValueError for hours that cannot be understood."""
     zone = settings.get("timezone")
     name = zone.get("value") if isinstance(zone, dict) else zone
     days = settings.get("work_times") or []

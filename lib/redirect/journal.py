@@ -1,4 +1,4 @@
-"""Decisions written down behind the answer: a database that is slow must not be heard in a ringing phone."""
+"""Logs the choices from a thread of its own, after the answer: a slow database must not delay a ringing phone."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Journal:
         atexit.register(self.close)
 
     def write(self, record: Record) -> None:
-        """Never waits: while the database is away for long, the log line is all there is."""
+        """Never waits: with a full queue, while the database is away, only a log line is left."""
         try:
             self._waiting.put_nowait(record)
         except queue.Full:
             log.warning("a decision is not written down", extra={"enterprise": record.enterprise_number})
 
     def close(self) -> None:
-        """Writes what is waiting, for a moment."""
+        """Writes the queue, within a few seconds."""
         atexit.unregister(self.close)
         try:
             self._waiting.put(None, timeout=_CLOSE_SECONDS)

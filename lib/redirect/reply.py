@@ -1,7 +1,7 @@
 """
-The answer in the form that the dialplan reads: by position, so that one comma in a name can stop every call.
+The answer in the form that the dialplan reads. It reads by position, so one comma in a name could stop every call.
 
-Whatever comes in, what goes out is compact JSON of two keys without commas, quotes or markup in its values.
+The answer is always compact JSON of two keys, without commas, quotes or markup in its values.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LINE: Final = re.compile(r"[0-9A-Za-z.-]{1,40}", re.ASCII)
 
 
 def clean(text: str) -> str:
-    """Letters, digits, spaces and `-.+`: nothing that means something in JSON, HTML, SQL or a dialplan."""
+    """Keeps letters, digits, spaces and `-.+`: no character with a meaning in JSON, HTML, SQL or a dialplan."""
     plain = _TAG.sub(" ", unicodedata.normalize("NFC", text))
     kept = "".join(character if character.isalnum() or character in "-.+" else " " for character in plain)
     return " ".join(kept.split())
 
 
 def name_of(parts: Iterable[str], *, caller: str) -> str:
-    """The parts that are there, joined; where they say next to nothing, the number that calls."""
+    """The parts joined; where the result is too short, with the caller's number."""
     joined = _SEPARATOR.join(filter(None, map(clean, parts)))[:LONGEST_NAME].rstrip(" |")
     if len(joined) >= SHORTEST_NAME:
         return joined
@@ -37,10 +37,10 @@ def name_of(parts: Iterable[str], *, caller: str) -> str:
 
 
 def dial_plan(phone_id: int, line_id: str) -> str | None:
-    """None for a line whose name would shift the fields: then the usual scheme it is."""
+    """None for a line whose name would shift the fields; the usual scheme applies then."""
     return f"mngr{phone_id}_{line_id}_1" if _LINE.fullmatch(line_id) else None
 
 
 def compact(name: str, plan: str | None) -> str:
-    """`name` as `name_of` makes it: then this has at least 30 characters, as the dialplan wants."""
+    """`name` from `name_of`: that makes at least 30 characters, which the dialplan expects."""
     return json.dumps({"Name": name, "DialPlan": plan}, ensure_ascii=False, separators=(",", ":"))

@@ -1,8 +1,8 @@
 """
-The desk where ringing calls ask: an answer within the budget, whatever the CRM or the database do.
+Answers the questions of ringing calls within the budget, whatever the CRM or the database do.
 
-Questions are worked on by a few threads of their own. The thread that holds the caller's connection waits for them
-until the budget is spent, then answers with the usual scheme; when all of them are at work, it answers so at once.
+A few worker threads work on the questions. The thread of the request waits for its worker until the budget is spent,
+then answers with the usual scheme; when all workers are busy, it answers so at once.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from typing import Final, TypeVar
 from lib.calls.directory import Directory
 from lib.calls.numbers import normalize
 from lib.enterprises.cache import enterprise_cache
-from lib.enterprises.client_ids import clients
 from lib.enterprises.rules import directory
 from lib.enterprises.rules import settings as call_settings
 from lib.ledger.crm import Reply
 from lib.redirect import choice, hours, reply
-from lib.redirect import settings as choices
-from lib.redirect.choice import Decision
-from lib.redirect.gate import Gate, UsualScheme
+from lib.redirect.choice import Choice, UsualScheme
+from lib.redirect.crm_limit import CrmLimit
 from lib.redirect.hours import Hours
 from lib.redirect.journal import Journal, Record
-from lib.redirect.settings import Settings
+from lib.redirect.settings import RedirectSettings, for_line
 from lib.redirect.shared import Shared
 from lib.retailcrm import manager
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account
+from lib.retailcrm.client_ids import clients
 from lib.retailcrm.manager import Responsible
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 from lib.store import routing, user_statuses
 from lib.store.enterprises import Enterprise
 
@@ -48,7 +47,7 @@ T = TypeVar("T")
 
 CUSTOMER_SECONDS: Final = 60.0
 HOURS_SECONDS: Final = 600.0
-# What it takes to wake up and answer after the CRM was given up.
+# The time to wake up and answer after the request to the CRM timed out.
 _MARGIN_SECONDS: Final = 0.03
 _SHORTEST_QUESTION_SECONDS: Final = 0.05
 
@@ -56,7 +55,7 @@ _SHORTEST_QUESTION_SECONDS: Final = 0.05
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """
-    Who is asking is told by `token`, or without one by `enterprise_number` where that is let pass for a clientId.
+    `token` identifies the enterprise; without one, `enterprise_number` where its setting accepts that as a clientId.
     `is_dialplan`: the answer goes into a dialplan, so routing must have been chosen, and the line counts.
     """
 
@@ -69,18 +68,18 @@ class Question:
     wants_routing: bool = True
 
 
-class Desk:
+class Router:
     def __init__(self, settings: config.SmartRedirect) -> None:
         self._budget_seconds = settings.smart_redirect_budget_ms / 1000
         self._slots = threading.BoundedSemaphore(settings.smart_redirect_workers)
         self._pool = ThreadPoolExecutor(settings.smart_redirect_workers, thread_name_prefix="redirect")
         self._responsible: Shared[Responsible] = Shared(fresh_seconds=CUSTOMER_SECONDS)
         self._hours: Shared[Hours] = Shared(fresh_seconds=HOURS_SECONDS)
-        self._gate = Gate()
+        self._crm_limit = CrmLimit()
         self._journal = Journal()
 
-    def answer(self, question: Question) -> Decision:
-        """Raises Unauthorized, and nothing else: any trouble is the usual scheme."""
+    def answer(self, question: Question) -> Choice:
+        """Raises Unauthorized, and nothing else: any other failure gives the usual scheme."""
         started = time.monotonic()
         deadline = started + self._budget_seconds
         asking: dict[str, str] = {}
@@ -92,9 +91,9 @@ class Desk:
         self._pool.shutdown()
         self._journal.close()
 
-    def _in_time(self, question: Question, deadline: float, asking: dict[str, str]) -> Decision:
+    def _in_time(self, question: Question, deadline: float, asking: dict[str, str]) -> Choice:
         if not self._slots.acquire(blocking=False):
-            return _usual(question, "busy", "Every worker waits for somebody else")
+            return _usual(question, "busy", "All workers are busy")
         try:
             future = self._pool.submit(self._work, question, deadline, asking)
         except RuntimeError:  # shutting down
@@ -112,16 +111,16 @@ class Desk:
             log.exception("bug")
             return _usual(question, "internal", "An error of ours; it is in the log")
 
-    def _work(self, question: Question, deadline: float, asking: dict[str, str]) -> Decision:
+    def _work(self, question: Question, deadline: float, asking: dict[str, str]) -> Choice:
         try:
-            enterprise = _asking(question)
+            enterprise = _authenticate(question)
             asking["enterprise"] = enterprise.number
             return self._decide(enterprise, question, deadline)
         finally:
             self._slots.release()
 
-    def _decide(self, enterprise: Enterprise, question: Question, deadline: float) -> Decision:
-        settings = choices.for_line(enterprise.retailcrm, question.line_id)
+    def _decide(self, enterprise: Enterprise, question: Question, deadline: float) -> Choice:
+        settings = for_line(enterprise.integration().options, question.line_id)
         mode = settings.mode or ("off" if question.is_dialplan else "routing+name")
         if not call_settings(enterprise).enabled or mode == "off":
             return _usual(question, "off")
@@ -139,13 +138,15 @@ class Desk:
             phone_id = self._reachable(enterprise, known, extension, settings, deadline)
             plan = _plan(question, phone_id)
         except UsualScheme as usual:
-            return Decision(reason=usual.reason, name=name, error=usual.error, is_shadow=settings.shadow)
-        return Decision(reason=reason, name=name, extension=extension, dial_plan=plan, is_shadow=settings.shadow)
+            return Choice(reason=usual.reason, name=name, error=usual.error, is_shadow=settings.shadow)
+        return Choice(reason=reason, name=name, extension=extension, dial_plan=plan, is_shadow=settings.shadow)
 
     def _reachable(
-        self, enterprise: Enterprise, known: Directory, extension: str, settings: Settings, deadline: float
+        self, enterprise: Enterprise, known: Directory, extension: str, settings: RedirectSettings, deadline: float
     ) -> int:
-        """The id of the extension's row. Raises UsualScheme when nobody would answer there."""
+        """
+        The id of the extension's row. Raises UsualScheme when the manager is busy, away, or has no extension here.
+        """
         user_id = known.extension_users.get(extension)
         with db.connection() as conn:
             phone_id = routing.find_phone_id(conn, enterprise.number, extension)
@@ -159,20 +160,20 @@ class Desk:
         return phone_id
 
     def _ask_responsible(
-        self, enterprise: Enterprise, phone: str, settings: Settings, deadline: float
+        self, enterprise: Enterprise, phone: str, settings: RedirectSettings, deadline: float
     ) -> Responsible | UsualScheme:
         def ask() -> Responsible:
             question = partial(manager.find_responsible, phone=phone, ignore_status=settings.ignore_status)
             return manager.read_responsible(self._ask(enterprise, question, deadline).details)
 
-        key = (enterprise.number, enterprise.retailcrm.get("version"), phone, settings.ignore_status)
+        key = (enterprise.number, enterprise.integration().version, phone, settings.ignore_status)
         try:
             return self._shared(self._responsible, key, ask, deadline)
         except UsualScheme as usual:
             return usual
 
     def _ask_hours(self, enterprise: Enterprise, deadline: float) -> Hours:
-        """Raises UsualScheme: hours that are not known are not guessed."""
+        """Raises UsualScheme when the hours are not known."""
 
         def ask() -> Hours:
             hours_now = partial(manager.get_settings, patience_seconds=0)
@@ -182,28 +183,28 @@ class Desk:
             except ValueError as error:
                 raise UsualScheme("working_hours_unknown", f"The CRM's working hours: {error}") from error
 
-        return self._shared(self._hours, (enterprise.number, enterprise.retailcrm.get("version")), ask, deadline)
+        return self._shared(self._hours, (enterprise.number, enterprise.integration().version), ask, deadline)
 
     def _shared(self, store: Shared[T], key: tuple[Hashable, ...], ask: Callable[[], T], deadline: float) -> T:
-        """What is kept, else asked for through the gate of the enterprise, which the key begins with."""
+        """The kept answer, else a new one, in a slot of the enterprise that the key begins with."""
         known = store.find(key)
         if known is not None:
             return known
         try:
-            with self._gate.entered(str(key[0])):
+            with self._crm_limit.slot(str(key[0])):
                 return store.get(key, ask, deadline=deadline)
         except TimeoutError as error:
             raise UsualScheme("crm_slow", "The CRM did not answer within the budget") from error
 
     def _ask(self, enterprise: Enterprise, question: Callable[..., Reply], deadline: float) -> Reply:
-        """One request within what is left of the budget. Raises UsualScheme."""
+        """One request within the rest of the budget. Raises UsualScheme."""
         left = deadline - time.monotonic() - _MARGIN_SECONDS
         if left < _SHORTEST_QUESTION_SECONDS:
             raise UsualScheme("out_of_time", "The budget was spent")
         answer = question(_account(enterprise), timeout_seconds=left)
         if answer.outcome == "busy" and answer.http_status is None:
             raise UsualScheme("crm_busy", answer.error)
-        self._gate.note(enterprise.number, is_good=answer.outcome in {"done", "permanent"})
+        self._crm_limit.record(enterprise.number, is_good=answer.outcome in {"done", "permanent"})
         if answer.outcome == "done":
             return answer
         if answer.outcome in {"authentication", "permanent"}:
@@ -211,7 +212,7 @@ class Desk:
         is_slow = answer.outcome == "in_doubt" and answer.http_status is None
         raise UsualScheme("crm_slow" if is_slow else "crm_unavailable", answer.error)
 
-    def _remember(self, question: Question, decision: Decision, enterprise: str | None, seconds: float) -> None:
+    def _remember(self, question: Question, decision: Choice, enterprise: str | None, seconds: float) -> None:
         duration_ms = round(seconds * 1000, 1)
         log.info("decided", extra={"enterprise": enterprise, "reason": decision.reason, "duration_ms": duration_ms})
         if enterprise is None:
@@ -236,7 +237,7 @@ class Desk:
         )
 
 
-def _asking(question: Question) -> Enterprise:
+def _authenticate(question: Question) -> Enterprise:
     """Raises Unauthorized, and what the look-up raises when the database is away."""
     if question.token or question.is_dialplan:
         try:
@@ -254,7 +255,7 @@ def _whom(
     enterprise: Enterprise,
     known: Directory,
     phone: str | None,
-    settings: Settings,
+    settings: RedirectSettings,
     responsible: Responsible | UsualScheme,
     *,
     is_routing: bool,
@@ -265,13 +266,7 @@ def _whom(
     if not is_routing:
         raise UsualScheme("name_only", responsible.error if isinstance(responsible, UsualScheme) else None)
     if settings.algorithm == "retailcrm":
-        if isinstance(responsible, UsualScheme):
-            raise responsible
-        extension = choice.extension_of(responsible, known)
-        if extension is None:
-            nobody = responsible.user_id is None and responsible.code is None
-            raise UsualScheme("no_responsible_manager" if nobody else "manager_without_extension")
-        return extension, "responsible_manager"
+        return _responsible_extension(responsible, known), "responsible_manager"
     find = routing.find_first_talker if settings.algorithm == "first_call" else routing.find_last_talker
     with db.connection() as conn:
         talker = find(conn, enterprise.number, phone)
@@ -280,8 +275,18 @@ def _whom(
     return talker, settings.algorithm
 
 
+def _responsible_extension(responsible: Responsible | UsualScheme, known: Directory) -> str:
+    if isinstance(responsible, UsualScheme):
+        raise responsible
+    extension = choice.extension_of(responsible, known)
+    if extension is None:
+        nobody = responsible.user_id is None and responsible.code is None
+        raise UsualScheme("no_responsible_manager" if nobody else "manager_without_extension")
+    return extension
+
+
 def _plan(question: Question, phone_id: int) -> str | None:
-    """Raises UsualScheme for a line whose name would be misread there."""
+    """Raises UsualScheme for a line whose name the dialplan would misread."""
     if not question.is_dialplan:
         return None
     plan = reply.dial_plan(phone_id, question.line_id)
@@ -297,22 +302,22 @@ def _account(enterprise: Enterprise) -> Account:
         raise UsualScheme("crm_not_configured", str(error)) from error
 
 
-def _usual(question: Question, reason: str, error: str | None = None) -> Decision:
-    return Decision(reason=reason, name=reply.name_of((), caller=question.phone), error=error)
+def _usual(question: Question, reason: str, error: str | None = None) -> Choice:
+    return Choice(reason=reason, name=reply.name_of((), caller=question.phone), error=error)
 
 
 def _shown(**texts: str) -> Mapping[str, str]:
     return {name: "".join(filter(str.isprintable, text))[:64] for name, text in texts.items() if text}
 
 
-@once
-def desk() -> Desk:
-    """The desk of this process."""
-    return Desk(config.current(config.SmartRedirect))
+@lazy
+def router() -> Router:
+    """The router of this process."""
+    return Router(config.current(config.SmartRedirect))
 
 
 def close() -> None:
-    """Ends the desk, if there is one."""
-    if desk.made is not None:
-        desk.made.close()
-        desk.forget()
+    """Closes the router, if there is one."""
+    if router.made is not None:
+        router.made.close()
+        router.forget()

@@ -1,4 +1,4 @@
-"""What an enterprise chose for a line; the names stand in `integrations_config.retailcrm`, all with a prefix."""
+"""What an enterprise chose for a line; the names stand among the options of the integration, all with a prefix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SWITCHES: Final = ("ignore_status", "ignore_hours", "shadow")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class RedirectSettings:
     """`mode` None: nothing was chosen. `names`: what a phone shows, in this order. `shadow`: decide, but only log."""
 
     mode: Mode | None = None
@@ -33,8 +33,8 @@ class Settings:
     problems: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
 
-def for_line(config: Mapping[str, Any], line_id: str) -> Settings:
-    """The enterprise's choices, and over them those of the line. What cannot be meant is named in `problems`."""
+def for_line(config: Mapping[str, Any], line_id: str) -> RedirectSettings:
+    """The enterprise's choices, and over them those of the line. Values that make no sense are named in `problems`."""
     general = {name.removeprefix(PREFIX): value for name, value in config.items() if name.startswith(PREFIX)}
     lines = general.pop("lines", None)
     shop_names = general.pop("shop_names", None)
@@ -49,7 +49,14 @@ def for_line(config: Mapping[str, Any], line_id: str) -> Settings:
         chosen["shop_names"] = {str(code): str(name) for code, name in shop_names.items() if name}
     elif shop_names is not None:
         problems.append(f"{PREFIX}shop_names: must map codes of shops to names")
-    return dataclasses.replace(Settings(), problems=tuple(problems), **chosen)
+    return dataclasses.replace(RedirectSettings(), problems=tuple(problems), **chosen)
+
+
+def all_problems(config: Mapping[str, Any]) -> list[str]:
+    """The problems of the enterprise's settings and of those of its lines, each once."""
+    lines = config.get(PREFIX + "lines")
+    names = ("", *(lines if isinstance(lines, dict) else ()))
+    return list(dict.fromkeys(problem for name in names for problem in for_line(config, name).problems))
 
 
 def _checked(values: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers of others that several calls may use: each asked for once at a time, and kept for a while."""
+"""A cache of answers of the CRM, with single flight: callers at the same time share one request."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""RetailCRM: everything that knows its words. Another CRM is another package like this one, and a function."""
+"""RetailCRM: its API, addresses and module. Another CRM would be another package like this one, and a function."""

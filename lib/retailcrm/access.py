@@ -13,7 +13,7 @@ from lib.retailcrm.client import Account
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """`path`: by which an old key, which knows no scopes, shows that it has this one."""
+    """`path`: the path pattern by which an old key, which has no scopes, shows that it may use this one."""
 
     name: str
     path: str
@@ -54,7 +54,7 @@ def get_versions(account: Account, *, timeout_seconds: float) -> Reply:
 
 
 def missing_scopes(credentials: Mapping[str, Any]) -> list[Scope]:
-    """Of the answer to `get_credentials`, in the order in which they hurt."""
+    """The scopes missing in the answer to `get_credentials`, the most important first."""
     scopes, paths = credentials.get("scopes"), credentials.get("credentials")
     if isinstance(scopes, list):
         return [scope for scope in SCOPES if scope.name not in scopes]
@@ -63,7 +63,7 @@ def missing_scopes(credentials: Mapping[str, Any]) -> list[Scope]:
 
 
 def timezone(settings: Mapping[str, Any]) -> str | None:
-    """Of the answer to `manager.get_settings`."""
+    """The time zone in the answer to `manager.get_settings`."""
     found = (settings.get("settings") or {}).get("timezone") if isinstance(settings.get("settings"), dict) else None
     value = found.get("value") if isinstance(found, dict) else None
     return value if isinstance(value, str) and value else None

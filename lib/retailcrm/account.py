@@ -8,14 +8,15 @@ from lib.runtime import config
 from lib.runtime.errors import ConfigError
 from lib.runtime.vault import vault
 from lib.store.enterprises import Enterprise
+from lib.store.integration import RETAILCRM
 
 
 def account_of(enterprise: Enterprise) -> Account:
     """Raises ConfigError."""
-    domain, sealed = enterprise.retailcrm.get("domain"), enterprise.retailcrm.get("api_key")
-    if not domain or not sealed:
+    integration = enterprise.integration(RETAILCRM)
+    if not integration.domain or not integration.api_key:
         raise ConfigError("The address or the API key of RetailCRM is not set")
     return Account(
-        base_url=address.base_url(str(domain), config.current(config.RetailCRM).retailcrm_extra_hosts),
-        api_key=vault().decrypt(str(sealed), owner=enterprise.number),
+        base_url=address.base_url(integration.domain, config.current(config.RetailCRM).retailcrm_extra_hosts),
+        api_key=vault().decrypt(integration.api_key, owner=enterprise.number),
     )

@@ -1,7 +1,7 @@
 """
-Which address may be an account of RetailCRM: its API key is sent there.
+Checks the address of an account of RetailCRM, to which its API key is sent.
 
-The form is judged here, wherever an address is set or used; where its name leads, by `outbound` at every connection.
+The form is checked here, wherever an address is set or used; the resolved addresses by `outbound` at every connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lib.runtime.outbound import Network
 
 HOST_SUFFIXES: Final = (".retailcrm.ru", ".retailcrm.pro", ".retailcrm.es", ".simla.com", ".simla.io")
 
-# Accounts have names in ASCII: no letter that looks like another one is ever meant.
+# Accounts have names in ASCII: a letter that looks like another one is never intended.
 _LABELS: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII)
 _PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HOST_CHARACTERS: Final = 253
@@ -37,7 +37,7 @@ def base_url(domain: str, extra_hosts: str) -> str:
 
 
 def network(url: str, extra_hosts: str) -> Network:
-    """Where a request to this account may go: a simulator may stand anywhere."""
+    """The network to which a request to this account may go: a simulator may be anywhere."""
     return "any" if _is_extra_host(_parts(url)[1], extra_hosts) else "public"
 
 

@@ -1,4 +1,4 @@
-"""Asking RetailCRM: one request, and what its answer means."""
+"""The client of RetailCRM: sends one request, and interprets its answer."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Form:
         return {"path": self.path, self.name: self.value}
 
 
-_NO_TURN: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
+_NO_SLOT: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
 
 
 def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
     """
-    One request, no repeats, no redirects; whatever happens becomes a Reply. Whose turn it is, the caller knows.
+    One request without retries or redirects; whatever happens becomes a Reply. The caller holds the rate slot.
     """
     fields = {form.name: json.dumps(form.value, ensure_ascii=False)}
     return _reply(
@@ -51,13 +51,13 @@ def send(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
     )
 
 
-def send_in_turn(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
-    """Raises Unavailable: without the database nobody knows whose turn it is."""
+def send_in_slot(account: Account, form: Form, *, timeout_seconds: float) -> Reply:
+    """Waits a moment for a rate slot. Raises Unavailable while the database, which grants the slots, is away."""
     patience = min(rate_slot.PATIENCE_SECONDS, timeout_seconds)
     with rate_slot.taken(
         account.base_url, form.path, timeout_seconds=timeout_seconds, patience_seconds=patience
     ) as is_ours:
-        return send(account, form, timeout_seconds=timeout_seconds) if is_ours else _NO_TURN
+        return send(account, form, timeout_seconds=timeout_seconds) if is_ours else _NO_SLOT
 
 
 def get(
@@ -69,15 +69,15 @@ def get(
     patience_seconds: float = rate_slot.PATIENCE_SECONDS,
 ) -> Reply:
     """
-    Asks for something, in turn; `details` of the Reply is the answer. Raises Unavailable as `send_in_turn` does.
+    A GET in a rate slot; `details` of the Reply holds the answer. Raises Unavailable as `send_in_slot` does.
     """
     question = partial(outbound.get, account.base_url + path, parameters)
     patience = min(patience_seconds, timeout_seconds)
     with rate_slot.taken(account.base_url, path, timeout_seconds=timeout_seconds, patience_seconds=patience) as is_ours:
-        return _reply(question, account, timeout_seconds=timeout_seconds) if is_ours else _NO_TURN
+        return _reply(question, account, timeout_seconds=timeout_seconds) if is_ours else _NO_SLOT
 
 
-def _reply(exchange: Callable[..., outbound.Answer], account: Account, *, timeout_seconds: float) -> Reply:
+def _reply(exchange: Callable[..., outbound.Response], account: Account, *, timeout_seconds: float) -> Reply:
     headers = {"X-API-KEY": account.api_key, "Accept": "application/json"}
     network = address.network(account.base_url, config.current(config.RetailCRM).retailcrm_extra_hosts)
     try:
@@ -90,7 +90,7 @@ def _reply(exchange: Callable[..., outbound.Answer], account: Account, *, timeou
 
 
 def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
-    """What an answer means: `success` in the body is what counts, also on 200."""
+    """Interprets an answer by `success` in its body, also with status 200."""
     text = pg_json.text(text)
     try:
         body = pg_json.parse_object(text.encode())
@@ -125,7 +125,7 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
 
 
 def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
-    """RetailCRM's own words: `errorMsg`, and `errors`, which is a map, a list, or not there."""
+    """RetailCRM's own text: `errorMsg`, and `errors`, which is a map, a list, or missing."""
     errors = body.get("errors") or {}
     items = [f"{key}: {value}" for key, value in errors.items()] if isinstance(errors, dict) else errors
     parts = [str(body.get("errorMsg") or ""), *map(str, items if isinstance(items, list) else [items])]

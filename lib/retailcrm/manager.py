@@ -1,4 +1,4 @@
-"""What RetailCRM is asked about a ringing call: who is responsible for the customer, and when people work."""
+"""Requests for a ringing call: the customer's responsible manager, and the working hours."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Responsible:
 
 def find_responsible(account: Account, phone: str, *, ignore_status: bool, timeout_seconds: float) -> Reply:
     """
-    `phone` in E.164. Unless the status is ignored, a manager who is not free is not named. A phone rings meanwhile, so
-    it is asked at once or not at all.
+    `phone` in E.164. Unless the status is ignored, RetailCRM names no manager who is not free. A phone rings meanwhile,
+    so the request does not wait for a slot.
     """
     parameters = {"phone": phone, "details": "1", "ignoreStatus": "1" if ignore_status else "0"}
     return client.get(
@@ -40,7 +40,7 @@ def get_settings(
 
 
 def read_responsible(details: Mapping[str, Any]) -> Responsible:
-    """Of the answer; any part of it may be missing or null."""
+    """Parses the answer; any part of it may be missing or null."""
     manager, customer = _part(details, "manager"), _part(details, "customer")
     user_id = str(manager.get("id") or "")
     names = (customer.get(name) for name in ("firstName", "lastName"))

@@ -1,5 +1,5 @@
 """
-The integration module: what it must be, merged into what it is, because an edit replaces the whole object.
+The integration module: our part is merged into the present object, because an edit replaces the whole object.
 
 Facts: docs/retailcrm.md.
 """
@@ -15,7 +15,7 @@ from lib.ledger.crm import Reply
 from lib.retailcrm import client
 from lib.retailcrm.client import Account, Form
 
-# Of what GET gives back, all that an edit takes.
+# The fields that an edit accepts, of those that GET returns.
 _FIELDS: Final = (
     "code",
     "integrationCode",
@@ -35,7 +35,7 @@ _FIELDS: Final = (
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """
-    What is ours of the module. `extensions`: CRM user to extension, None where the manager shall have none;
+    Our part of the module. `extensions`: CRM user to extension, None where the manager shall have none;
     `external_phones`: (shop, number) of the lines. `account_url` None leaves the link that is there.
     """
 
@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Complaints:
-    """Of the answer to an edit that was accepted: whom and what of ours the CRM does not know."""
+    """From the answer to an accepted edit: our users and shops that the CRM does not know."""
 
     user_ids: tuple[int, ...] = ()
     sites: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def edit_form(module: Mapping[str, Any]) -> Form:
 
 
 def merged(existing: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
-    """The whole object: what is not ours stays as it is; `existing` is empty for a module that is not there yet."""
+    """The whole object: fields that are not ours stay; `existing` is empty for a module that does not exist yet."""
     base = wanted.public_url.rstrip("/")
     integrations = _dict(existing.get("integrations"))
     telephony = _dict(integrations.get("telephony"))
@@ -104,7 +104,9 @@ def merged(existing: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
 
 
 def merged_codes(existing: object, extensions: Mapping[int, str | None]) -> list[dict[str, object]]:
-    """Ours win; what the CRM has of managers that we know nothing of stays, unless the number is somebody's here."""
+    """
+    Our codes win; the CRM's codes of managers without a mapping here stay, unless the extension is somebody's here.
+    """
     taken = {extension for extension in extensions.values() if extension}
     kept = {user: code for user, code in read_codes(existing).items() if user not in extensions and code not in taken}
     ours = {user: extension for user, extension in extensions.items() if extension}
@@ -137,7 +139,7 @@ def complaints(details: Mapping[str, Any]) -> Complaints:
 
 
 def is_unknown(reply: Reply) -> bool:
-    """Whether the answer to `get` means that there is no such module; a wrong address answers otherwise."""
+    """Whether the answer to `get` says that the module does not exist; a wrong address gives another answer."""
     return reply.http_status == 404 and reply.details.get("errorMsg") == "Not found"
 
 

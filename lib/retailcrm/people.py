@@ -11,7 +11,7 @@ from lib.ledger.crm import Reply
 from lib.retailcrm import client
 from lib.retailcrm.client import Account
 
-# Fifty, not a hundred: an answer has to fit into what `outbound` reads.
+# Fifty, not a hundred: the answer must not exceed the limit of `outbound`.
 PAGE_SIZE: Final = 50
 MOST_PAGES: Final = 40
 
@@ -29,7 +29,8 @@ class Person:
 @dataclass(frozen=True, kw_only=True)
 class Staff:
     """
-    After `page` of `pages`. `failure` is the answer that ended it before the last page; then `people` are not all.
+    The users read up to `page` of `pages`. `failure`: the answer that ended the reading early; `people` are incomplete
+    then.
     """
 
     people: Sequence[Person]
@@ -40,8 +41,8 @@ class Staff:
 
 def list_people(account: Account, *, timeout_seconds: float, budget_seconds: float) -> Iterator[Staff]:
     """
-    Page by page everybody so far: every page that comes within the budget; `timeout_seconds` is for one. The last is
-    the result.
+    Yields after each page the users read so far, as long as the budget lasts; `timeout_seconds` is for one page. The
+    last one is the result.
     """
     people: list[Person] = []
     until = time.monotonic() + budget_seconds

@@ -1,4 +1,4 @@
-"""Whose turn it is to ask an account: deliveries and all other requests share its limits (`lib.runtime.gate`)."""
+"""Rate slots of an account: all requests to it, deliveries or others, share its limits (`lib.runtime.gate`)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lib.runtime.gate import Answer, Limits
 from lib.store import gates
 from lib.store.gates import LaneName, Place
 
-# How long somebody who waits for the answer of a page, or of a command, may wait for a turn.
+# How long a request of the page, or of a command, may wait for a slot.
 PATIENCE_SECONDS: Final = 1.5
-# A place is given back when a request ends; should the process die, at the end of its time.
+# A slot is released when its request ends, or by this much after its timeout, should the process die.
 _MARGIN_SECONDS: Final = 2.0
 
 
@@ -26,7 +26,7 @@ def delivery_limits() -> Limits:
 
 @contextmanager
 def taken(base_url: str, path: str, *, timeout_seconds: float, patience_seconds: float) -> Iterator[bool]:
-    """False: there was no turn in time, so nothing is to be sent. Raises Unavailable."""
+    """Yields False when no slot became free in time: then nothing may be sent. Raises Unavailable."""
     settings = config.current(config.Gate)
     is_telephony = path.startswith("/api/v5/telephony")
     lane: LaneName = "telephony" if is_telephony else "other"

@@ -1,8 +1,8 @@
 """
-Making RetailCRM's integration module what it shall be: read it, merge ours into it, send the whole object.
+Carries out module commands: reads the integration module, merges our part into it, sends the whole object.
 
-A command can be run again at any time: it is made of what is saved at that moment. Each step is recorded before
-the next, for the person who watches.
+A command can be run again at any time: it uses the configuration of that moment. Each step is recorded before the
+next one, for the page that shows the progress.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account, Form
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
-from lib.store import configuration, enterprises, integration, integration_logs, module_commands, sessions
+from lib.store import configuration, enterprises, integration_logs, module_commands, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.module_commands import Command
 
@@ -37,7 +37,7 @@ _BACKOFF_SECONDS: Final = (2.0, 300.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a command ended, in words for an administrator; `code` is for a page in another language."""
+    """The end of a command, in words for an administrator; the page translates by `code`."""
 
     state: Literal["done", "failed", "retry"]
     code: str
@@ -46,7 +46,7 @@ class Verdict:
 
 
 class _Stop(Exception):
-    """The CRM did not do what was asked."""
+    """The CRM did not carry out the command."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.error)
@@ -72,7 +72,7 @@ def run_next(enterprise_number: str) -> bool:
         return False
     with db.connection() as conn:
         enterprise = enterprises.find_enterprise(conn, enterprise_number)
-    if enterprise is None:  # deleted at this moment, and its commands with it
+    if enterprise is None:  # the enterprise was deleted meanwhile, and its commands with it
         return False
     progress = _Progress(command=command)
     try:
@@ -96,7 +96,7 @@ def run_next(enterprise_number: str) -> bool:
 
 
 def judge(reply: Reply, *, attempts_made: int) -> Verdict:
-    """What becomes of a command that RetailCRM did not carry out."""
+    """Decides whether a command that RetailCRM did not carry out is retried or fails."""
     words = reply.error or "no answer"
     match reply.outcome:
         case "authentication":
@@ -118,7 +118,7 @@ def judge(reply: Reply, *, attempts_made: int) -> Verdict:
 
 
 def _is_half(reply: Reply) -> bool:
-    """Half of a "not found", or of a refusal, is no word on the module; asked again, it comes whole."""
+    """An incomplete "not found" or refusal says nothing of the module: the request is repeated."""
     return not reply.details and reply.text.lstrip().startswith("{")
 
 
@@ -137,7 +137,7 @@ def _run(command: Command, enterprise: Enterprise, progress: _Progress) -> Verdi
         if link:
             sessions.raise_link_version(conn, enterprise.number, above=link.version - 1)
         if command.action != "push_mapping":
-            integration.merge_retailcrm(conn, enterprise.number, {"enabled": active})
+            configuration.merge(conn, enterprise.number, {"enabled": active})
         configuration.note_sync(conn, enterprise.number, {"crm_timezone": timezone} if timezone else {})
     return _success(command, wanted, complaints)
 
@@ -168,7 +168,7 @@ def _timezone(account: Account, progress: _Progress) -> str | None:
 
 def _send(account: Account, enterprise: Enterprise, whole: Mapping[str, Any], progress: _Progress) -> module.Complaints:
     form = module.edit_form(whole)
-    reply = client.send_in_turn(
+    reply = client.send_in_slot(
         account, form, timeout_seconds=config.current(config.RetailCRM).retailcrm_upload_timeout_seconds
     )
     with db.connection() as conn:
@@ -207,7 +207,7 @@ def _success(command: Command, wanted: module.Wanted, complaints: module.Complai
 
 
 def _next_link(enterprise: Enterprise) -> Link:
-    """The links before it stand until the CRM has this one."""
+    """Earlier links stay valid until the CRM has this one."""
     with db.connection() as conn:
         version = sessions.find_link_version(conn, enterprise.number) or 0
     return Link(enterprise_number=enterprise.number, version=version + 1)
@@ -215,7 +215,6 @@ def _next_link(enterprise: Enterprise) -> Link:
 
 def _wanted(enterprise: Enterprise, *, active: bool, link: Link | None) -> module.Wanted:
     settings = config.current(config.Module)
-    mapping = enterprise.retailcrm.get("user_extensions") or {}
     lines = directory(enterprise).lines.values()
     return module.Wanted(
         code=settings.module_code,
@@ -224,13 +223,13 @@ def _wanted(enterprise: Enterprise, *, active: bool, link: Link | None) -> modul
         client_id=enterprise.client_id,
         public_url=config.current(config.Public).public_url,
         active=active,
-        extensions={int(user): extension for user, extension in mapping.items() if user.isdigit()},
+        extensions={int(user): held for user, held in enterprise.integration().user_extensions.items()},
         external_phones=[(line.site_code, line.phone_number) for line in lines if line.site_code and line.phone_number],
         account_url=account_link.url(link) if link else None,
     )
 
 
 def _as_log(form: Form, whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what opens doors: the clientId and the token in the link."""
+    """Without the credentials: the clientId, and the token in the link."""
     link = str(whole.get("accountUrl") or "").partition("?")[0]
     return {"path": form.path, form.name: {**whole, "clientId": "•••", "accountUrl": link}}

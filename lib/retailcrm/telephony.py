@@ -1,5 +1,5 @@
 """
-What RetailCRM's telephony is told, in its own words: pop-ups and history rows.
+The requests to RetailCRM's telephony API: pop-ups and history rows.
 
 The rest of the gateway speaks of rings, ends and rows (`lib.calls.plan`). Facts: docs/retailcrm.md.
 """
@@ -24,7 +24,7 @@ def ring_form(notice: RingNotice) -> Form:
 
 
 def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
-    """`extensions`: those who were really told of the ringing."""
+    """`extensions`: those to which the pop-up was really sent."""
     event = {
         "phone": notice.phone,
         "type": "hangup",

@@ -1,4 +1,4 @@
-"""Who is asking: hosts by token, the operator by bearer token, Pub/Sub by a signed identity (OIDC)."""
+"""Authentication: hosts by token, the operator by bearer token, Pub/Sub by a signed identity token (OIDC)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _LEEWAY_SECONDS = 60
 
 
 def token_sha256(token: str) -> bytes:
-    """What a host's token is looked up by, so that the comparison in the database leaks nothing."""
+    """
+    The hash by which a host's token is looked up, so that the database's comparison leaks nothing about the token.
+    """
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -26,7 +28,7 @@ def bearer(authorization: str) -> str:
 
 
 def require_operator(authorization: str) -> None:
-    """Raises Forbidden unless the header carries OPERATOR_TOKEN; without one set, nobody is let in."""
+    """Raises Forbidden unless the header carries OPERATOR_TOKEN; with none configured, every request is refused."""
     expected = config.current(config.Operator).operator_token
     given = bearer(authorization)
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
@@ -37,8 +39,8 @@ def require_pubsub(authorization: str) -> None:
     """
     Raises Unauthorized unless Google signed this push for us (RS256, audience, service account).
 
-    Raises Unavailable when the keys cannot be fetched. An emulator signs nothing: with one configured every
-    push is let in, and the functions listen on loopback only.
+    Raises Unavailable when the keys cannot be fetched. With an emulator configured every push is accepted, because an
+    emulator signs nothing; the functions then listen on loopback only.
     """
     settings = config.current(config.PushAuth)
     if settings.pubsub_emulator_host:

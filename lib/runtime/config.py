@@ -1,8 +1,8 @@
 """
 Settings of a process, read from the environment once, typed, every problem in one message.
 
-Each section is a frozen dataclass; a field `database_url` is the variable DATABASE_URL. A function loads
-the sections that it uses, so it can be deployed with only the secrets that it needs.
+Each section is a frozen dataclass; a field `database_url` is the variable DATABASE_URL. A function loads the sections
+that it uses, so it can be deployed with only the secrets that it needs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,43 @@ from lib.runtime.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
+    """
+    `database_pool_mode`: `session`, or `transaction` when DATABASE_URL is a pooler that gives a connection away after
+    each transaction (docs/decisions/0011-poolers.md). `database_listen_url`: the server itself, for LISTEN and
+    migrations; empty means DATABASE_URL.
+    """
+
     database_url: str = field(repr=False)
+    database_listen_url: str = field(default="", repr=False)
+    database_pool_mode: str = "session"
     database_pool_size: int = 8
     database_pool_timeout_seconds: float = 1.0
     database_statement_timeout_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.database_pool_mode not in {"session", "transaction"}:
+            raise ConfigError("DATABASE_POOL_MODE must be session or transaction")
+        if self.is_pooled and not self.database_listen_url:
+            raise ConfigError(
+                "DATABASE_POOL_MODE=transaction needs DATABASE_LISTEN_URL, the address of the server itself"
+            )
+
+    @property
+    def session_url(self) -> str:
+        """Where a connection is a session of its own."""
+        return self.database_listen_url or self.database_url
+
+    @property
+    def is_pooled(self) -> bool:
+        """DATABASE_URL leads to a pooler, where no setting outlives a transaction."""
+        return self.database_pool_mode == "transaction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """Set by whoever runs the process, no setting of ours: no section of SECTIONS. 0: not said."""
+
+    threads: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +67,7 @@ class PubSub:
 
 @dataclass(frozen=True, kw_only=True)
 class PushAuth:
-    """Who may push. Checked unless an emulator is configured: an emulator signs nothing."""
+    """The identity that may push. It is not checked with an emulator configured, which signs nothing."""
 
     pubsub_emulator_host: str = ""
     push_audience: str = ""
@@ -72,7 +105,7 @@ class RetailCRM:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """How one account of RetailCRM may be asked by all instances together; 0: no limit."""
+    """Limits of the requests of all instances together to one account of RetailCRM; 0: no limit."""
 
     retailcrm_telephony_per_second: int = 40
     retailcrm_other_per_second: int = 10
@@ -86,7 +119,7 @@ class Asterisk:
 
 @dataclass(frozen=True, kw_only=True)
 class Clicks:
-    """How many calls by click may begin within a minute."""
+    """Limits of click-to-calls that begin within a minute."""
 
     clicks_per_manager_per_minute: int = 20
     clicks_per_enterprise_per_minute: int = 120
@@ -94,7 +127,10 @@ class Clicks:
 
 @dataclass(frozen=True, kw_only=True)
 class SmartRedirect:
-    """`smart_redirect_workers`: how many questions may wait at a time; fewer than THREADS, some must stay free."""
+    """
+    `smart_redirect_workers`: the number of questions under way at a time; less than THREADS, so that some threads stay
+    free.
+    """
 
     smart_redirect_budget_ms: int = 1000
     smart_redirect_workers: int = 6
@@ -123,26 +159,28 @@ class Sessions:
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """The integration module as RetailCRM knows it; `module_code` must begin the same for every enterprise."""
+    """
+    The integration module as RetailCRM knows it; `module_code` is the common beginning of the codes of all enterprises.
+    """
 
     module_code: str = "vochi-telephony"
     module_name: str = "Vochi-CRM"
 
 
-# Pub/Sub keeps a message for as long, and a copy of an event may come out of it: its key must still be there.
+# Pub/Sub may redeliver an event for this long; the key that identifies the copy must still be stored.
 KEY_DAYS: typing.Final = 31
 _LEAST_DAYS: typing.Final = {
     "retention_events_days": 3,  # a call may last two days
-    "retention_calls_days": KEY_DAYS,  # with its calls go the keys of its events
-    "retention_attempts_days": 8,  # a row of history is tried for seven days
+    "retention_calls_days": KEY_DAYS,  # the keys of events are deleted with their call
+    "retention_attempts_days": 8,  # the delivery of a history row is retried for seven days
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
     """
-    For how many days what is kept. `events`: what hosts said, word for word; `calls`: what was concluded from it and
-    sent, and the keys by which copies of events are recognised.
+    Days for which data is kept. `events`: the events as the hosts sent them; `calls`: the calls, their deliveries, and
+    the keys by which copies of events are recognised.
     """
 
     retention_events_days: int = 90
@@ -197,7 +235,10 @@ def load(section: type[T], environ: Mapping[str, str] | None = None) -> T:
 
 
 def require(*sections: type) -> None:
-    """For a function that cannot do its work without them. Raises ConfigError that names everything that is wrong."""
+    """
+    Loads these sections, so that a function that needs them does not start without. Raises ConfigError with every
+    problem.
+    """
     problems: list[str] = []
     for section in sections:
         try:

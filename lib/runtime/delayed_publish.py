@@ -1,7 +1,7 @@
 """
-Messages that are published in a moment: one thread per process waits for all of them.
+Publishes messages after a delay, from one thread per process.
 
-Nothing depends on it: what is lost with the process, or while Pub/Sub is away, the sweep finds, only later.
+Nothing depends on it: the sweep publishes what is lost with the process, or while Pub/Sub is away.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Final
 
 from lib.runtime import pubsub
 from lib.runtime.errors import AppError
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 
 log = logging.getLogger(__name__)
 
-# More than that is a flood, which the sweep takes in steps.
+# Messages beyond it are left to the sweep, which publishes them in steps.
 MOST: Final = 1000
 
 
-class Later:
+class DelayedPublisher:
     def __init__(self) -> None:
         self._due: list[tuple[float, int, str, Mapping[str, object]]] = []
         self._count = itertools.count()
         self._changed = threading.Condition()
-        self._is_over = False
-        self._thread = threading.Thread(target=self._run, name="later", daemon=True)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="delayed-publisher", daemon=True)
         self._thread.start()
 
     def publish(self, topic: str, body: Mapping[str, object], *, seconds: float) -> None:
@@ -41,7 +41,7 @@ class Later:
 
     def close(self) -> None:
         with self._changed:
-            self._is_over = True
+            self._is_closed = True
             self._changed.notify()
         self._thread.join(timeout=5)
 
@@ -57,7 +57,7 @@ class Later:
 
     def _next(self) -> tuple[str, Mapping[str, object]] | None:
         with self._changed:
-            while not self._is_over:
+            while not self._is_closed:
                 left = self._due[0][0] - time.monotonic() if self._due else None
                 if left is not None and left <= 0:
                     _, _, topic, body = heapq.heappop(self._due)
@@ -66,12 +66,12 @@ class Later:
             return None
 
 
-@once
-def later() -> Later:
-    return Later()
+@lazy
+def delayed_publisher() -> DelayedPublisher:
+    return DelayedPublisher()
 
 
 def close() -> None:
-    if later.made is not None:
-        later.made.close()
-        later.forget()
+    if delayed_publisher.made is not None:
+        delayed_publisher.made.close()
+        delayed_publisher.forget()

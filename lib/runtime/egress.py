@@ -1,7 +1,7 @@
 """
-Where a connection may go: names resolved within a bounded time, addresses judged by number.
+Where a connection may go: resolves names within a bounded time, and checks the addresses.
 
-`ipaddress.is_global` is not asked: it calls tunnels and translators to private networks global, and multicast too.
+`ipaddress.is_global` is not used: it counts tunnels to private networks, translators and multicast as global.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 Address = IPv4Address | IPv6Address
 
-# More names than this that hang at once would only be a pile of threads.
+# Limits the threads that look-ups which hang can hold.
 _LOOKUPS: Final = 64
 
 _NOT_PUBLIC_4: Final = tuple(
@@ -44,7 +44,7 @@ _NOT_PUBLIC_4: Final = tuple(
         ),
     )
 )
-# Of IPv6 everything outside is private, link-local, multicast, a form of an IPv4 address, or not given out.
+# All IPv6 outside of it is private, link-local, multicast, a form of an IPv4 address, or not assigned.
 _UNICAST_6: Final = IPv6Network("2000::/3")
 _NOT_PUBLIC_6: Final = tuple(
     map(
@@ -58,7 +58,7 @@ _NOT_PUBLIC_6: Final = tuple(
         ),
     )
 )
-# Where names of IPv4 servers lead on a network without IPv4: what counts is the address inside.
+# Translated addresses of IPv4 servers (NAT64): the IPv4 address inside is checked.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
@@ -67,7 +67,7 @@ class NotResolved(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is a host of the internet, and nothing of ours, of the cloud's, or of nobody's."""
+    """Whether it is a host of the internet, and not of an inner network, of the cloud's, or of an unassigned range."""
     if isinstance(address, IPv6Address):
         inside = _ipv4_inside(address)
         if inside is None:
@@ -107,9 +107,9 @@ _lock = threading.Lock()
 
 def _lookup(host: str) -> Future[list[Address]]:
     """
-    One at a time per name, in a thread of its own: the system's resolver has no deadline and cannot be stopped.
+    Looks the name up in a thread of its own, one per name: the system's resolver has no deadline and cannot be stopped.
 
-    A name that hangs so holds one thread, however many wait for it. Nothing is kept: the next one asks anew.
+    A name that hangs holds one thread, however many callers wait for it. The result is not cached.
     """
     with _lock:
         running = _lookups.get(host)

@@ -1,5 +1,5 @@
 """
-What can go wrong, by what helps.
+Expected errors, by the reaction that helps.
 
 AppError
 ├── ConfigError          a setting is missing or wrong: of the process (exit), or of an enterprise (said, retried)

@@ -1,5 +1,5 @@
 """
-Named places at which a process can be made to die or to sleep: armed by environment, for the chaos run only.
+Named points at which a process kills or stops itself: armed by environment, for the chaos run only.
 
 `FAILPOINTS="K4=kill:0.01;K8=stop:1/50"`: at K4 `kill -9` of itself with a probability of 0.01, at K8 SIGSTOP of itself
 at every fiftieth hit; without a number, at every hit. Only with FAILPOINTS_ALLOWED=yes and an emulator in the place
@@ -37,7 +37,7 @@ _SOON_SECONDS: Final = 0.002
 
 @dataclass(frozen=True, kw_only=True)
 class Failpoints:
-    """No setting of an installation: no section of `config.SECTIONS`."""
+    """Not one of `config.SECTIONS`: no installation sets it."""
 
     failpoints: str = ""
     failpoints_allowed: str = ""
@@ -83,20 +83,20 @@ def armed(rules: Mapping[str, list[Rule]]) -> Callable[[str], None]:
         for rule in rules.get(name, ()):
             if rule.is_due():
                 _tell(name, rule.signal)
-                # To this thread: another one might take it, and let this one go on for a moment.
+                # Sent to this thread: another thread might receive it, and let this one run on for a moment.
                 signal.pthread_kill(threading.get_ident(), rule.signal)
 
     return strike
 
 
 def _tell(name: str, number: signal.Signals) -> None:
-    """For who counts; one write, so that the lines of several threads do not mix."""
+    """Reports the hit to the chaos run, in one write, so that the lines of several threads do not mix."""
     line = {"failpoint": name, "signal": number.name, "pid": os.getpid(), "at": round(time.time(), 3)}
     os.write(2, json.dumps(line).encode() + b"\n")
 
 
 def _nothing(_: str) -> None:
-    """What a place does that is not armed."""
+    """What a failpoint does that is not armed."""
 
 
 def _from_environment() -> Callable[[str], None]:
@@ -118,11 +118,11 @@ def _strike_soon(name: str) -> None:
     timer.start()
 
 
-# For what happens inside one statement of the database: a moment from now, on another thread.
+# For a point inside a statement of the database: fires a moment later, from another thread.
 soon: Callable[[str], None] = _nothing if hit is _nothing else _strike_soon
 
 
 def when_written(call_on_close: Callable[[Callable[[], object]], object], name: str) -> None:
-    """A place behind the last byte of a response; `call_on_close` is the response's own."""
+    """A failpoint after the last byte of a response; `call_on_close` is the response's own."""
     if hit is not _nothing:
         call_on_close(lambda: hit(name))

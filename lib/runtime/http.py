@@ -1,8 +1,9 @@
 """
-The HTTP edge of every function: routes, bodies with a limit, one shape of error.
+The HTTP edge of every function: routes, bodies with a limit, one form of errors.
 
-Nothing but this module and `push` knows Flask. Answers are JSON; an AppError becomes
-`{"error": {"code", "message"}}` with its status, anything else a logged 500 that says nothing.
+Handlers get Flask's request and return an `Answer`. Beside a function's `main.py`, only this module, `lib.intake.push`
+and `lib.admin` import Flask. Answers are JSON; an AppError becomes `{"error": {"code", "message"}}` with its status,
+and any other exception a logged 500 without details.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Routes:
-    """A function's contract: `"POST /dispatch/call-event"` to what answers it."""
+    """A function's routes: `"POST /dispatch/call-event"` to its handler."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = dict(handlers)
@@ -117,5 +118,5 @@ def _plain(value: object) -> str:
 
 def _error(status: int, code: str, message: str, details: Mapping[str, object] | None = None) -> Response:
     text = json.dumps({"error": {"code": code, "message": message, **(details or {})}}, ensure_ascii=False)
-    # Streamed: the framework reads what is left of a request's body, however large, unless the answer streams.
+    # Streamed: unless the answer streams, the framework reads the rest of the request's body, however large.
     return Response(iter([text.encode()]), status, _HEADERS, mimetype="application/json")

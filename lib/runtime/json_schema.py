@@ -1,9 +1,9 @@
 """
-What a request must look like, said once: the shape that is checked is the shape that the API's document shows.
+Checks requests against JSON Schema; the API's own description shows the same schemas.
 
-A shape is JSON Schema, of which this much is understood: type, enum, properties, required, additionalProperties,
-propertyNames, items, minItems, maxItems, minimum, maximum, minLength, maxLength, pattern. Its `description` says
-what a value must be, so that it can stand in the sentence that refuses another one.
+These keywords are understood: type, enum, properties, required, additionalProperties, propertyNames, items, minItems,
+maxItems, minimum, maximum, minLength, maxLength, pattern. The `description` of a schema says what a value must be,
+because it becomes part of the sentence that refuses another one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-Shape = Mapping[str, Any]
+Schema = Mapping[str, Any]
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
@@ -34,37 +34,37 @@ _NAMES: Final = {
 }
 
 
-def problems(value: object, shape: Shape) -> dict[str, str]:
+def problems(value: object, schema: Schema) -> dict[str, str]:
     """Everything that is wrong, by the path of its field (`lines[0].name`); empty when nothing is."""
-    return dict(_problems(value, shape, ""))
+    return dict(_problems(value, schema, ""))
 
 
-def _problems(value: object, shape: Shape, where: str) -> Iterator[tuple[str, str]]:
-    kinds = shape["type"] if isinstance(shape["type"], list) else [shape["type"]]
-    if not any(_is(value, kind) for kind in kinds) or not _is_within(value, shape):
-        yield where or "body", f"must be {_described(shape, kinds)}"
+def _problems(value: object, schema: Schema, where: str) -> Iterator[tuple[str, str]]:
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if not any(_is(value, kind) for kind in kinds) or not _is_within(value, schema):
+        yield where or "body", f"must be {_described(schema, kinds)}"
         return
     if isinstance(value, dict):
-        yield from _object_problems(value, shape, where)
-    elif isinstance(value, list) and "items" in shape:
+        yield from _object_problems(value, schema, where)
+    elif isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
-            yield from _problems(item, shape["items"], f"{where}[{index}]")
+            yield from _problems(item, schema["items"], f"{where}[{index}]")
 
 
-def _object_problems(value: Mapping[str, object], shape: Shape, where: str) -> Iterator[tuple[str, str]]:
+def _object_problems(value: Mapping[str, object], schema: Schema, where: str) -> Iterator[tuple[str, str]]:
     prefix = f"{where}." if where else ""
-    known: Mapping[str, Shape] = shape.get("properties", {})
-    for name in shape.get("required", ()):
+    known: Mapping[str, Schema] = schema.get("properties", {})
+    for name in schema.get("required", ()):
         if name not in value:
             yield prefix + name, "is missing"
-    others = shape.get("additionalProperties", False)
+    others = schema.get("additionalProperties", False)
     for name, item in value.items():
         if name in known:
             yield from _problems(item, known[name], prefix + name)
         elif not others:
             yield prefix + name[:60], "is not known here"
-        elif "propertyNames" in shape and not _is_within(name, shape["propertyNames"]):
-            yield prefix + name[:60], f"the name must be {shape['propertyNames']['description']}"
+        elif "propertyNames" in schema and not _is_within(name, schema["propertyNames"]):
+            yield prefix + name[:60], f"the name must be {schema['propertyNames']['description']}"
         elif others is not True:
             yield from _problems(item, others, prefix + name)
 
@@ -73,30 +73,30 @@ def _is(value: object, kind: str) -> bool:
     return isinstance(value, _TYPES[kind]) and (not isinstance(value, bool) or kind == "boolean")
 
 
-def _is_within(value: object, shape: Shape) -> bool:
+def _is_within(value: object, schema: Schema) -> bool:
     if value is None:
         return True
-    if "enum" in shape and value not in shape["enum"]:
+    if "enum" in schema and value not in schema["enum"]:
         return False
     if isinstance(value, str):
-        return shape.get("minLength", 0) <= len(value) <= shape.get("maxLength", 10_000) and (
-            "pattern" not in shape or re.search(shape["pattern"], value, re.ASCII) is not None
+        return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10_000) and (
+            "pattern" not in schema or re.search(schema["pattern"], value, re.ASCII) is not None
         )
     if isinstance(value, int | float):
-        return bool(shape.get("minimum", value) <= value <= shape.get("maximum", value))
+        return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     if isinstance(value, list):
-        return bool(shape.get("minItems", 0) <= len(value) <= shape.get("maxItems", 10_000))
-    return not isinstance(value, dict) or len(value) <= shape.get("maxProperties", 10_000)
+        return bool(schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", 10_000))
+    return not isinstance(value, dict) or len(value) <= schema.get("maxProperties", 10_000)
 
 
-def _described(shape: Shape, kinds: list[str]) -> str:
-    if "description" in shape:
-        return str(shape["description"])
-    if "enum" in shape:
-        return "one of " + ", ".join(str(item) for item in shape["enum"])
+def _described(schema: Schema, kinds: list[str]) -> str:
+    if "description" in schema:
+        return str(schema["description"])
+    if "enum" in schema:
+        return "one of " + ", ".join(str(item) for item in schema["enum"])
     words = " or ".join(_NAMES[kind] for kind in kinds)
-    if "minimum" in shape:
-        return f"{words} from {shape['minimum']:g} to {shape['maximum']:g}"
-    if "maxLength" in shape:
-        return f"{words} of {shape.get('minLength', 0)} to {shape['maxLength']} characters"
+    if "minimum" in schema:
+        return f"{words} from {schema['minimum']:g} to {schema['maximum']:g}"
+    if "maxLength" in schema:
+        return f"{words} of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
     return words

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class once(Generic[T]):  # noqa: N801  (a decorator, like functools.cache, which makes one value per racing thread)
-    """`@once` before a function without arguments; `made` is the value if there is one, `forget()` drops it."""
+class lazy(Generic[T]):  # noqa: N801  (a decorator, like functools.cache, which makes one value per racing thread)
+    """`@lazy` before a function without arguments; `made` is the value if there is one, `forget()` drops it."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make

@@ -1,8 +1,8 @@
 """
 One JSON object per line on standard output, in the form that Cloud Logging reads.
 
-Messages are constant, what varies goes into `extra`. Values under secret-looking names never get out, nor do the
-process's own secrets under any name, and phone numbers are masked, whoever logs them.
+Messages are constant, variables go into `extra`. Values under names that look secret are redacted, the process's
+own secrets under any name, and phone numbers are masked, whichever library logs them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from urllib.parse import unquote
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET: Final = re.compile(r"token|secret|password|api[_-]?key|authorization|cookie", re.IGNORECASE)
-# Everything up to the last @: where one stands in a password, the driver takes what is behind it for a host.
+# Up to the last @: with an @ in the password, the driver takes the part after the first one for a host.
 _PASSWORD: Final = re.compile(r"[^:]*:(?P<of_user>.+)@", re.DOTALL)
 _SCHEME: Final = re.compile(r"\A\s*(?:postgres(?:ql)?:?/+|postgres(?:ql)?:|\w+://)")
 _PASSWORD_FIELD: Final = re.compile(r"password\s*=\s*('(?:\\.|[^'\\])*'?|[^\s&]+)")
-# Where a driver may cut an address that is written wrongly.
+# Where a driver may split an address that is malformed.
 _CUT: Final = re.compile(r"[@:/?#&=%',\s\[\]\\]+")
 _PHONE: Final = re.compile(r"(?<![\w.-])(\+?\d{4})\d{3,8}(\d{4})(?![\w-]|\.\d)")
 
 
-# Shorter ones stand in any line by chance.
+# Shorter secrets would match parts of unrelated lines.
 _SECRET_CHARACTERS: Final = 8
 _PIECE_CHARACTERS: Final = 5
 
@@ -62,25 +62,28 @@ def configure() -> None:
     root.setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())  # noqa: TID251  (needed before config can fail)
     for noisy in ("google", "grpc", "werkzeug"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It warns of malformed answers with the whole address that was asked, and what stands in it.
+    # It warns of malformed answers with the whole URL, including secrets in the query.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def configure_command() -> None:
     """
-    For a command of an operator, which itself says in a sentence what is wrong: what libraries remark before that,
-    with the addresses that they were given, is not said; errors go to standard error.
+    For a command of an operator, which reports a failure in one sentence itself: warnings of libraries, which quote
+    addresses, are suppressed; errors go to standard error.
     """
     configure()
     root = logging.getLogger()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(root.handlers[0].formatter)
-    handler.setLevel(logging.ERROR)  # libraries set levels of their own loggers, over the root's
+    handler.setLevel(logging.ERROR)  # libraries set levels of their own loggers, which override the root's
     root.handlers[:] = [handler]
 
 
 def own_secrets(environ: Mapping[str, str]) -> list[str]:
-    """What this process was given to keep, longest first: a driver that cannot read an address quotes parts of it."""
+    """
+    The secrets of this process and their parts, longest first: a driver that cannot parse an address quotes parts of
+    it.
+    """
     url = environ.get("DATABASE_URL", "")
     passwords = _passwords(url)
     found = {url, *passwords, *environ.get("VAULT_KEYS", "").split(",")}
@@ -96,7 +99,7 @@ def own_secrets(environ: Mapping[str, str]) -> list[str]:
 
 
 def _passwords(url: str) -> set[str]:
-    """Of the database's address, as written and as meant, however wrongly the address is written."""
+    """The passwords in the database's address, encoded and decoded, even where the address is malformed."""
     of_user = _PASSWORD.match(_SCHEME.sub("", url))
     found = {of_user["of_user"]} if of_user else set()
     found |= {field.strip("'") for field in _PASSWORD_FIELD.findall(url)}
@@ -123,5 +126,5 @@ def redact(key: str, value: object) -> object:
 
 
 def mask(text: str) -> str:
-    """`+375291111111` as `+3752••••1111`: enough to recognise, not to call."""
+    """`+375291111111` becomes `+3752••••1111`: enough to recognise, not to call."""
     return _PHONE.sub(r"\1••••\2", text)

@@ -1,10 +1,10 @@
 """
-Requests to somebody else's server: one try, no redirects, no cookies, no proxy from the environment, a deadline for
-the whole exchange, name and handshake included, and a limit for the answer.
+Requests to other servers: no retries, redirects, cookies or proxies of the environment; one deadline for the whole
+exchange, from the look-up of the name on, and a limit for the size of the response.
 
 `network` says where a request may go. `public`, unless told otherwise, is for addresses that an enterprise can set:
-https on port 443 to a name whose every address is public; the connection goes to an address that was just judged.
-`any` is for what only the operator sets: Asterisk services, which stand in inner networks, and simulators.
+https on port 443 to a name whose every address is public; the connection goes to an address that was just checked.
+`any` is for addresses that only the operator sets: Asterisk services, which are in inner networks, and simulators.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ANSWER_BYTES: Final = 64 * 1024
 CONNECT_SECONDS: Final = 2.0
 HTTPS_PORT: Final = 443
 _ADDRESSES: Final = 4
-# Shorter ones stand in any answer by chance.
+# Shorter secrets would match parts of unrelated text.
 _SECRET_CHARACTERS: Final = 8
 _SPELLINGS: Final[tuple[Callable[[str], str], ...]] = (
     html.escape,
@@ -54,11 +54,11 @@ _SPELLINGS: Final[tuple[Callable[[str], str], ...]] = (
 
 
 class NotSent(Exception):
-    """The request never left: not allowed there, refused, not resolved, no TLS."""
+    """The request was not sent: not allowed there, refused, not resolved, no TLS."""
 
 
 class NoAnswer(Exception):
-    """The request left, and no whole answer came back; `status` if at least that did."""
+    """The request was sent, and no complete response came back; `status` if at least that did."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Response:
     status: int
     text: str
     retry_after_seconds: float | None
@@ -80,8 +80,8 @@ def post_form(
     timeout_seconds: float,
     network: Network = "public",
     secret: str = "",
-) -> Answer:
-    """`secret`: what the request carries and no answer may repeat to us. Raises NotSent or NoAnswer."""
+) -> Response:
+    """`secret`: masked where the response echoes it. Raises NotSent or NoAnswer."""
     request = {"method": "POST", "url": url, "data": dict(fields), "headers": dict(headers)}
     return _without(secret, _exchange(network, timeout_seconds, request))
 
@@ -94,13 +94,13 @@ def get(
     timeout_seconds: float,
     network: Network = "public",
     secret: str = "",
-) -> Answer:
-    """`secret`: what the request carries and no answer may repeat to us. Raises NotSent or NoAnswer."""
+) -> Response:
+    """`secret`: masked where the response echoes it. Raises NotSent or NoAnswer."""
     request = {"method": "GET", "url": url, "params": dict(parameters), "headers": dict(headers)}
     return _without(secret, _exchange(network, timeout_seconds, request))
 
 
-def _exchange(network: Network, timeout_seconds: float, request: dict[str, Any]) -> Answer:
+def _exchange(network: Network, timeout_seconds: float, request: dict[str, Any]) -> Response:
     if timeout_seconds <= 0:
         raise NotSent("Too late: nothing was sent")
     _local.watch = watch = _Watch(timeout_seconds)
@@ -110,7 +110,7 @@ def _exchange(network: Network, timeout_seconds: float, request: dict[str, Any])
         watch.end()
 
 
-def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[str, Any]) -> Answer:
+def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[str, Any]) -> Response:
     # "from None": the causes hold addresses and headers, and so secrets.
     try:
         response = _session(network).request(
@@ -132,7 +132,7 @@ def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[
     finally:
         response.close()
     failpoints.hit("K11")
-    return Answer(
+    return Response(
         status=response.status_code, text=text, retry_after_seconds=_seconds(response.headers.get("Retry-After"))
     )
 
@@ -163,8 +163,8 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     raise NoAnswer("The answer did not end in time", status=response.status_code)
 
 
-def _without(secret: str, answer: Answer) -> Answer:
-    """Error pages show requests: in HTML, in JSON, as part of an address, or one within another."""
+def _without(secret: str, answer: Response) -> Response:
+    """Masks the secret: error pages echo requests, in HTML, in JSON, in an address, or nested in each other."""
     if len(secret) < _SECRET_CHARACTERS:
         return answer
     forms = {secret}
@@ -183,8 +183,8 @@ _local = threading.local()
 
 class _Watch:
     """
-    Of one exchange: whether anything was sent, and its end at the deadline: a server that sends a byte now and then
-    would outlast any socket timeout.
+    Watches one exchange: whether anything was sent; and ends it at the deadline, because a server that sends a byte now
+    and then would outlast any socket timeout.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -197,7 +197,7 @@ class _Watch:
         self._timer.start()
 
     def attach(self, connected: socket.socket) -> None:
-        """A second handle of it: the first one is TLS's own from the handshake on."""
+        """Keeps a second handle of the socket: TLS takes over the first one."""
         with self._lock:
             self._close()
             self._socket = socket.fromfd(connected.fileno(), connected.family, connected.type)
@@ -242,7 +242,7 @@ class _Connection(HTTPConnection):
         if not watch.is_sent:
             assert self.sock is not None  # noqa: S101  (connected above)
             failpoints.hit("K9")
-            if time.monotonic() > watch.deadline:  # a process that was asleep
+            if time.monotonic() > watch.deadline:  # the process was asleep
                 raise NotSent("Too late: nothing was sent")
             watch.attach(self.sock)
             watch.is_sent = True
@@ -281,7 +281,9 @@ def _require_public_form(host: str, port: int | None) -> None:
 
 
 def _require_public(host: str, addresses: list[Address]) -> None:
-    """One that is not public condemns the name: who could set it, could set the next answer too."""
+    """
+    One address that is not public refuses the name: whoever set it could change the next answer of the resolver too.
+    """
     refused = [str(address) for address in addresses if not egress.is_public(address)]
     if refused:
         log.warning("address refused", extra={"host": host, "addresses": refused})
@@ -292,7 +294,7 @@ def _require_public(host: str, addresses: list[Address]) -> None:
 
 
 def _connect(addresses: list[Address], port: int, watch: _Watch, until: float) -> socket.socket:
-    """To the first that answers; each gets its share of the time that is left."""
+    """Connects to the first address that answers; each gets its share of the time that is left."""
     for index, address in enumerate(addresses):
         left = until - time.monotonic()
         if left <= 0:
@@ -322,7 +324,7 @@ class _Session(requests.Session):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.trust_env = False
-        # Of one account, it would go to the next one.
+        # A cookie of one account would be sent to the next one.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.adapters.clear()
         if network == "public":
@@ -333,7 +335,7 @@ class _Session(requests.Session):
                 self.mount(scheme, adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, always: to know where a redirect leads, its whole body would be read first, without a limit."""
+        """Always None: following a redirect would read its whole body first, without a limit."""
 
 
 def _session(network: Network) -> _Session:

@@ -1,4 +1,4 @@
-"""JSON that PostgreSQL can store: no NUL, no lone surrogate, no NaN, no depth without end."""
+"""JSON for PostgreSQL, which refuses NUL, lone surrogates and NaN; and of limited depth."""
 
 from __future__ import annotations
 
@@ -12,16 +12,30 @@ DEPTH: Final = 50
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in these bytes. Raises InvalidPayload."""
+    value = parse_unchecked(body)
+    check(value)
+    return value
+
+
+def parse_unchecked(body: bytes) -> dict[str, Any]:
+    """The JSON object in these bytes, whose parts are still to be checked. Raises InvalidPayload."""
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        value = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidPayload("The body is not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise InvalidPayload("The body is not a JSON object")
-    if not _is_storable(value, DEPTH):
-        raise InvalidPayload(f"The body holds a NUL character, or is nested over {DEPTH} deep")
     return value
+
+
+def check(value: object) -> None:
+    """Raises InvalidPayload when PostgreSQL cannot store it."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise InvalidPayload("The body is not JSON in UTF-8") from error
+    if not _fits(value, DEPTH):
+        raise InvalidPayload(f"The body holds a NUL character, or is nested over {DEPTH} deep")
 
 
 def text(raw: str) -> str:
@@ -29,13 +43,9 @@ def text(raw: str) -> str:
     return raw.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
 
 
-def _is_storable(value: object, depth: int) -> bool:
+def _fits(value: object, depth: int) -> bool:
     if isinstance(value, dict):
-        return depth > 0 and all("\x00" not in key and _is_storable(item, depth - 1) for key, item in value.items())
+        return depth > 0 and all("\x00" not in key and _fits(item, depth - 1) for key, item in value.items())
     if isinstance(value, list):
-        return depth > 0 and all(_is_storable(item, depth - 1) for item in value)
+        return depth > 0 and all(_fits(item, depth - 1) for item in value)
     return not isinstance(value, str) or "\x00" not in value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)

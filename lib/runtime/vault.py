@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lib.runtime import config
 from lib.runtime.errors import ConfigError
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 
 _NONCE_BYTES = 12
 
@@ -33,7 +33,7 @@ class Vault:
         return f"v1.{self._newest}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
     def decrypt(self, ciphertext: str, *, owner: str) -> str:
-        """Raises ConfigError when the key is not ours any more, or the text belongs to another owner."""
+        """Raises ConfigError when the key is not among `keys`, or the text belongs to another owner."""
         version, _, rest = ciphertext.partition(".")
         key_id, _, sealed = rest.partition(".")
         if version != "v1" or key_id not in self._ciphers:
@@ -55,7 +55,7 @@ class Vault:
 
 
 def key_id_of(ciphertext: str) -> str:
-    """Of the key that sealed it; empty for what is no ciphertext."""
+    """The id of the key that sealed it; empty for text that is no ciphertext."""
     version, _, rest = ciphertext.partition(".")
     return rest.partition(".")[0] if version == "v1" else ""
 
@@ -77,6 +77,6 @@ def parse_keys(text: str) -> dict[str, bytes]:
     return keys
 
 
-@once
+@lazy
 def vault() -> Vault:
     return Vault(parse_keys(config.current(config.Vault).vault_keys))

@@ -19,8 +19,9 @@ from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
 from lib.runtime.errors import Unavailable
-from lib.store.states import LIVE_SQL, WAITING, WAITING_SQL
+from lib.store.states import LIVE_SQL, STATES, WAITING, WAITING_SQL
 
+FINISHED_SPAN_SECONDS: Final = 3600
 # Why a row of history is not sent any more, that may be wanted again when the call turns out otherwise.
 WITHDRAWN: Final = "withdrawn"
 # Whether the CRM surely does not have a delivery `d`: no attempt of it was answered well, or not answered at all.
@@ -81,8 +82,8 @@ class Attempt:
 @dataclass(frozen=True, kw_only=True)
 class Claimed(Delivery):
     """
-    A delivery with the fence under which this process holds it. `batch_limit` is of rows of history; `popups` of an end:
-    `{"extensions", "state"}` of every pop-up of its call.
+    A delivery with the fence under which this process holds it. `batch_limit` is of rows of history; `popups` of an
+    end: `{"extensions", "state"}` of every pop-up of its call.
     """
 
     fence: int
@@ -302,5 +303,21 @@ def settle_timers(conn: Connection, call_ids: Sequence[int]) -> None:
     )
 
 
-def count_by_state(conn: Connection) -> dict[str, int]:
-    return dict(conn.execute("SELECT state, count(*) FROM deliveries GROUP BY state").fetchall())
+def count_by_state(conn: Connection, *, finished_seconds: float = FINISHED_SPAN_SECONDS) -> dict[str, int]:
+    """
+    How many deliveries are in each state: all that are live, and those that were finished within so many seconds.
+
+    Counting every finished delivery would mean reading the whole ledger.
+    """
+    counted = conn.execute(
+        """
+        SELECT state, count(*) FROM deliveries
+        WHERE state IN ('ready', 'leased', 'retry', 'in_doubt', 'held') GROUP BY state
+        UNION ALL
+        SELECT state, count(*) FROM deliveries
+        WHERE state IN ('delivered', 'failed', 'expired', 'superseded')
+          AND finished_at > statement_timestamp() - make_interval(secs => %s) GROUP BY state
+        """,
+        [finished_seconds],
+    ).fetchall()
+    return dict.fromkeys(STATES, 0) | dict(counted)

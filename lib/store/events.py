@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg import Cursor
+from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
@@ -48,7 +49,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What became of an insert; `event_id` is that of the first copy."""
+    """What became of an insert; `event_id` is that of the first copy. Inserted again, an event is not its own copy."""
 
     event_id: str
     received_at: datetime
@@ -62,7 +63,22 @@ def insert_event(conn: Connection, event: NewEvent) -> Stored:
     An identical event is a copy when it may happen only once (start, hangup, recording), when it was recovered
     from the host's log, or when it comes within COPY_SECONDS and its channel was in no other bridge event since.
     """
-    row = conn.execute(
+    return _stored(_insert(conn, event))
+
+
+def insert_events(conn: Connection, new: Sequence[NewEvent]) -> list[Stored]:
+    """
+    The same for several, one after another, in one round trip; on a connection in autocommit, in one transaction.
+
+    Who holds rows that another waits for and waits itself is a deadlock: let all callers sort in the same way.
+    """
+    with conn.pipeline():
+        cursors = [_insert(conn, event) for event in new]
+    return [_stored(cursor) for cursor in cursors]
+
+
+def _insert(conn: Connection, event: NewEvent) -> Cursor[TupleRow]:
+    return conn.execute(
         """
         WITH previous AS (
             SELECT id, occurrence, received_at FROM call_events
@@ -84,8 +100,9 @@ def insert_event(conn: Connection, event: NewEvent) -> Stored:
                              AND other.event_type IN ('bridge', 'bridge_leave') AND other.id > previous.id) THEN 1
                        ELSE 0 END
                    FROM previous), 0)
-        ON CONFLICT (enterprise_number, fingerprint, occurrence) DO UPDATE SET copies = call_events.copies + 1
-        RETURNING event_id, received_at, xmax <> 0
+        ON CONFLICT (enterprise_number, fingerprint, occurrence) DO UPDATE
+            SET copies = call_events.copies + (call_events.event_id <> excluded.event_id)::integer
+        RETURNING event_id, received_at, xmax <> 0 AND event_id <> %(event_id)s
         """,
         {
             "event_id": event.event_id,
@@ -99,7 +116,11 @@ def insert_event(conn: Connection, event: NewEvent) -> Stored:
             "received_at": event.received_at,
             "copy_seconds": COPY_SECONDS,
         },
-    ).fetchone()
+    )
+
+
+def _stored(cursor: Cursor[TupleRow]) -> Stored:
+    row = cursor.fetchone()
     assert row is not None  # noqa: S101  (an upsert always returns its row)
     return Stored(event_id=str(row[0]), received_at=row[1], is_copy=row[2])
 

@@ -72,7 +72,7 @@ class Left:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """The account's row while it is locked; `now` is the database's time then. Its methods decide, and write nothing."""
+    """The account's row while it is locked, at the database's time `now`. Its methods decide, and write nothing."""
 
     account: str
     lanes: Mapping[LaneName, Lane]
@@ -97,7 +97,7 @@ class Gate:
             asked = gate.may_ask(self.breaker, now=self.now, until=until)
             if isinstance(asked, tuple):
                 return PutOff(reason=asked[0], seconds=asked[1])
-            after = replace(self._with_pause(key, tried), breaker=asked)
+            after = replace(self.with_pause(key, tried), breaker=asked)
         entered = gate.enter(self.lanes[lane], limits, now=self.now, until=until)
         if isinstance(entered, float):
             return PutOff(reason="crm_busy", seconds=entered)
@@ -107,21 +107,19 @@ class Gate:
         return Entered(place=place, gate=replace(after, lanes={**self.lanes, lane: entered}))
 
     def leave(self, place: Place, limits: Limits, *, key: Key | None, answer: Answer | None) -> Left:
-        """The place is given back; None: nothing was sent. What the answer says of the CRM is noted if there is a key."""
+        """The place is given back; None: nothing was sent. With a key, what the answer says of the CRM is noted."""
         left = gate.leave(self.lanes[place.lane], limits, now=self.now, until=place.until, was_sent=answer is not None)
         after = replace(self, lanes={**self.lanes, place.lane: left})
         if key is not None:
             after = replace(after, breaker=gate.after(self.breaker, answer, now=self.now, was_probe=place.is_probe))
             if answer is not None:
-                after = after._with_pause(
-                    key, gate.pause_after(self._pause(key), key.credentials, answer, now=self.now)
-                )
+                after = after.with_pause(key, gate.pause_after(self._pause(key), key.credentials, answer, now=self.now))
         return Left(gate=after, is_back=self.breaker.away_since is not None and after.breaker.away_since is None)
 
     def _pause(self, key: Key) -> Pause | None:
         return self.pauses.get(key.enterprise_number)
 
-    def _with_pause(self, key: Key, pause: Pause | None) -> Gate:
+    def with_pause(self, key: Key, pause: Pause | None) -> Gate:
         others = {number: other for number, other in self.pauses.items() if number != key.enterprise_number}
         return replace(self, pauses=others | ({key.enterprise_number: pause} if pause else {}))
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
+from lib.store.integration import RETAILCRM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What was asked of a CRM, or by it, and what came of it. `error` None means success."""
+
+    integration_type: str
+    enterprise_number: str
+    event_type: str
+    request: Mapping[str, Any]
+    response: Mapping[str, Any]
+    error: str | None
 
 
 def insert(
@@ -18,9 +32,22 @@ def insert(
     request: Mapping[str, Any],
     response: Mapping[str, Any],
     error: str | None,
-    integration_type: str = "retailcrm",
 ) -> None:
-    """`error` None means success."""
+    """An exchange with RetailCRM. `error` None means success."""
+    insert_exchange(
+        conn,
+        Exchange(
+            integration_type=RETAILCRM,
+            enterprise_number=enterprise_number,
+            event_type=event_type,
+            request=request,
+            response=response,
+            error=error,
+        ),
+    )
+
+
+def insert_exchange(conn: Connection, exchange: Exchange) -> None:
     conn.execute(
         """
         INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data,
@@ -28,13 +55,13 @@ def insert(
         VALUES (%s, %s, %s, %s, %s, %s, %s)
         """,
         [
-            enterprise_number,
-            integration_type,
-            event_type,
-            Jsonb(request),
-            Jsonb(response),
-            "success" if error is None else "error",
-            error,
+            exchange.enterprise_number,
+            exchange.integration_type,
+            exchange.event_type,
+            Jsonb(exchange.request),
+            Jsonb(exchange.response),
+            "success" if exchange.error is None else "error",
+            exchange.error,
         ],
     )
 

@@ -1,4 +1,9 @@
-"""Looking back: calls and what became of them, exchanges, numbers for the overview. Pages go by key, not offset."""
+"""
+Looking back: calls and what became of them in RetailCRM, exchanges with it, numbers for the overview. Pages go by key,
+not offset.
+
+Other CRMs have deliveries, decisions and exchanges of their own, which are none of its page's.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,6 @@ from typing import Any, LiteralString
 
 from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL, Composed
-from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
 
@@ -127,7 +131,9 @@ def list_calls(
         return cursor.execute(
             SQL("""
             SELECT c.id, c.main_unique_id AS unique_id, c.kind, c.customer, c.line_id, c.result, c.owner_extension,
-                   c.started_at, c.over_at, c.decisions, said.talk_seconds, said.waiting_seconds, said.has_recording,
+                   c.started_at, c.over_at,
+                   jsonb_path_query_array(c.decisions, '$[*] ? (!exists(@.crm) || @.crm == "retailcrm")') AS decisions,
+                   said.talk_seconds, said.waiting_seconds, said.has_recording,
                    coalesce(said.deliveries, '[]') AS deliveries
             FROM calls c
             CROSS JOIN LATERAL (
@@ -138,7 +144,7 @@ def list_calls(
                            AS waiting_seconds,
                        bool_or(d.content ->> 'record_url' IS NOT NULL) FILTER (WHERE d.effect = 'upload')
                            AS has_recording
-                FROM deliveries d WHERE d.call_id = c.id
+                FROM deliveries d WHERE d.call_id = c.id AND d.crm = 'retailcrm'
             ) said
             WHERE {conditions}
             ORDER BY c.started_at DESC, c.id DESC LIMIT %(limit)s
@@ -159,13 +165,16 @@ def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]
         found.append(("c.started_at >= %(since)s", {"since": chosen.since}))
     if chosen.until is not None:
         found.append(("c.started_at < %(until)s", {"until": chosen.until}))
-    delivery = "EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = c.id AND {})".format
+    delivery = "EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = c.id AND d.crm = 'retailcrm' AND {})".format
     if chosen.extension is not None:
         told = delivery("%(extension)s = ANY(d.extensions)")
         found.append((f"(c.owner_extension = %(extension)s OR {told})", {"extension": chosen.extension}))
     if chosen.reason is not None:
-        parameters = {"reason": chosen.reason, "decision": Jsonb([{"code": chosen.reason}])}
-        found.append((f"(c.decisions @> %(decision)s OR {delivery('d.reason = %(reason)s')})", parameters))
+        decided = """
+            jsonb_path_exists(c.decisions, '$[*] ? (@.code == $code && (!exists(@.crm) || @.crm == "retailcrm"))',
+                              jsonb_build_object('code', %(reason)s::text))
+        """
+        found.append((f"({decided} OR {delivery('d.reason = %(reason)s')})", {"reason": chosen.reason}))
     if chosen.state is not None:
         found.append((delivery("d.state = %(state)s"), {"state": chosen.state}))
     return found
@@ -194,7 +203,7 @@ def count_today(conn: Connection, enterprise_number: str, *, timezone: str) -> d
             (SELECT coalesce(jsonb_agg(jsonb_build_object('effect', effect, 'state', state, 'count', n)
                                        ORDER BY effect, state), '[]') FROM (
                 SELECT d.effect, d.state, count(*) AS n
-                FROM calls c JOIN deliveries d ON d.call_id = c.id, midnight
+                FROM calls c JOIN deliveries d ON d.call_id = c.id AND d.crm = 'retailcrm', midnight
                 WHERE c.enterprise_number = %(number)s AND c.started_at >= midnight.at
                 GROUP BY d.effect, d.state) by_state),
             (SELECT max(c.last_event_at) FROM (
@@ -218,7 +227,7 @@ def list_delays(conn: Connection, enterprise_number: str) -> list[dict[str, Any]
             WITH popups AS (
                 SELECT d.created_at, 1000 * extract(epoch FROM d.finished_at - rang.received_at) AS ms
                 FROM calls c
-                JOIN deliveries d ON d.call_id = c.id
+                JOIN deliveries d ON d.call_id = c.id AND d.crm = 'retailcrm'
                 CROSS JOIN LATERAL (
                     SELECT max(e.received_at) AS received_at FROM call_events e
                     WHERE e.call_id = c.id AND e.event_type IN ('dial', 'hangup') AND e.received_at <= d.created_at
@@ -247,7 +256,8 @@ def find_last_exchange(conn: Connection, enterprise_number: str) -> Exchange | N
             SELECT status, (response_data ->> 'http_status')::int AS http_status, error_message AS error,
                    created_at AS at
             FROM integration_logs
-            WHERE enterprise_number = %s AND created_at > clock_timestamp() - interval '1 day'
+            WHERE enterprise_number = %s AND integration_type = 'retailcrm'
+              AND created_at > clock_timestamp() - interval '1 day'
               AND event_type IN ('popup', 'hangup', 'upload', 'register_module', 'test_popup')
               AND jsonb_typeof(response_data) = 'object' AND response_data ? 'http_status'
             ORDER BY created_at DESC, id DESC LIMIT 1
@@ -297,10 +307,11 @@ def list_failed_rows(
     rows = conn.execute(
         """
         SELECT DISTINCT c.started_at, c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
-        WHERE d.enterprise_number = %s AND d.effect = 'upload' AND d.state IN ('failed', 'expired', 'in_doubt')
+        WHERE d.enterprise_number = %s AND d.crm = 'retailcrm' AND d.effect = 'upload'
+          AND d.state IN ('failed', 'expired', 'in_doubt')
           AND c.started_at >= %s
           AND NOT EXISTS (SELECT 1 FROM deliveries later
-                          WHERE later.call_id = d.call_id AND later.effect = d.effect
+                          WHERE later.call_id = d.call_id AND later.crm = d.crm AND later.effect = d.effect
                             AND later.external_id = d.external_id AND later.generation > d.generation)
         ORDER BY c.started_at, c.id LIMIT %s
         """,

@@ -135,7 +135,7 @@ def new_call_ids(conn: Connection, count: int) -> list[int]:
 class Question:
     """
     What is read: an event, or a call that woke, the calls that `keys` lead to, and the events that wait, those nearest
-    to `near` (None: now). `alone`: of those only the event itself, and others of its channel that were not woken in vain.
+    to `near` (None: now). `alone`: of those only the event itself, and others of its channel not woken in vain.
     """
 
     enterprise_number: str

@@ -58,7 +58,8 @@ def list_unknown_to_crm(conn: Connection, enterprise_number: str) -> list[Unknow
             CROSS JOIN LATERAL jsonb_array_elements_text(
                 CASE WHEN jsonb_typeof(l.response_data #> ARRAY['body', words.field]) = 'array'
                      THEN l.response_data #> ARRAY['body', words.field] ELSE '[]' END) AS named (value)
-            WHERE l.enterprise_number = %s AND l.created_at > clock_timestamp() - interval '30 days'
+            WHERE l.enterprise_number = %s AND l.integration_type = 'retailcrm'
+              AND l.created_at > clock_timestamp() - interval '30 days'
               AND l.event_type IN ('popup', 'hangup')
               AND l.response_data -> 'body' ?| ARRAY['notExistCodes', 'notExistUsers']
             GROUP BY words.kind, named.value ORDER BY max(l.created_at) DESC LIMIT 100

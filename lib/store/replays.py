@@ -99,7 +99,8 @@ def list_given_up(
               AND (%(number)s::text IS NULL OR d.enterprise_number = %(number)s)
               AND NOT EXISTS (SELECT 1 FROM deliveries later
                               WHERE later.enterprise_number = d.enterprise_number AND later.crm = d.crm
-                                AND later.effect = 'upload' AND later.external_id = d.external_id AND later.generation > d.generation)
+                                AND later.effect = 'upload' AND later.external_id = d.external_id
+                                AND later.generation > d.generation)
             ORDER BY d.finished_at, d.id LIMIT %(limit)s
             """,
             {
@@ -122,8 +123,8 @@ def insert_generation(conn: Connection, delivery_id: int) -> int | None:
         """
         INSERT INTO deliveries (enterprise_number, call_id, crm, effect, external_id, extensions, generation, content,
                                 expires_at, is_stale)
-        SELECT d.enterprise_number, d.call_id, d.crm, d.effect, d.external_id, d.extensions, d.generation + 1, d.content,
-               clock_timestamp() + (d.expires_at - d.created_at), NOT c.events_forgotten
+        SELECT d.enterprise_number, d.call_id, d.crm, d.effect, d.external_id, d.extensions, d.generation + 1,
+               d.content, clock_timestamp() + (d.expires_at - d.created_at), NOT c.events_forgotten
         FROM deliveries d JOIN calls c ON c.id = d.call_id WHERE d.id = %s
         ON CONFLICT DO NOTHING RETURNING id
         """,
@@ -132,23 +133,33 @@ def insert_generation(conn: Connection, delivery_id: int) -> int | None:
     return row[0] if row else None
 
 
-def insert_replay(
-    conn: Connection,
-    *,
-    enterprise_number: str | None,
-    subject: str,
-    requested_by: str,
-    reason: str,
-    delivery_id: int | None = None,
-    rejected_message_id: int | None = None,
-    session_id: int | None = None,
-) -> None:
-    """`subject` says in words what was sent again: it stays when that is gone."""
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """`subject` says in words what was sent again: it stays when the delivery or the message is gone."""
+
+    enterprise_number: str | None
+    subject: str
+    requested_by: str
+    reason: str
+    delivery_id: int | None = None
+    rejected_message_id: int | None = None
+    session_id: int | None = None
+
+
+def insert_replay(conn: Connection, replay: Replay) -> None:
     conn.execute(
         """
         INSERT INTO replays (enterprise_number, subject, requested_by, reason, delivery_id, rejected_message_id,
                              session_id)
         VALUES (%s, %s, %s, %s, %s, %s, %s)
         """,
-        [enterprise_number, subject, requested_by, reason, delivery_id, rejected_message_id, session_id],
+        [
+            replay.enterprise_number,
+            replay.subject,
+            replay.requested_by,
+            replay.reason,
+            replay.delivery_id,
+            replay.rejected_message_id,
+            replay.session_id,
+        ],
     )

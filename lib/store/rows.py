@@ -62,8 +62,8 @@ def wake_for_call(conn: Connection, lane: Lane, call_id: int) -> Cursor[tuple[st
         SQL("""
         UPDATE row_timers SET wake_at = least(wake_at, clock_timestamp())
         WHERE enterprise_number = %(number)s AND crm = %(crm)s
-          AND EXISTS (SELECT 1 FROM deliveries d
-                      WHERE d.call_id = %(call_id)s AND d.crm = %(crm)s AND d.effect = 'upload' AND d.state IN {waiting})
+          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.call_id = %(call_id)s AND d.crm = %(crm)s
+                      AND d.effect = 'upload' AND d.state IN {waiting})
         RETURNING enterprise_number
         """).format(waiting=WAITING_SQL),
         {"number": lane.enterprise_number, "crm": lane.crm, "call_id": call_id},
@@ -197,8 +197,8 @@ def list_stale(conn: Connection, lane: Lane, *, limit: int) -> Cursor[tuple[int]
 
 def bring_forward(conn: Connection, account: str) -> list[Lane]:
     """
-    The account is back: the lanes that wait for it wake now, and their rows that failed meanwhile are due, the oldest of
-    each first. Their own pauses, which have grown to minutes, say nothing of a CRM that is back.
+    The account is back: the lanes that wait for it wake now, and their rows that failed meanwhile are due, the oldest
+    of each first. Their own pauses, which have grown to minutes, say nothing of a CRM that is back.
     """
     rows = conn.execute(
         """

@@ -12,20 +12,23 @@ from lib.runtime.db import Connection
 @dataclass(frozen=True, kw_only=True)
 class SealedKey:
     enterprise_number: str
+    integration: str
     sealed: str = field(repr=False)
 
 
-def list_sealed(conn: Connection, *, after: str, limit: int) -> list[SealedKey]:
-    """In order of the enterprises' numbers, those beyond `after`."""
+def list_sealed(conn: Connection, *, after: tuple[str, str], limit: int) -> list[SealedKey]:
+    """In order of the enterprises' numbers and the names of their integrations, those beyond `after`."""
     with conn.cursor(row_factory=class_row(SealedKey)) as cursor:
         return cursor.execute(
             """
-            SELECT number AS enterprise_number, integrations_config #>> '{retailcrm,api_key}' AS sealed
-            FROM enterprises
-            WHERE number > %s AND coalesce(integrations_config #>> '{retailcrm,api_key}', '') <> ''
-            ORDER BY number LIMIT %s
+            SELECT number AS enterprise_number, integration,
+                   integrations_config #>> ARRAY[integration, 'api_key'] AS sealed
+            FROM enterprises CROSS JOIN LATERAL jsonb_object_keys(integrations_config) AS integration
+            WHERE number >= %(number)s AND (number, integration) > (%(number)s, %(integration)s)
+              AND coalesce(integrations_config #>> ARRAY[integration, 'api_key'], '') <> ''
+            ORDER BY number, integration LIMIT %(limit)s
             """,
-            [after, limit],
+            {"number": after[0], "integration": after[1], "limit": limit},
         ).fetchall()
 
 
@@ -35,10 +38,15 @@ def replace(conn: Connection, key: SealedKey, sealed: str) -> bool:
         conn.execute(
             """
             UPDATE enterprises
-            SET integrations_config = jsonb_set(integrations_config, '{retailcrm,api_key}', to_jsonb(%s::text))
-            WHERE number = %s AND integrations_config #>> '{retailcrm,api_key}' = %s
+            SET integrations_config = jsonb_set(integrations_config, %(path)s, to_jsonb(%(sealed)s::text))
+            WHERE number = %(number)s AND integrations_config #>> %(path)s = %(before)s
             """,
-            [sealed, key.enterprise_number, key.sealed],
+            {
+                "path": [key.integration, "api_key"],
+                "sealed": sealed,
+                "number": key.enterprise_number,
+                "before": key.sealed,
+            },
         ).rowcount
         == 1
     )

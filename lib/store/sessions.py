@@ -103,6 +103,11 @@ def find_credentials(conn: Connection, enterprise_number: str, login: str) -> Cr
         ).fetchone()
 
 
+def replace_password_hash(conn: Connection, user_id: int, *, before: str | None, after: str) -> None:
+    """Another hash of the same password; one that was set meanwhile stays."""
+    conn.execute("UPDATE users SET password_hash = %s WHERE id = %s AND password_hash = %s", [after, user_id, before])
+
+
 def find_link_version(conn: Connection, enterprise_number: str) -> int | None:
     row = conn.execute("SELECT account_link_version FROM enterprises WHERE number = %s", [enterprise_number]).fetchone()
     return row[0] if row else None

@@ -126,7 +126,7 @@ def test_to_ask_for_help_writes_nothing(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_strangers_can_have_nginx_keep_is_less_than_the_gateway_may_use():
+def test_the_bodies_that_nginx_buffers_fit_into_its_tmpfs():
     """A body that is still coming is kept in a buffer, then in the tmpfs, which counts as memory of the container."""
     configuration = render.render()
     [(buffer, connections, workers)] = [
@@ -142,7 +142,7 @@ def test_what_strangers_can_have_nginx_keep_is_less_than_the_gateway_may_use():
     assert int(tmpfs) + in_buffers + 16 <= int(limit[:-1])
 
 
-def test_what_stands_in_an_environment_file_stays(tmp_path, capsys):
+def test_values_of_an_environment_file_stay(tmp_path, capsys):
     path = tmp_path / ".env"
     path.write_text("POSTGRES_PASSWORD=chosen\nEXTRA=1")
     path.chmod(0o644)

@@ -124,7 +124,7 @@ def test_a_function_has_only_the_secrets_that_it_needs(composition):
         if any(item.startswith("VAULT_KEYS=") for item in container["Config"]["Env"])
     }
 
-    assert having == {"retailcrm-deliver", "smart-redirect", "register-module", "admin-api"}
+    assert having == {"retailcrm-deliver", "retailcrm-upload", "smart-redirect", "register-module", "admin-api"}
 
 
 @pytest.mark.parametrize("function", ["dispatch-call-event", "make-call", "smart-redirect", "admin-api"])
@@ -231,7 +231,7 @@ def kill_each(composition, quiet):
     # is left out, and on a slow machine an emulator takes longer to come back than a phone rings. The database last,
     # after the scheduler: what only Pub/Sub holds while it is away would be lost with an emulator that forgets.
     order = ["dispatch-call-event", "make-call", "smart-redirect", "register-module", "admin-api"]
-    order += ["asterisk-simulator", "sweep-calls", "retailcrm-deliver", "retailcrm-simulator"]
+    order += ["asterisk-simulator", "sweep-calls", "retailcrm-deliver", "retailcrm-upload", "retailcrm-simulator"]
     order += ["pubsub", "scheduler", "postgres"]
     killed: dict[str, float] = {}
     for service in order:

@@ -30,7 +30,7 @@ def test_no_route_leads_where_pushes_arrive():
     text = render.render()
 
     assert not [line for line in text.splitlines() if "location" in line and ("/dead" in line or "/tick" in line)]
-    for function in ("retailcrm-deliver", "sweep-calls", "register-module"):
+    for function in ("retailcrm-deliver", "retailcrm-upload", "sweep-calls", "register-module"):
         assert {line.split()[2] for line in text.splitlines() if f"$function {function};" in line} == {
             f"/health/{function}",
             f"/stats/{function}",
@@ -162,7 +162,7 @@ def test_a_request_arrives_alike(doors, function, route):
         ("PUT", "/retailcrm-admin/js/app.js"),
     ],
 )
-def test_what_is_not_there_or_not_allowed_is_refused_alike(doors, function, method, path):
+def test_missing_and_forbidden_paths_are_refused_alike(doors, function, method, path):
     local, nginx = both(doors, method, path)
 
     assert nginx.status in {local.status, 400}
@@ -187,7 +187,7 @@ def test_a_body_over_the_limit_is_refused_alike(doors, function, route, chunked)
 
 
 @pytest.mark.containers
-def test_what_a_function_says_of_itself_wins(doors, function):
+def test_a_header_that_the_function_sets_wins(doors, function):
     function.status = 429
     function.headers = {"Retry-After": "2", "Content-Type": "application/json", "Referrer-Policy": "same-origin"}
 
@@ -212,7 +212,7 @@ def test_what_a_function_says_of_itself_wins(doors, function):
         b"GET /\x01 HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_is_not_a_request_gets_an_error_of_the_common_shape(nginx, raw):
+def test_bytes_that_are_no_request_get_an_error_of_the_common_form(nginx, raw):
     with socket.create_connection(("127.0.0.1", nginx), timeout=5) as connection:
         connection.sendall(raw)
         answer = b""
@@ -273,7 +273,7 @@ def test_a_function_that_is_away_is_named(start_nginx):
 
 
 @pytest.mark.containers
-def test_what_must_not_happen_twice_is_not_sent_again(nginx, function):
+def test_a_request_that_must_not_happen_twice_is_not_repeated(nginx, function):
     function.broken_answers = 1
 
     answer = ask(nginx, "GET", "/retailcrm/make-call?phone=375291111111")

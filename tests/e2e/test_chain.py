@@ -71,7 +71,9 @@ def test_every_scenario_in_real_time_each_in_an_enterprise_of_its_own(stack, crm
         assert [entry["warnings"] for entry in crm.entries(numbers[scenario_id]) if entry["warnings"]] == []
 
 
-@pytest.mark.parametrize("part", ["dispatch-call-event", "retailcrm-deliver", "sweep-calls", "emulator", "postgres"])
+@pytest.mark.parametrize(
+    "part", ["dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "sweep-calls", "emulator", "postgres"]
+)
 def test_a_part_that_is_killed_during_a_call_costs_nothing(stack, crm, enrol, part):
     number = f"K-{part}"
     token = enrol(number)

@@ -238,7 +238,7 @@ def test_a_part_that_crashes_is_started_again_when_asked_for(tmp_path):
 
 
 def test_a_function_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path):
-    for name in ("dispatch-call-event", "retailcrm-deliver", "sweep-calls"):
+    for name in ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "sweep-calls"):
         (tmp_path / "functions" / name).mkdir(parents=True)
         (tmp_path / "functions" / name / "main.py").write_text("raise RuntimeError('no such thing here')")
 

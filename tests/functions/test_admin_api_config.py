@@ -5,7 +5,7 @@ import logging
 import psycopg
 import pytest
 
-from lib.admin.configuration import SETTINGS
+from lib.admin.screens.configuration import SETTINGS
 from lib.calls.settings import Settings
 from lib.redirect import settings as redirect
 from lib.runtime import logs
@@ -47,7 +47,7 @@ def test_the_key_is_shown_by_its_end_only(page):
     assert "key-of-0367" not in shown.text
 
 
-def test_what_is_sent_is_merged_and_the_rest_stays(page, sql):
+def test_the_fields_of_a_save_are_merged_and_the_rest_stays(page, sql):
     version = page.get("config/0367").json["version"]
 
     saved = page.put(
@@ -73,7 +73,7 @@ def test_null_brings_the_default_back(page, sql):
     assert sql("SELECT integrations_config -> 'retailcrm' ? 'settle_seconds' FROM enterprises") == [(False,)]
 
 
-def test_saving_what_is_saved_makes_no_version(page):
+def test_saving_the_same_settings_makes_no_new_version(page):
     version = page.get("config/0367").json["version"]
 
     saved = page.put("config/0367", {"version": version, "enabled": True})

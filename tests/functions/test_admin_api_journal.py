@@ -29,7 +29,7 @@ def connected(crm, commands, page, provisioned):
 
 @pytest.fixture
 def gateway(connected, function, sql):
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def fields(answer):
     return answer.json["error"]["fields"]
 
 
-def test_a_call_is_listed_with_what_became_of_it(connected, missed):
+def test_a_call_is_listed_with_its_outcome(connected, missed):
     [call] = connected.get("calls/0367").json["calls"]
 
     assert (call["unique_id"], call["kind"], call["customer"]) == (missed, "in", f"+{CUSTOMER}")
@@ -143,7 +143,7 @@ def test_a_filter_goes_on_over_pages(many):
         ({"phone": "somebody"}, "phone"),
     ],
 )
-def test_what_cannot_be_meant_is_named(connected, query, field):
+def test_a_filter_that_makes_no_sense_is_named(connected, query, field):
     assert field in fields(connected.get("calls/0367", **query))
 
 
@@ -209,16 +209,16 @@ def test_a_row_that_failed_is_sent_again_and_it_is_known_who_wanted_it(connected
     assert request == {"by": "admin", "unique_id": gateway.unique_id, "deliveries": asked.json["deliveries"]}
 
 
-def test_a_replay_sets_the_calls_timer_so_that_no_lost_message_loses_it(connected, missed, sql):
+def test_a_replay_sets_the_timer_of_the_rows_so_that_no_lost_message_loses_it(connected, missed, sql):
     sql("UPDATE deliveries SET state = 'failed', reason = 'permanent' WHERE effect = 'upload' RETURNING 1")
-    sql("UPDATE calls SET next_wake_at = NULL, due_at = NULL RETURNING 1")
+    sql("UPDATE row_timers SET wake_at = NULL RETURNING 1")
 
     connected.post(f"calls/0367/{missed}/replay")
 
-    assert sql("SELECT next_wake_at <= clock_timestamp() FROM calls") == [(True,)]
+    assert sql("SELECT wake_at <= clock_timestamp() FROM row_timers") == [(True,)]
 
 
-def test_what_arrived_or_is_no_news_any_more_is_not_sent_again(connected, missed, sql):
+def test_delivered_rows_and_pop_ups_are_not_sent_again(connected, missed, sql):
     [(popup,)] = sql("UPDATE deliveries SET state = 'expired', reason = 'expired' WHERE effect = 'popup' RETURNING id")
 
     everything = connected.post(f"calls/0367/{missed}/replay")

@@ -64,7 +64,7 @@ def test_every_page_of_users_is_read(connected, crm):
     )
 
 
-def test_what_the_crm_has_is_taken_over_the_first_time_only(connected, sql):
+def test_the_crms_extensions_are_imported_the_first_time_only(connected, sql):
     sql("UPDATE enterprises SET integrations_config = integrations_config #- '{retailcrm,user_extensions}' RETURNING 1")
 
     first = connected.get("managers/0367")
@@ -99,7 +99,7 @@ def test_an_empty_crm_wipes_nothing(connected, crm, sql):
     assert by_user(answer)[18]["is_in_crm"] is False
 
 
-def test_whom_the_crm_does_not_know_is_told_with_the_number_of_calls(connected, sql):
+def test_managers_unknown_to_the_crm_are_listed_with_their_calls(connected, sql):
     for call, codes in (("1.1", ["151"]), ("1.1", ["151"]), ("1.2", ["151", "152"])):
         sql(
             "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data, status) "
@@ -160,7 +160,7 @@ def push(worker):
     assert worker.post("/", json=push_envelope({"enterprise_number": "0367"})).status_code == 204
 
 
-def test_whoever_saves_at_the_same_moment_a_number_has_one_manager(connected, browser, sql):
+def test_concurrent_saves_leave_an_extension_with_one_manager(connected, browser, sql):
     pages = [browser() for _ in range(4)]
     assert [page.sign_in().status_code for page in pages] == [200] * 4
 
@@ -193,7 +193,7 @@ def test_every_problem_stands_at_its_manager_and_nothing_is_saved(connected, com
     assert commands() == []
 
 
-def test_saving_what_is_saved_asks_nothing_of_the_crm(connected, commands):
+def test_saving_the_same_mapping_sends_nothing_to_the_crm(connected, commands):
     answer = connected.post("save-extensions/0367", {"user_extensions": {"18": "150"}})
 
     assert answer.status_code == 200
@@ -201,7 +201,7 @@ def test_saving_what_is_saved_asks_nothing_of_the_crm(connected, commands):
     assert commands() == []
 
 
-def test_taking_ours_makes_the_crm_the_same(connected, function):
+def test_a_sync_makes_the_crm_the_same(connected, function):
     asked = connected.post("sync-extensions/0367")
     push(function("register-module"))
 

@@ -62,7 +62,7 @@ def test_the_connection_is_said_in_one_word(page, happen, http_status, error, st
         assert item(answer, state)["action"] == {"kind": "open", "screen": "connection"}
 
 
-def test_its_last_word_counts_and_silence_is_no_outage_for_ever(page, happen):
+def test_the_last_exchange_counts_and_an_old_one_is_no_outage(page, happen):
     happen(5, http_status=403, error="Access denied.")
     happen(2, http_status=200, error=None)
     assert page.get("stats/0367").json["connection"]["state"] == "connected"
@@ -89,7 +89,7 @@ def test_an_outage_of_yesterday_is_over(page, happen):
         ),
     ],
 )
-def test_what_is_not_connected_or_switched_off_is_said_first(page, sql, section, state, action):
+def test_a_missing_connection_or_one_switched_off_comes_first(page, sql, section, state, action):
     sql("UPDATE enterprises SET integrations_config = %s RETURNING 1", json.dumps({"retailcrm": section}))
 
     answer = page.get("stats/0367")

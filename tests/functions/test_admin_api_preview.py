@@ -103,13 +103,13 @@ def test_test_popups_are_few(connected):  # noqa: F811
         ({}, "invalid_fields"),
     ],
 )
-def test_a_test_popup_that_cannot_be_meant(connected, body, code):  # noqa: F811
+def test_an_invalid_test_popup_is_refused(connected, body, code):  # noqa: F811
     answer = connected.post("test-popup/0367", body)
 
     assert (answer.status_code, answer.json["error"]["code"]) == (400, code)
 
 
-def test_a_test_popup_without_a_connection(page, sql):
+def test_a_test_popup_without_a_connection_is_refused(page, sql):
     sql("UPDATE enterprises SET integrations_config = integrations_config #- '{retailcrm,api_key}' RETURNING 1")
 
     answer = page.post("test-popup/0367", {"user_id": 19})
@@ -137,7 +137,7 @@ def test_a_long_list_of_managers_tells_how_far_it_is(connected, crm):  # noqa: F
     assert found[-1]["result"] == connected.get("managers/0367").json
 
 
-def test_what_goes_wrong_on_the_way_is_the_last_line(connected, crm, process):  # noqa: F811
+def test_an_error_during_the_stream_is_the_last_line(connected, crm, process):  # noqa: F811
     from lib.runtime import db
     from lib.store import people as staff
 
@@ -170,7 +170,7 @@ def test_everything_that_failed_since_a_time_is_sent_again(connected, gateway, c
     assert (again.status_code, again.json["error"]["code"]) == (409, "not_replayable")
 
 
-def test_whom_the_crm_does_not_know_shows_up_from_what_deliveries_were_answered(connected, gateway, crm):  # noqa: F811
+def test_managers_unknown_to_the_crm_are_found_in_the_answers_to_deliveries(connected, gateway, crm):  # noqa: F811
     crm.forget("0367")
     crm.account("0367", behaviour={"other_per_second": 0}, additional_codes=[{"user_id": 18, "code": "150"}])
     gateway.ring(["150", "151"])

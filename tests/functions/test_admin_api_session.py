@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -44,7 +46,7 @@ def test_a_login_and_its_password_open_a_session(visitor, sql):
     ("number", "login", "password"),
     [("0367", "admin", "wrong"), ("0367", "nobody", PASSWORD), ("9999", "admin", PASSWORD), ("0367", "150", PASSWORD)],
 )
-def test_whatever_is_wrong_the_answer_is_the_same(visitor, number, login, password):
+def test_a_wrong_enterprise_login_or_password_gets_the_same_answer(visitor, number, login, password):
     answer = visitor.sign_in(number, login, password)
 
     assert code(answer) == (401, "wrong_credentials")
@@ -52,7 +54,7 @@ def test_whatever_is_wrong_the_answer_is_the_same(visitor, number, login, passwo
     assert "Set-Cookie" not in answer.headers
 
 
-def test_who_is_no_administrator_is_told_so(visitor, sql):
+def test_a_user_who_is_no_administrator_is_refused_with_the_reason(visitor, sql):
     sql("UPDATE users SET is_admin = false WHERE login = 'admin' RETURNING 1")
 
     assert code(visitor.sign_in()) == (403, "not_an_administrator")
@@ -234,3 +236,21 @@ def test_a_session_comes_from_our_cookie_only(visitor):
         answer = visitor.client.get(f"{API}/session", headers={"Cookie": cookie})
 
         assert code(answer) == (401, "session_required")
+
+
+def test_a_hash_from_before_lets_its_owner_in_and_is_made_anew_then(visitor, sql):
+    salt = bytes(16)
+    digest = hashlib.scrypt(PASSWORD.encode(), salt=salt, n=2**14, r=8, p=1)
+    before = f"scrypt$16384$8$1${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+    sql("UPDATE users SET password_hash = %s WHERE login = 'admin' RETURNING 1", before)
+
+    wrong = visitor.sign_in(password="wrong")
+    [(after_wrong,)] = sql("SELECT password_hash FROM users WHERE login = 'admin'")
+    right = visitor.sign_in()
+    [(after_right,)] = sql("SELECT password_hash FROM users WHERE login = 'admin'")
+    again = visitor.sign_in()
+
+    assert (wrong.status_code, right.status_code, again.status_code) == (401, 200, 200)
+    assert after_wrong == before
+    assert after_right.startswith("pbkdf2:sha256:")
+    assert sql("SELECT password_hash FROM users WHERE login = 'admin'") == [(after_right,)]

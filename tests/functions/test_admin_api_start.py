@@ -33,7 +33,7 @@ COMPLETE = {
         ),
     ],
 )
-def test_it_refuses_to_start(function, changes, said):
+def test_without_a_setting_it_refuses_to_start(function, changes, said):
     started = subprocess.run(
         [sys.executable, "-c", f"import runpy; runpy.run_path('functions/{function}/main.py')"],
         env={"PATH": os.environ["PATH"], **COMPLETE, **changes},
@@ -49,7 +49,7 @@ def test_it_refuses_to_start(function, changes, said):
 
 
 @pytest.mark.parametrize("function", ["admin-api", "register-module"])
-def test_with_everything_it_starts(function):
+def test_with_every_setting_it_starts(function):
     subprocess.run(
         [sys.executable, "-c", f"import runpy; runpy.run_path('functions/{function}/main.py')"],
         env={"PATH": os.environ["PATH"], **COMPLETE},

@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from lib.calls.event import parse
+from lib.calls.event import RawEvent, parse
 from lib.calls.linking import link_keys
 from lib.crms import CRMS, RETAILCRM
 from lib.enterprises.cache import enterprise_cache
@@ -299,7 +299,9 @@ def fill(database_url, known, moments):
                 unique_id, kind = event["body"]["UniqueId"], event["endpoint"].strip("/")
                 event_id, raw = str(uuid4()), event["body"]
                 received = began + timedelta(seconds=event["at"])
-                parsed = parse(event_id=event_id, event_type=kind, unique_id=unique_id, raw=raw, received_at=received)
+                parsed = parse(
+                    RawEvent(event_id=event_id, event_type=kind, unique_id=unique_id, raw=raw, received_at=received)
+                )
                 keys = link_keys(parsed, known)
                 links |= dict.fromkeys((*keys.exact, *keys.weak), parsed.moment)
                 rows["call_events"].append(

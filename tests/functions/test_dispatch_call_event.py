@@ -419,9 +419,9 @@ def test_without_credentials_of_google_an_event_is_stored_and_waits_for_the_swee
     pubsub.close()
 
     answer = dispatch.post("/dispatch/call-event", json=envelope())
-    delayed_publish.later().publish("call-events", {"a": 1}, seconds=0)
+    delayed_publish.delayed_publisher().publish("call-events", {"a": 1}, seconds=0)
     time.sleep(0.3)
 
     assert answer.status_code == 202
     assert sql("SELECT count(*) FROM call_events WHERE call_id IS NULL") == [(1,)]
-    assert delayed_publish.later()._thread.is_alive()
+    assert delayed_publish.delayed_publisher()._thread.is_alive()

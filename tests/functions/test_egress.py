@@ -346,7 +346,7 @@ def test_a_name_that_leads_to_a_private_address_gets_no_connection(world, privat
 
 
 @pytest.mark.parametrize("private", PRIVATE)
-def test_one_private_address_among_public_ones_condemns_the_name(world, private):
+def test_one_private_address_among_public_ones_refuses_the_name(world, private):
     world.leads(HOST, [PUBLIC_4, private, PUBLIC_6])
 
     reply = send()
@@ -355,7 +355,7 @@ def test_one_private_address_among_public_ones_condemns_the_name(world, private)
 
 
 @pytest.mark.parametrize("host", WRITTEN)
-def test_what_is_written_instead_of_an_accounts_host_is_refused_and_gets_no_connection(world, host):
+def test_an_address_that_is_no_accounts_is_refused_and_gets_no_connection(world, host):
     typed = [host, f"https://{host}"]
 
     if host != "demo.retailcrm.ru\t":  # what stands around an address is cut off
@@ -377,7 +377,7 @@ def test_nothing_but_https_is_spoken_with_the_internet(world, scheme):
     assert (world.wanted, world.connections) == ([], 0)
 
 
-def test_a_public_name_is_connected_at_exactly_the_address_that_was_judged_and_as_itself(world):
+def test_a_public_name_is_connected_at_the_checked_address_under_its_own_name(world):
     world.leads(HOST, [PUBLIC_4])
 
     reply = send()
@@ -406,7 +406,7 @@ def test_a_connection_is_used_again_without_asking_for_the_name(world):
     assert world.connections == 1
 
 
-def test_a_name_that_is_rebound_gets_what_was_judged_first_and_nothing_after(world):
+def test_a_rebound_name_gets_the_checked_address_first_and_no_connection_after(world):
     world.leads(HOST, [PUBLIC_4], ["127.0.0.1"])
     world.is_kept = False
     world.answer = world.answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib.click.place import AT_A_TIME
-from lib.enterprises.client_ids import clients
+from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db
 from lib.store.clicks import find_click
 from tests.harness.servers import Asterisk
@@ -175,7 +175,7 @@ def test_a_number_is_dialled_in_one_form_however_it_is_spelt(click, asterisk, sp
 @pytest.mark.parametrize(
     "phone", ["", "150", "0001301", "anonymous", "+1", "375291111111;reboot", "$(id)", "`id`", "1" * 5000]
 )
-def test_what_is_no_number_of_a_customer_is_not_dialled(click, asterisk, sql, phone):
+def test_only_a_customers_number_is_dialled(click, asterisk, sql, phone):
     answer = click(phone=phone)
 
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "invalid_phone")
@@ -211,7 +211,7 @@ def test_a_body_that_cannot_be_understood_is_refused(module, client_id, asterisk
     assert asterisk.orders() == []
 
 
-def test_only_looking_at_the_address_rings_nobody(module, client_id, asterisk):
+def test_a_head_request_rings_nobody(module, client_id, asterisk):
     answer = module.head("/retailcrm/make-call", query_string={"clientId": client_id, "phone": CUSTOMER, "userId": 19})
 
     assert answer.status_code == 405
@@ -292,7 +292,7 @@ def test_one_enterprise_does_not_use_up_every_thread(function, known, client_id,
     assert statuses == [200] * AT_A_TIME + [429] * (8 - AT_A_TIME)
 
 
-def test_a_slow_asterisk_service_is_waited_for_only_so_long(click, asterisk, settings):
+def test_a_slow_asterisk_service_ends_in_a_timeout(click, asterisk, settings):
     settings(ASTERISK_TIMEOUT_SECONDS=0.5)
     asterisk.fault("slow", delay_ms=2000)
 
@@ -422,7 +422,7 @@ def test_a_status_without_a_user_is_that_of_the_extensions_manager(module, clien
 @pytest.mark.parametrize(
     "wrong", [{"status": "dnd"}, {"status": ""}, {"userId": "x"}, {"userId": "", "code": "109"}, {"userId": "9" * 30}]
 )
-def test_a_status_that_cannot_be_meant_is_refused(module, client_id, sql, wrong):
+def test_an_unknown_status_is_refused(module, client_id, sql, wrong):
     given = {"clientId": client_id, "userId": "19", "status": "free", **wrong}
 
     answer = module.get("/retailcrm/status", query_string=given)
@@ -505,7 +505,7 @@ def test_an_activity_that_cannot_be_understood_changes_nothing(module, client_id
     assert stored(sql) == before
 
 
-def test_what_the_crm_really_sends_is_understood(module, client_id, asterisk):
+def test_captured_requests_of_the_crm_are_understood(module, client_id, asterisk):
     """As RetailCRM writes it: the plus of the phone not escaped."""
     answer = module.get(f"/retailcrm/make-call?clientId={client_id}&code=151&phone=+375291111111&userId=19")
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 
 from lib.runtime import db
-from lib.store import deliveries
+from lib.store import deliveries, notices, rows
 from lib.store.deliveries import NewDelivery, Result
+from lib.store.rows import Lane
 
 LEASE_SECONDS = 25
+LANE = Lane(enterprise_number="0367", crm="retailcrm")
+DONE = Result(outcome="done", state="delivered")
 
 
-@pytest.fixture
-def claim(process, provisioned, sql):
-    """Enters and claims a call's upload, with the ids that the last one had."""
+@pytest.fixture(params=["upload", "popup"])
+def claim(process, provisioned, sql, request):
+    """Enters and claims a call's delivery, with the ids that the last one had; its attempt stands with the claim."""
     provisioned()
 
     def make(external_id):
@@ -25,11 +28,15 @@ def claim(process, provisioned, sql):
             external_id,
         )
         with db.transaction() as conn:
-            new = NewDelivery(effect="upload", external_id=external_id, content={})
+            new = NewDelivery(crm=LANE.crm, effect=request.param, external_id=external_id, content={})
             deliveries.insert_deliveries(conn, "0367", call_id, [new])
-            claimed = deliveries.claim_next(conn, call_id, lease_seconds=LEASE_SECONDS)
-        assert claimed is not None
-        return claimed
+            if request.param == "upload":
+                claimed = rows.claim(conn, LANE, limit=50, lease_seconds=LEASE_SECONDS).fetchall()
+            else:
+                claimed = notices.claim(conn, LANE.crm, [call_id], lease_seconds=LEASE_SECONDS).fetchall()
+            deliveries.begin_attempts(conn, [one.claim for one in claimed], [{"of": external_id}] * len(claimed))
+        [one] = claimed
+        return one.claim
 
     return make
 
@@ -40,12 +47,13 @@ def test_a_worker_from_before_the_failover_records_nothing_on_a_delivery_with_th
     assert (before.delivery.id, before.fence) == (after.delivery.id, after.fence)
 
     with db.transaction() as conn:
-        begun = deliveries.begin_attempts(conn, [after], [{"of": "after"}])
-        stolen = deliveries.begin_attempts(conn, [before], [{"of": "before"}])
-        recorded = deliveries.finish(conn, before, Result(outcome="done", state="delivered"))
+        stolen = deliveries.finish(conn, [before], [DONE]).fetchall()
+        found = notices.find_call(conn, before)
 
-    assert (begun, stolen, recorded) == ({after.delivery.id}, set(), False)
+    assert (stolen, found) == ([], None)
     assert sql("SELECT external_id, state FROM deliveries") == [("1760000000.2", "leased")]
-    assert sql("SELECT request, outcome FROM attempts") == [({"of": "after"}, None)]
+    assert sql("SELECT request, outcome FROM attempts") == [({"of": "1760000000.2"}, None)]
     with db.transaction() as conn:
-        assert deliveries.finish(conn, after, Result(outcome="done", state="delivered"))
+        [recorded] = deliveries.finish(conn, [after], [DONE]).fetchall()
+    assert recorded.id == after.delivery.id
+    assert sql("SELECT state FROM deliveries") == [("delivered",)]

@@ -171,11 +171,10 @@ def test_who_slept_after_it_sent_a_row_changes_nothing_of_what_its_successor_rec
     main = stream.id(1)
     stream.start(0, main).dial(1, main, ["150"]).hangup(5, main, 0, "0", [""])
     desk.assemble_all(desk.store(stream.scenario(main)), deliver=False)
-    [(call_id,)] = sql("SELECT id FROM calls")
     sql("UPDATE deliveries SET state = 'superseded' WHERE effect <> 'upload' RETURNING 1")
-    wake = {"call_id": call_id, "enterprise_number": "0367"}
-    sleeper = start("retailcrm-deliver", FAILPOINTS="K10=stop", FAILPOINTS_ALLOWED="yes")
-    other = start("retailcrm-deliver")
+    wake = {"crm": "retailcrm", "enterprise_number": "0367"}
+    sleeper = start("retailcrm-upload", FAILPOINTS="K10=stop", FAILPOINTS_ALLOWED="yes")
+    other = start("retailcrm-upload")
 
     with in_background(lambda: sleeper.push(wake)):
         sleeper.wait_until_asleep()

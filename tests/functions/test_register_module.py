@@ -234,7 +234,7 @@ def test_a_crm_that_is_only_slow_registers(told):
 
 @pytest.mark.parametrize("endpoint", ["module", "settings"])
 @pytest.mark.parametrize("mode", ["error_503", "error_500", "html", "truncated_json", "ok_then_rst"])
-def test_what_is_read_before_may_fail_too(connected, worker, crm, endpoint, mode):
+def test_a_failure_while_reading_the_module_ends_the_command(connected, worker, crm, endpoint, mode):
     """Without the module nothing may be sent, for an edit replaces the whole; without the time zone it may."""
     crm.fault(mode, account="0367", endpoint=endpoint)
     connected.post("register/0367")
@@ -250,7 +250,7 @@ def test_what_is_read_before_may_fail_too(connected, worker, crm, endpoint, mode
         assert (command["state"], steps["timezone"]) == ("done", "warning")
 
 
-def test_half_of_a_not_found_is_asked_for_again(connected, worker, crm, sql):
+def test_an_incomplete_not_found_is_requested_again(connected, worker, crm, sql):
     crm.fault("truncated_json", account="0367", endpoint="module", requests=1)
     connected.post("register/0367")
     worker()
@@ -286,7 +286,7 @@ def test_retailcrms_reasons_are_told_in_its_own_words(told, errors, words):
     assert words in command["message"]
 
 
-def test_what_failed_for_a_while_is_tried_again_by_the_tick(connected, worker, crm, commands, sql):
+def test_a_failed_command_is_retried_by_the_tick(connected, worker, crm, commands, sql):
     crm.fault("error_500", account="0367", endpoint="module_edit", requests=1)
     connected.post("register/0367")
     worker()
@@ -346,7 +346,7 @@ def test_deactivating_switches_it_off_on_both_sides(connected, worker, crm, sql)
     assert sql("SELECT integrations_config #> '{retailcrm,enabled}' FROM enterprises") == [(False,)]
 
 
-def test_what_is_not_registered_needs_no_deactivation(connected, worker):
+def test_a_module_that_is_not_registered_needs_no_deactivation(connected, worker):
     connected.delete("register/0367")
     worker()
 
@@ -372,7 +372,7 @@ def test_nothing_is_asked_of_an_enterprise_that_is_not_connected(connected, sql)
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "not_configured")
 
 
-def test_the_newest_wish_replaces_those_that_wait(connected, worker, crm):
+def test_the_newest_command_supersedes_the_waiting_ones(connected, worker, crm):
     connected.post("register/0367")
     connected.delete("register/0367")
     connected.post("register/0367")

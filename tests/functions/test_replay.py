@@ -24,7 +24,7 @@ def crm(crm_server):
 def gateway(function, provisioned, crm, sql, broker, process):  # noqa: PLR0917  (fixtures)
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     provisioned(domain=crm.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 def started(*arguments):
@@ -61,7 +61,7 @@ def generations(sql):
     return sql("SELECT effect, state, generation FROM deliveries ORDER BY id")
 
 
-def test_without_yes_it_only_says_what_it_would_do(refused, sql):
+def test_without_yes_it_only_lists_what_it_would_do(refused, sql):
     before = generations(sql)
 
     for arguments in (("--enterprise", "0367", "--call", refused), ("--since", "1h")):
@@ -95,7 +95,9 @@ def test_a_row_is_sent_again_and_who_when_and_why_is_kept(refused, gateway, crm,
 def test_it_is_due_at_once_without_any_message(refused, sql):
     confirmed("--since", "1h")
 
-    assert sql("SELECT next_wake_at <= clock_timestamp() FROM calls") == [(True,)]
+    assert sql("SELECT enterprise_number, crm, wake_at <= clock_timestamp() FROM row_timers") == [
+        ("0367", "retailcrm", True)
+    ]
     assert sql("SELECT expires_at > clock_timestamp() + interval '6 days' FROM deliveries WHERE generation = 1") == [
         (True,)
     ]
@@ -183,7 +185,7 @@ def test_what_cannot_be_meant_is_one_sentence_and_changes_nothing(refused, sql, 
     assert generations(sql) == before
 
 
-def test_what_arrived_and_what_is_no_news_is_not_sent_again(refused, sql):
+def test_delivered_rows_and_pop_ups_are_not_replayed(refused, sql):
     for delivery, words in (("1", "a pop-up is news"), ("2", "a pop-up is news")):
         code, said = confirmed("--delivery", delivery)
         assert (code, words in said) == (1, True)

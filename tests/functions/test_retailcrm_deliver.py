@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import uuid
@@ -9,18 +10,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lib.crms import RETAILCRM
+from lib.enterprises.cache import enterprise_cache
+from lib.ledger import deliver, send_rows
+from lib.store.rows import Lane
 from tests.harness.enterprises import TOKEN
 from tests.harness.ledger import fill
 from tests.harness.servers import push_envelope
 
 CUSTOMER = "375291111111"
+LANE = Lane(enterprise_number="0367", crm=RETAILCRM.name)
 
 
 class Gateway:
-    """Intake and delivery side by side; what intake stored is pushed by the test, as often as it likes."""
+    """
+    Intake, delivery and upload side by side; what intake stored is pushed by the test, as often as it likes, and then
+    the lanes of rows that are due.
+    """
 
-    def __init__(self, dispatch, deliver, sql, name):
-        self._dispatch, self.deliver, self._sql, self.name = dispatch, deliver, sql, name
+    def __init__(self, function, sql, name="0367"):
+        self._dispatch, self.deliver = function("dispatch-call-event"), function("retailcrm-deliver")
+        self.upload = function("retailcrm-upload")
+        self._sql, self.name = sql, name
         self.unique_id = f"{int(time.time())}.1"
 
     def take(self, event_type, **body):
@@ -48,6 +59,7 @@ class Gateway:
 
     def happen(self, event_type, **body):
         assert self.push(self.take(event_type, **body)) == 204
+        self.send_rows("wake_at <= clock_timestamp()")
 
     def ring(self, extensions=("150", "151")):
         self.happen("start", Phone=CUSTOMER, CallType=0, Trunk="0001301")
@@ -62,9 +74,14 @@ class Gateway:
         return {"Phone": CUSTOMER, "CallType": 0, "Trunk": "0001301", "Extensions": [""], "CallStatus": "0", **times}
 
     def wake(self):
-        """As the sweep does for every call that the ledger has something due for."""
+        """As the sweep does for every call, and for every lane of rows."""
         for number, call_id in self._sql("SELECT enterprise_number, id FROM calls"):
             assert self.push({"call_id": call_id, "enterprise_number": number}) == 204
+        self.send_rows()
+
+    def send_rows(self, condition="true"):
+        for number, crm in self._sql(f"SELECT enterprise_number, crm FROM row_timers WHERE {condition}"):
+            assert self.push({"enterprise_number": number, "crm": crm}, self.upload) == 204
 
     def deliveries(self):
         return self._sql("SELECT effect, state, reason FROM deliveries ORDER BY id")
@@ -80,7 +97,7 @@ def crm(crm_server):
 @pytest.fixture
 def gateway(function, provisioned, crm, sql):
     provisioned(domain=crm.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 def test_a_ringing_phone_pops_up_and_a_missed_call_becomes_one_row(gateway, crm):
@@ -145,6 +162,7 @@ def test_an_event_that_only_pubsub_took_is_stored_on_arrival(gateway, crm, sql):
     }
     assert gateway.push({"event": event}) == 204
     assert gateway.push({"event": event}) == 204
+    gateway.send_rows()
 
     assert sql("SELECT event_id::text, received_at FROM call_events")[0][0] == event["event_id"]
     assert sql("SELECT count(*) FROM call_events") == [(1,)]
@@ -164,7 +182,7 @@ def test_an_incoming_call_without_a_dial_is_announced_by_its_hangup(gateway, crm
 
 def test_a_disabled_enterprise_is_stored_and_nothing_is_sent(function, provisioned, crm, sql):
     provisioned(domain=crm.url, enabled=False)
-    gateway = Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    gateway = Gateway(function, sql)
 
     gateway.ring()
     gateway.missed()
@@ -256,15 +274,27 @@ def test_an_answer_that_is_no_answer_is_recorded_for_what_it_is(gateway, crm, sq
     assert error
 
 
-def test_a_refused_key_is_said_and_the_row_waits(gateway, crm, provisioned):
+def test_a_refused_key_is_said_and_the_row_waits_for_another(gateway, crm, provisioned, sql):
     provisioned(domain=crm.url, api_key="another-key")
     time.sleep(0.7)
     gateway.ring()
     gateway.missed()
 
     states = {effect: (state, reason) for effect, state, reason in gateway.deliveries()}
-    assert states["upload"] == ("retry", "authentication")
+    said = sql("SELECT event_type, error_message FROM integration_logs WHERE status = 'error'")
+    attempted = sql("SELECT d.effect, a.outcome FROM attempts a JOIN deliveries d ON d.id = a.delivery_id")
+    [(seconds,)] = sql("SELECT extract(epoch FROM wake_at - clock_timestamp()) FROM row_timers")
+    provisioned(domain=crm.url)
+    time.sleep(0.7)
+    gateway.send_rows()
+
     assert states["popup"] == ("failed", "authentication")
+    assert said == [("popup", "Wrong \"apiKey\" value.")]
+    assert attempted == [("popup", "authentication")]
+    assert states["upload"][0] in {"ready", "retry"}
+    # A key that was put right is used soon.
+    assert 0 < seconds < 75
+    assert len(crm.rows("0367")) == 1
 
 
 def test_what_a_dead_worker_left_is_settled_by_the_next(gateway, crm, sql):
@@ -279,7 +309,8 @@ def test_what_a_dead_worker_left_is_settled_by_the_next(gateway, crm, sql):
     sql(
         "INSERT INTO attempts (delivery_id, fence, request) SELECT id, fence, '{}' FROM deliveries WHERE state = 'leased' RETURNING fence"
     )
-    gateway.wake()
+    for _ in range(2):  # it is derived again first: its call may have changed while it was under way
+        gateway.wake()
 
     assert gateway.deliveries()[-1] == ("upload", "delivered", None)
     assert sql(
@@ -440,7 +471,7 @@ def test_an_enterprise_without_a_crm_waits_for_nothing(function, provisioned, cr
     provisioned()
     sql("UPDATE enterprises SET integrations_config = '{}' RETURNING number")
     time.sleep(0.7)
-    gateway = Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    gateway = Gateway(function, sql)
     gateway.ring()
     gateway.missed()
 
@@ -448,51 +479,43 @@ def test_an_enterprise_without_a_crm_waits_for_nothing(function, provisioned, cr
     assert sql("SELECT next_wake_at FROM calls") == [(None,)]
 
 
-def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql, process):
-    from lib.enterprises.cache import enterprise_cache
-    from lib.ledger import deliver
-    from lib.runtime import db
-    from lib.store import deliveries
+def slept(claimed, sql):
+    """The process that claimed this sleeps until its lease has run out."""
+    sql("UPDATE deliveries SET lease_until = clock_timestamp() - interval '1 s' WHERE state = 'leased' RETURNING id")
+    return dataclasses.replace(claimed, begun_at=claimed.begun_at - deliver.LEASE_SECONDS - 1)
 
+
+def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql, process):
     crm.fault("error_503", endpoint="event", requests=1)
     gateway.ring()
     sql("UPDATE deliveries SET run_at = clock_timestamp() RETURNING id")
     [(call_id,)] = sql("SELECT id FROM calls")
-    enterprise = enterprise_cache().by_number("0367")
-    with db.transaction() as conn:
-        claim = deliveries.claim_next(conn, call_id, lease_seconds=0.0)
-        assert claim is not None
-        asleep = deliver._admit(conn, enterprise, deliver.account_of(enterprise), claim)
-    assert isinstance(asleep, deliver.Batch)
+    [claimed] = deliver.claim_due(RETAILCRM, enterprise_cache().by_number("0367"), [call_id]).outgoing
+    asleep = slept(claimed, sql)
     gateway.missed()
-    before = [event["type"] for event in crm.events("0367")]
+    told = crm.events("0367")
+    settled = sql("SELECT id, state, reason, fence, finished_at FROM deliveries ORDER BY id")
 
-    deliver._attempt(asleep)
+    deliver.send_all(deliver.Admitted(outgoing=[asleep]), enterprise_number="0367")
 
-    assert [event["type"] for event in crm.events("0367")] == before
+    assert crm.events("0367") == told
+    assert sql("SELECT id, state, reason, fence, finished_at FROM deliveries ORDER BY id") == settled
     assert sql("SELECT count(*) FROM deliveries WHERE state = 'leased'") == [(0,)]
 
 
 def test_a_worker_that_slept_past_its_lease_leaves_the_rows_for_another(gateway, crm, sql, database_url, process):
-    from lib.enterprises.cache import enterprise_cache
-    from lib.ledger import deliver
-    from lib.runtime import db
-    from lib.store import deliveries
-
-    first, *_ = fill(database_url, "0367", 5)
+    fill(database_url, "0367", 5)
     enterprise = enterprise_cache().by_number("0367")
-    with process.context() as short:
-        short.setattr(deliver, "LEASE_SECONDS", 0.01)
-        with db.transaction() as conn:
-            claim = deliveries.claim_next(conn, first, lease_seconds=0.01)
-            assert claim is not None
-            asleep = deliver._admit(conn, enterprise, deliver.account_of(enterprise), claim)
-    assert isinstance(asleep, deliver.Batch)
-    time.sleep(0.05)  # the whole machine slept: nobody looked in between
-    deliver._attempt(asleep)
+    asking = deliver.Asking(crm=RETAILCRM, enterprise=enterprise, account=RETAILCRM.account_of(enterprise))
+    claimed = send_rows._next(LANE, asking)
+    assert claimed is not None
+    asleep = slept(claimed, sql)  # the whole machine slept: nobody looked in between
+    reply = RETAILCRM.send(asking.account, asleep.request, timeout_seconds=asleep.begun_at - time.monotonic())
+    send_rows._finish(LANE, asleep, reply)
     settled = sql("SELECT state, attempts_made, count(*) FROM deliveries GROUP BY 1, 2")
     told_by_the_sleeper = len(crm.rows("0367"))
-    deliver.deliver_due("0367", first)
+    sql("UPDATE deliveries SET run_at = clock_timestamp() RETURNING id")
+    gateway.send_rows()
 
     assert settled == [("retry", 1, 5)]
     assert told_by_the_sleeper == 0

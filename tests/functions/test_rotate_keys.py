@@ -56,7 +56,7 @@ def test_calls_are_delivered_before_during_and_after(deployed, function, provisi
     crm_server.clear()
     crm_server.account("0367")
     provisioned(domain=crm_server.url)
-    gateway = Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    gateway = Gateway(function, sql)
 
     def call(number):
         gateway.unique_id = f"{gateway.unique_id.partition('.')[0]}.{number}"
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_is_taken_up_by_the_next(deployed, enterprises, s
 def test_a_key_that_is_saved_at_the_same_moment_stays(deployed, enterprises, provisioned, sql):
     deployed(NEW, OLD)
     with db.connection() as conn:
-        [read, *_] = sealed_keys.list_sealed(conn, after="", limit=9)
+        [read, *_] = sealed_keys.list_sealed(conn, after=("", ""), limit=9)
     provisioned("0367", token="token-of-0367", api_key="another-key")
     saved = stored(sql)["0367"]
 

@@ -210,7 +210,7 @@ def wrong_bodies(function: str, told: dict[str, str]) -> list[tuple[dict[str, st
     deep: Any = names
     if function in {"dispatch-call-event", "smart-redirect"}:
         names, deep = {"Token": told["token"], "token": told["token"]}, {"Token": [None]}
-    if function in {"retailcrm-deliver", "register-module", "sweep-calls"}:  # Pub/Sub pushes what we have published
+    if function in {"retailcrm-deliver", "retailcrm-upload", "register-module", "sweep-calls"}:  # Pub/Sub pushes what we have published
         names = deep = {"enterprise_number": "0367"}
     as_json = {"Content-Type": "application/json"}
     whole = json.dumps(names)
@@ -263,7 +263,7 @@ def routes(document: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("make-call", "POST", "/retailcrm/activity"),
         *(("smart-redirect", method, "/api/callevent/getcustomerdata") for method in ("GET", "POST")),
         *(("smart-redirect", method, "/retailcrm/api/smart-redirect") for method in ("GET", "POST")),
-        *((name, "POST", "/") for name in ("retailcrm-deliver", "register-module", "sweep-calls")),
+        *((name, "POST", "/") for name in ("retailcrm-deliver", "retailcrm-upload", "register-module", "sweep-calls")),
         ("register-module", "POST", "/tick"),
         *(
             ("admin-api", method, prefix + path if not path.startswith(prefix) else path)

@@ -14,12 +14,13 @@ import psycopg
 import pytest
 import requests
 
-from lib.runtime import config, db
-from lib.runtime.errors import Unavailable
+from lib.runtime import config, db, outage_guard
+from lib.runtime.errors import InvalidPayload, Unavailable
 from tests.conftest import VAULT_KEYS
 from tests.harness.enterprises import TOKEN
 from tests.harness.proxy import Proxy
 from tests.harness.servers import Function, push_envelope
+from tests.harness.wire import counted
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,6 +56,12 @@ def slow_process(process, through):
 def ask(query="SELECT 1", **options):
     with db.connection(**options) as conn:
         return conn.execute(query).fetchone()
+
+
+def reconnect(process, url):
+    db.close()
+    process.setenv("DATABASE_URL", url)
+    config.current.cache_clear()
 
 
 def fill_pool():
@@ -242,6 +249,194 @@ def test_when_the_pool_is_empty_the_wait_is_bounded_and_the_first_free_connectio
     assert recovered() < RECOVERY_SECONDS
 
 
+def test_a_use_costs_its_statement_and_no_ping(slow_process, database_url):
+    with counted(database_url) as (url, counter):
+        reconnect(slow_process, url)
+        for _ in range(4):  # prepared by then
+            ask()
+        counter.reset()
+
+        for _ in range(10):
+            ask()
+        one_each = (counter.round_trips, counter.statements, counter.connections)
+        with db.transaction() as conn:
+            conn.execute("SELECT 1")
+        in_a_transaction = counter.round_trips - one_each[0]
+        db.close()
+
+    assert one_each == (10, 10, 0)
+    assert in_a_transaction == 3
+
+
+def test_a_connection_that_idled_for_long_is_pinged_first(slow_process, database_url, monkeypatch):
+    monkeypatch.setattr(db, "TRUSTED_SECONDS", 0.2)
+    with counted(database_url) as (url, counter):
+        reconnect(slow_process, url)
+        for _ in range(4):
+            ask()
+        counter.reset()
+        time.sleep(0.3)
+
+        ask()
+        ask()
+        asked = counter.round_trips
+        db.close()
+
+    assert asked == 3
+
+
+def test_after_one_connection_fell_silent_the_others_are_pinged_before_anybody_depends_on_them(slow_process, proxy):
+    fill_pool()
+    proxy.kill_silently()
+    refused_within(BUSY_SECONDS)
+
+    time.sleep(outage_guard.PAUSE_SECONDS)
+
+    assert ask() == (1,), "no second caller may find a dead one"
+    with ThreadPoolExecutor(POOL_SIZE) as pool:
+        assert list(pool.map(lambda _: ask(), range(20))) == [(1,)] * 20
+
+
+def test_a_restart_of_the_server_costs_those_nothing_who_come_after_it(slow_process, database_url):
+    """What a restart leaves behind: a farewell and a closed socket at the other end of each idle connection."""
+    fill_pool()
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'gateway' AND datname = current_database()"
+        )
+    time.sleep(0.1)
+
+    with ThreadPoolExecutor(POOL_SIZE) as pool:
+        answers = list(pool.map(lambda _: ask(), range(20)))
+
+    assert answers == [(1,)] * 20
+
+
+def test_what_the_server_says_unasked_makes_nobody_give_the_connection_up(slow_process, database_url):
+    with db.connection() as conn:
+        conn.execute("LISTEN anything")
+    before = ask("SELECT pg_backend_pid()")
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute("NOTIFY anything")
+    time.sleep(0.2)
+
+    assert ask("SELECT pg_backend_pid()") == before
+
+
+def test_a_pipeline_is_one_round_trip_with_its_transaction_and_two_more_without(slow_process, database_url):
+    with counted(database_url) as (url, counter):
+        reconnect(slow_process, url)
+        ask()
+        trips = {}
+        for name, pipe in (("alone", alone), ("with begin and commit", bracketed), ("in a transaction", enclosed)):
+            counter.reset()
+            assert pipe() == [(1,), (2,)]
+            trips[name] = counter.round_trips
+        db.close()
+
+    assert trips == {"alone": 1, "with begin and commit": 1, "in a transaction": 3}
+
+
+def alone(*queries):
+    with db.connection() as conn, conn.pipeline():
+        cursors = [conn.execute(query) for query in queries or ("SELECT 1", "SELECT 2")]
+    return [cursor.fetchone() for cursor in cursors]
+
+
+def bracketed(*queries):
+    with db.connection() as conn:
+        with conn.pipeline():
+            conn.execute("BEGIN")
+            cursors = [conn.execute(query) for query in queries or ("SELECT 1", "SELECT 2")]
+            conn.execute("COMMIT")
+        return [cursor.fetchone() for cursor in cursors]
+
+
+def enclosed(*queries):
+    with db.transaction() as conn, conn.pipeline():
+        cursors = [conn.execute(query) for query in queries or ("SELECT 1", "SELECT 2")]
+    return [cursor.fetchone() for cursor in cursors]
+
+
+@pytest.mark.parametrize("pipe", [alone, bracketed, enclosed])
+def test_silence_inside_a_pipeline_is_bounded_and_the_connection_is_given_up(slow_process, proxy, pipe):
+    ask()
+
+    def fall_silent():
+        proxy.stalled = True
+        time.sleep(0.1)
+        pipe()
+
+    refused_within(BUSY_SECONDS, fall_silent)
+    proxy.heal()
+
+    assert recovered() < RECOVERY_SECONDS
+    assert pipe() == [(1,), (2,)]
+
+
+def test_a_pipeline_in_a_hurry_is_answered_in_time(slow_process, proxy):
+    ask()
+    proxy.stalled = True
+    time.sleep(0.1)
+
+    def hurried(within_seconds):
+        with db.connection(within_seconds=within_seconds) as conn, conn.pipeline():
+            conn.execute("SELECT 1")
+
+    assert 0.3 < refused_within(BUSY_SECONDS, hurried, within_seconds=0.5) < 1.5
+
+
+@pytest.mark.parametrize("pipe", [alone, bracketed, enclosed])
+@pytest.mark.parametrize(
+    ("fault", "refusal"),
+    [
+        ("SELECT 1 / 0", InvalidPayload),
+        ("SELECT * FROM no_such_table", psycopg.errors.UndefinedTable),
+        ("SELECT pg_sleep(30)", Unavailable),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", Unavailable),
+    ],
+)
+def test_an_error_inside_a_pipeline_is_told_as_outside_and_undoes_what_went_before(  # noqa: PLR0917  (fixtures)
+    slow_process, provisioned, sql, pipe, fault, refusal
+):
+    provisioned()
+    change = "UPDATE enterprises SET name = 'changed' RETURNING 1"
+
+    for _ in range(4):  # often enough that the statement is prepared
+        with pytest.raises(refusal):
+            pipe(change, fault, change)
+        assert recovered() < RECOVERY_SECONDS
+
+    assert sql("SELECT name FROM enterprises") == [("Demo",)]
+    assert pipe(change, "SELECT 2") == [(1,), (2,)]
+    assert sql("SELECT name FROM enterprises") == [("changed",)]
+
+
+@pytest.mark.parametrize("executions_before", range(4))
+def test_a_statement_that_was_to_be_prepared_behind_an_error_can_still_be_executed(slow_process, executions_before):
+    """All on the same connection, whichever execution is the one that prepares."""
+    prepares = "SELECT 1 + %s"
+
+    def fail_before_it():
+        with db.connection() as conn, conn.pipeline():
+            conn.execute("SELECT 1 / 0")
+            for number in range(4):
+                conn.execute(prepares, [number])
+
+    for number in range(executions_before):
+        with db.connection() as conn:
+            assert conn.execute(prepares, [number]).fetchone() == (1 + number,)
+    backend = ask("SELECT pg_backend_pid()")
+    with pytest.raises(InvalidPayload):
+        fail_before_it()
+
+    for number in range(4):
+        with db.connection() as conn:
+            assert conn.execute(prepares, [number]).fetchone() == (1 + number,)
+            assert (conn.info.backend_pid,) == backend
+
+
 def messages():
     """A call that nobody answers, as intake publishes it when it could not store."""
     unique_id = f"{int(time.time())}.1"
@@ -284,10 +479,17 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
     }
     popups_missed = lost = 0
 
-    with Function.started("retailcrm-deliver", environment, log=tmp_path / "deliver.log") as function:
+    with (
+        Function.started("retailcrm-deliver", environment, log=tmp_path / "deliver.log") as deliver,
+        Function.started("retailcrm-upload", environment, log=tmp_path / "upload.log") as upload,
+    ):
 
-        def push(message):
+        def push(message, function=deliver):
             return requests.post(function.url, json=push_envelope(message), timeout=30).status_code
+
+        def send_rows():
+            while push({"enterprise_number": "0367", "crm": "retailcrm"}, upload) != 204:
+                time.sleep(0.02)
 
         def settle():
             """What time and the sweep do: leases of what was left run out, calls are woken."""
@@ -296,6 +498,7 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             for call_id, number in sql("SELECT id, enterprise_number FROM calls"):
                 while push({"call_id": call_id, "enterprise_number": number}) != 204:
                     time.sleep(0.02)
+            send_rows()
 
         for passing in range(12):
             crm_server.clear()
@@ -303,6 +506,7 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             sql("DELETE FROM deliveries RETURNING 1")
             sql("DELETE FROM call_events RETURNING 1")
             sql("DELETE FROM calls RETURNING 1")
+            sql("DELETE FROM row_timers RETURNING 1")
             unique_id, events = messages()
             before = proxy.answers_lost
             proxy.passing, proxy.lose_answer_to = passing, b"COMMIT"
@@ -310,6 +514,7 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             for message in events:
                 while push(message) != 204:
                     time.sleep(0.02)
+            send_rows()
             proxy.lose_answer_to = b""
             deadline = time.monotonic() + SETTLED_SECONDS
             settle()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib.enterprises.client_ids import clients
 from lib.redirect import router
+from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db
 from tests.harness.enterprises import TOKEN
 
@@ -237,7 +237,7 @@ def test_a_dialplan_that_wants_no_routing_gets_the_name_alone(ask):
         ({"api_key": "another"}, "crm_refused"),
     ],
 )  # fmt: skip
-def test_without_somebody_who_answers_the_usual_scheme_it_is(ask, account, decisions, changes, reason):
+def test_without_a_reachable_manager_the_usual_scheme_applies(ask, account, decisions, changes, reason):
     account(**{key: value for key, value in changes.items() if value is not None})
 
     answer = ask()
@@ -264,7 +264,7 @@ def test_hours_may_be_ignored(ask, account, settings, plan):
 @pytest.mark.parametrize(
     ("status", "hours", "is_rung"), [("busy", 0, False), ("dinner", 0, False), ("free", 0, True), ("break", 13, True)]
 )
-def test_what_a_manager_said_last_counts(*, ask, sql, plan, decisions, status, hours, is_rung):
+def test_the_last_status_of_a_manager_counts(*, ask, sql, plan, decisions, status, hours, is_rung):
     sql(
         "INSERT INTO user_statuses VALUES ('0367', 19, %s, clock_timestamp() - make_interval(hours => %s)) RETURNING 1",
         status,
@@ -276,7 +276,7 @@ def test_what_a_manager_said_last_counts(*, ask, sql, plan, decisions, status, h
 
 
 @pytest.mark.parametrize(("algorithm", "extension"), [("first_call", "150"), ("last_call", "152")])
-def test_who_talked_with_the_customer_before(*, ask, settings, sql, plan, crm, algorithm, extension):
+def test_the_first_or_last_talker_of_the_customer_is_rung(*, ask, settings, sql, plan, crm, algorithm, extension):
     settings(algorithm=algorithm, names=[])
     now = datetime.now(UTC)
     talks = [("150", 9, "answered"), ("151", 5, "answered"), ("152", 3, "answered"), ("153", 1, "no answer")]
@@ -293,14 +293,14 @@ def test_who_talked_with_the_customer_before(*, ask, settings, sql, plan, crm, a
     assert asked(crm) == 0
 
 
-def test_without_a_call_before_there_is_nobody(ask, settings, decisions):
+def test_without_an_earlier_call_the_usual_scheme_applies(ask, settings, decisions):
     settings(algorithm="last_call")
 
     assert ask().json["DialPlan"] is None
     assert decisions()[0][3]["reason"] == "no_call_before"
 
 
-def test_a_customer_is_asked_for_once_in_a_while(ask, crm, decisions):
+def test_the_answer_about_a_customer_is_cached(ask, crm, decisions):
     answers = {ask().text for _ in range(5)}
 
     assert len(answers) == 1
@@ -308,7 +308,7 @@ def test_a_customer_is_asked_for_once_in_a_while(ask, crm, decisions):
     decisions(5)
 
 
-def test_questions_at_the_same_moment_become_one(redirect, crm):
+def test_questions_at_the_same_moment_share_one_request(redirect, crm):
     crm.fault("slow", delay_ms=300, endpoint="manager")
     body = {"Phone": "375291111111", "TrunkId": "0001301"}
 

@@ -19,7 +19,7 @@ def gateway(function, provisioned, crm_server, sql):
     crm_server.clear()
     crm_server.account("0367")
     provisioned(domain=crm_server.url)
-    return Gateway(function("dispatch-call-event"), function("retailcrm-deliver"), sql, "0367")
+    return Gateway(function, sql)
 
 
 def test_it_tells_what_came_what_was_decided_and_what_was_sent(gateway, process):
@@ -77,7 +77,7 @@ def test_any_channel_of_the_call_finds_it(gateway, process):
         "bridge", Channel="SIP/0001301-00000001", BridgeUniqueid="b", CallerIDNum=CUSTOMER, ConnectedLineNum="151"
     )
 
-    assert story.tell("0367", second)["unique_id"] == main
+    assert story.tell("0367", second, crm="retailcrm")["unique_id"] == main
 
 
 def test_the_command_speaks_russian_and_english(gateway, process, database_url, capsys, monkeypatch):

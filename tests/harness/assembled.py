@@ -311,7 +311,7 @@ def counted(patch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
     def counting(self: Any, query: Any, parameters: Any = None, **options: Any) -> Any:
         answer = execute(self, query, parameters, **options)
         if query:  # an empty one is the pool, which looks whether the connection lives
-            text = query.as_string(self) if isinstance(query, Composable) else str(query)
+            text = query.as_string() if isinstance(query, Composable) else str(query)
             sent.append(Statement(text=text, parameters=parameters, cursor=self))
         return answer
 

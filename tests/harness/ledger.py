@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -20,24 +21,23 @@ _RING = """jsonb_build_object('direction', 'in', 'phone', '+375291111111', 'exte
     'synthetic', false)"""
 
 
-def fill(
-    database_url: str,
-    number: str,
-    count: int,
-    *,
-    effect: str = "upload",
-    prefix: str = "1760000000.",
-    batch_limit: int = 50,
-    expires: str = "1 hour",
-    with_events: bool = False,
-) -> list[int]:
-    """
-    Calls that have one delivery due each, oldest first; their ids. `with_events`: each with a hangup of which assembly
-    makes this row of history again.
-    """
-    content = _RING if effect == "popup" else _ROW
-    over = "NULL" if effect == "popup" else "now()"
-    wakes = "now() - interval '1 hour' + n * interval '1 microsecond'" if effect == "popup" else "NULL"
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """`with_events`: each call has a hangup too, from which assembly makes the same row of history again."""
+
+    effect: str = "upload"
+    prefix: str = "1760000000."
+    batch_limit: int = 50
+    expires: str = "1 hour"
+    with_events: bool = False
+
+
+def fill(database_url: str, number: str, count: int, **fields: Any) -> list[int]:
+    """Inserts calls with one delivery due each (`fields` of Due), oldest first; returns the ids of the calls."""
+    due = Due(**fields)
+    content = _RING if due.effect == "popup" else _ROW
+    over = "NULL" if due.effect == "popup" else "now()"
+    wakes = "now() - interval '1 hour' + n * interval '1 microsecond'" if due.effect == "popup" else "NULL"
     with psycopg.connect(database_url, autocommit=True) as conn:
         found = conn.execute(
             f"""
@@ -61,19 +61,19 @@ def fill(
             {
                 "number": number,
                 "count": count,
-                "prefix": prefix,
-                "effect": effect,
-                "expires": expires,
-                "batch_limit": batch_limit,
+                "prefix": due.prefix,
+                "effect": due.effect,
+                "expires": due.expires,
+                "batch_limit": due.batch_limit,
             },
         ).fetchall()
-        if effect == "upload":
+        if due.effect == "upload":
             conn.execute(
                 "INSERT INTO row_timers (enterprise_number, crm, wake_at) VALUES (%s, 'retailcrm', now()) "
                 "ON CONFLICT (enterprise_number, crm) DO UPDATE SET wake_at = now()",
                 [number],
             )
-        if with_events:
+        if due.with_events:
             conn.execute(
                 """
                 INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint,
@@ -85,7 +85,7 @@ def fill(
                        sha256(main_unique_id::bytea), now() - interval '1 hour', id
                 FROM calls WHERE enterprise_number = %(number)s AND starts_with(main_unique_id, %(prefix)s)
                 """,
-                {"number": number, "prefix": prefix},
+                {"number": number, "prefix": due.prefix},
             )
         if count > 1000:
             conn.execute("ANALYZE calls, deliveries, call_events")

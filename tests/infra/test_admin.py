@@ -132,7 +132,7 @@ def test_they_are_listed_and_one_is_removed(page, sql):
         (["--login", "ivanova"], f"{PASSWORD}\n", "Which enterprise?"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(page, sql, arguments, typed, words):
+def test_an_impossible_command_fails_with_one_sentence_and_changes_nothing(page, sql, arguments, typed, words):
     before = sql("SELECT to_jsonb(u) FROM users u ORDER BY id")
 
     code, said = run("admin", *arguments, typed=typed)
@@ -206,7 +206,7 @@ def test_a_link_that_a_registration_under_way_was_about_to_issue_is_revoked_too(
     assert page().ask("POST", "session", {"token": next_link}).json["error"]["code"] == "link_revoked"
 
 
-def test_who_revokes_what_is_not_there_hears_so(page):
+def test_revoking_an_unknown_enterprise_is_refused(page):
     assert run("revoke", "--enterprise", "9999") == (1, "revoke: There is no enterprise 9999\n")
     assert run("revoke") == (1, "revoke: Which enterprise? make revoke ENTERPRISE=0367\n")
 

@@ -113,7 +113,7 @@ def test_an_enterprise_without_a_host_cannot_call(enterprise):
     assert (answer.status_code, answer.json()) == (500, {"detail": "Host IP not configured for this enterprise"})
 
 
-def test_what_once_reached_a_shell_is_noted(enterprise):
+def test_values_that_once_reached_a_shell_are_noted(enterprise):
     known = enterprise()
 
     known.call(phone="1234'; reboot")

@@ -198,7 +198,7 @@ def test_the_functions_answer_comes_back_with_its_headers_and_the_missing_securi
 @pytest.mark.parametrize(
     "path", ["/nothing", "/start/", "//start", "/retailcrm/make-call", "/retailcrm-admin/", "/stats/make-call"]
 )
-def test_what_no_running_function_serves_does_not_exist(port, function, path):
+def test_a_path_without_a_running_function_does_not_exist(port, function, path):
     answer = ask(port, "GET", path)
 
     assert (answer.status, answer.code) == (404, "not_found")
@@ -272,7 +272,7 @@ def test_an_event_is_sent_again_when_the_function_died_before_it_answered(port, 
     assert [body for *_, body in function.requests] == [b'{"a": 1}', b'{"a": 1}']
 
 
-def test_what_must_not_happen_twice_is_not_sent_again(function):
+def test_a_request_that_must_not_happen_twice_is_not_repeated(function):
     function.broken_answers = 1
     with running_gateway({"make-call": function.url}) as port:
         answer = ask(port, "POST", "/retailcrm/make-call?phone=375291111111")
@@ -311,7 +311,7 @@ def test_stats_of_a_function_are_asked_with_the_operators_token(port, function):
         b"GET /\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_what_is_not_a_request_gets_an_error_of_the_common_shape(port, raw):
+def test_bytes_that_are_no_request_get_an_error_of_the_common_form(port, raw):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(raw)
         with http.client.HTTPResponse(connection) as response:
@@ -383,7 +383,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://
         ("POST", "/retailcrm-admin/", b"enterprise_number=0367&token=a.b.c&clientId=xyz"),
     ],
 )
-def test_who_comes_by_the_link_is_let_in_by_the_function(door, method, path, body):
+def test_a_visitor_by_the_link_is_signed_in_by_the_function(door, method, path, body):
     port, admin = door
 
     answer = ask(port, method, path, body, FORM | {"Cookie": "session=before"})
@@ -415,7 +415,7 @@ def test_where_nobody_can_let_in_the_address_still_loses_its_token(page):
     assert (answer.status, answer.headers["location"]) == (303, "/retailcrm-admin/")
 
 
-def test_only_looking_signs_nobody_in(door):
+def test_a_head_request_signs_nobody_in(door):
     port, admin = door
 
     answer = ask(port, "HEAD", "/retailcrm-admin/?token=a.b.c")
@@ -433,7 +433,7 @@ def test_a_form_that_is_too_large_is_refused(door):
     assert admin.requests == []
 
 
-def test_what_a_browser_has_already_is_not_sent_again(page):
+def test_a_file_that_the_browser_has_already_is_not_sent_again(page):
     first = ask(page, "GET", "/retailcrm-admin/app.js")
     again = ask(page, "GET", "/retailcrm-admin/app.js", headers={"If-None-Match": first.headers["etag"]})
 
@@ -464,7 +464,7 @@ def test_long_files_are_packed_for_browsers_that_can_unpack(page, tmp_path):
     assert "content-encoding" not in plain.headers
 
 
-def test_what_is_told_line_by_line_goes_on_as_it_comes():
+def test_progress_is_streamed_line_by_line():
     port = free_port()
     may_end = threading.Event()
 

@@ -7,7 +7,6 @@ import sys
 import psycopg
 import pytest
 
-from lib.runtime.passwords import hash_password
 from lib.runtime.vault import Vault, parse_keys
 from tests.conftest import VAULT_KEYS
 from tests.harness.enterprises import enterprise
@@ -61,7 +60,7 @@ def test_an_enterprise_is_written_with_its_key_sealed(run, everything):
     assert Vault(parse_keys(VAULT_KEYS)).decrypt(sealed, owner="0367") == "key-of-0367"
 
 
-def test_again_changes_nothing(run, everything):
+def test_provisioning_again_changes_nothing(run, everything):
     run(enterprise())
     before = everything()
     run(enterprise())
@@ -78,7 +77,7 @@ def test_again_changes_nothing(run, everything):
         ({"is_admin": False}, False),
     ],
 )
-def test_who_would_not_be_let_in_any_more_is_signed_out(run, database_url, change, is_signed_in):
+def test_a_user_who_lost_the_right_to_sign_in_is_signed_out(run, database_url, change, is_signed_in):
     run(enterprise())
     with psycopg.connect(database_url) as conn:
         conn.execute(
@@ -95,7 +94,7 @@ def test_who_would_not_be_let_in_any_more_is_signed_out(run, database_url, chang
     assert (done.returncode, revoked_at is None) == (0, is_signed_in)
 
 
-def test_what_the_file_does_not_mention_stays(run, everything):
+def test_settings_that_the_file_does_not_mention_stay(run, everything):
     run(enterprise(settle_seconds=7))
     changed = enterprise(owner_policy="first_talker")
     del changed["integrations_config"]["retailcrm"]["api_key"]
@@ -166,7 +165,7 @@ def test_another_enterprises_token_or_secret_is_refused(run, theirs):
     ],
     ids=range(12),
 )
-def test_what_is_no_enterprise_is_one_clear_message(run, content):
+def test_a_file_that_is_no_enterprise_is_one_clear_message(run, content):
     done = run(content)
 
     assert done.returncode == 1
@@ -182,7 +181,7 @@ def test_what_is_no_enterprise_is_one_clear_message(run, content):
         ({"user_extensions": {"1" * 25: "150"}}, "is not a user id of RetailCRM"),
     ],
 )
-def test_what_would_never_work_is_said_before_it_is_saved(run, retailcrm, word):
+def test_settings_that_cannot_work_are_refused_before_they_are_saved(run, retailcrm, word):
     done = run(enterprise(**retailcrm))
 
     assert (done.returncode, word in done.stderr) == (1, True)
@@ -205,14 +204,6 @@ def test_a_file_that_is_not_there_is_said(process):
     assert "no-such-file.json cannot be read" in done.stderr
 
 
-def test_a_password_is_stored_as_scrypt_with_a_salt_of_its_own():
-    first, second = hash_password("a password"), hash_password("a password")
-
-    assert first.startswith("scrypt$16384$8$1$")
-    assert first != second
-    assert "a password" not in first
-
-
 def test_settings_of_smart_redirect_are_checked_too(run):
     lines = {"0001301": {"algorithm": "none"}, "0001302": {"mode": "off"}}
 
@@ -221,3 +212,39 @@ def test_settings_of_smart_redirect_are_checked_too(run):
     assert done.returncode == 1
     for problem in ("smart_redirect_mode cannot be 'sideways'", "lines.0001301.algorithm cannot be 'none'"):
         assert done.stderr.count(problem) == 1
+
+
+def test_an_integration_that_no_service_serves_is_kept_with_its_key_sealed_and_said(run, everything, database_url):
+    file = enterprise()
+    file["integrations_config"]["amocrm"] = {"enabled": True, "api_key": "a-key-of-another-crm", "pipeline": [1, 2]}
+    amocrm = {"amocrm": {"pipeline": [1]}}
+
+    first, again = run(file), run(file)
+    with psycopg.connect(database_url) as conn:
+        [(kept,)] = conn.execute("SELECT integrations_config -> 'amocrm' FROM enterprises").fetchall()
+    changed = run(file | {"integrations_config": amocrm})
+
+    assert (first.returncode, first.stderr, again.returncode) == (0, "", 0)
+    assert "amocrm: its settings are kept, but no service here serves it" in first.stdout
+    assert (kept["enabled"], kept["pipeline"], kept["version"]) == (True, [1, 2], 1)
+    assert kept["api_key"].startswith("v1.test.")
+    assert changed.returncode == 0
+    with psycopg.connect(database_url) as conn:
+        [(sections,)] = conn.execute("SELECT integrations_config FROM enterprises").fetchall()
+    assert sections["amocrm"] == {**kept, "pipeline": [1], "version": 2}
+    assert sections["retailcrm"]["version"] == 1
+
+
+def test_a_name_that_is_none_and_a_section_that_is_no_object_are_refused(run):
+    file = enterprise()
+    file["integrations_config"] |= {"Amo CRM": {}, "bitrix": "on", "amocrm": {"enabled": "yes"}}
+
+    done = run(file)
+
+    assert done.returncode == 1
+    for problem in (
+        "integrations_config.Amo CRM: the name must be letters, digits and _, in lower case",
+        "integrations_config.bitrix: must be an object",
+        "integrations_config.amocrm.enabled: must be true or false",
+    ):
+        assert problem in done.stderr

@@ -53,7 +53,7 @@ def acknowledged(subscriber):
         subscriber.acknowledge(subscription=SUBSCRIPTION, ack_ids=ack_ids)
 
 
-def test_what_was_acknowledged_is_delivered_again_and_a_dry_run_only_says_so(subscriber, capsys):
+def test_acknowledged_events_are_redelivered_and_a_dry_run_only_reports(subscriber, capsys):
     publish(1)
     publish(2)
     assert acknowledged(subscriber) == [1, 2]

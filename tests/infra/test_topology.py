@@ -15,6 +15,7 @@ from tests.harness.servers import Broker
 
 ENDPOINTS = {
     "retailcrm-deliver": "http://127.0.0.1:1",
+    "retailcrm-upload": "http://127.0.0.1:3",
     "sweep-calls": "http://127.0.0.1:2/",
     "register-module": "http://127.0.0.1:4",
 }
@@ -61,11 +62,11 @@ def test_a_subscription_gets_its_deadlines_retries_and_dead_letters(subscriber):
 
 def test_a_changed_endpoint_is_applied(subscriber):
     topology.apply(topology.read(), Target(project="local", endpoints=ENDPOINTS))
-    moved = {**ENDPOINTS, "retailcrm-deliver": "http://127.0.0.1:3"}
+    moved = {**ENDPOINTS, "retailcrm-deliver": "http://127.0.0.1:5"}
     topology.apply(topology.read(), Target(project="local", endpoints=moved))
 
     deliver = subscriber.get_subscription(subscription=f"{SUBSCRIPTIONS}call-events.retailcrm-deliver")
-    assert deliver.push_config.push_endpoint == "http://127.0.0.1:3/"
+    assert deliver.push_config.push_endpoint == "http://127.0.0.1:5/"
 
 
 def test_in_the_cloud_pushes_are_signed():
@@ -150,5 +151,5 @@ def test_an_argument_of_a_wrong_form_is_refused_with_what_is_right(arguments):
 def test_a_missing_endpoint_is_named():
     with pytest.raises(ConfigError, match="sweep-calls"):
         topology.subscriptions(
-            topology.read(), Target(project="p", endpoints={"retailcrm-deliver": "http://127.0.0.1:1"})
+            topology.read(), Target(project="p", endpoints={"retailcrm-deliver": "http://127.0.0.1:1", "retailcrm-upload": "http://127.0.0.1:3"})
         )

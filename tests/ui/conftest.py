@@ -76,17 +76,21 @@ def number() -> str:
 
 @pytest.fixture
 def enrol(stack: Stack, crm: CRM, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Api]]:
-    """Makes an enterprise of this number; what an administrator of it may ask for. `changes`: of its settings."""
+    """
+    Makes an enterprise of this number; what an administrator of it may ask for. `changes`: of its settings; `others`:
+    integrations beside RetailCRM's.
+    """
     for name, value in stack.layout.environment().items():
         monkeypatch.setenv(name, value)
     config.current.cache_clear()
     vault.forget()
 
-    def make(number: str, *, is_connected: bool = True, **changes: Any) -> Api:
+    def make(number: str, *, is_connected: bool = True, others: dict[str, Any] | None = None, **changes: Any) -> Api:
         crm.account(number)
         data = enterprise(number, token=f"token-of-{number}", domain=crm.url, **changes)
         if not is_connected:
             data["integrations_config"] = {"retailcrm": {"enabled": True}}
+        data["integrations_config"] |= others or {}
         assert provision.check(data) == []
         with psycopg.connect(stack.database_url) as conn:
             provision.provision(conn, data)

@@ -139,3 +139,22 @@ def test_deleting_asks_first_and_leaves_nothing(number, enrol, visit):
     somebody.reads("Подключение удалено")
     expect(somebody.page.locator("[name=domain]")).to_have_value("")
     somebody.reads("Не подключено")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ru", "Есть и другие подключения: amocrm, bitrix", "этот сервис с ними не работает"),
+        ("en", "There are other connections: amocrm, bitrix", "this service does not work with them"),
+    ],
+)
+def test_connections_that_nobody_here_serves_are_named(number, enrol, visit, words):
+    language, title, text = words
+    enrol(number, others={"amocrm": {"enabled": True}, "bitrix": {}})
+    somebody = visit(language=language).sign_in(number)
+
+    somebody.go("connection")
+
+    somebody.reads(title)
+    somebody.reads(text)
+    somebody.is_accessible()

@@ -12,7 +12,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from lib.admin import calls as desk
+from lib.admin.screens import calls as calls_screen
 from lib.calls.roles import LegRole
 from tests.unit import test_reason_codes as reason_codes
 
@@ -281,7 +281,7 @@ def test_every_code_that_says_why_has_words(visit):
         assert reason_codes.decisions() == set(words["why"])
         assert reason_codes.reasons() <= set(words["reasons"])
         assert set(get_args(LegRole)) <= set(words["because"])
-        assert set(desk._NO_POPUP) | set(desk._NO_ROW) <= set(words["why"])
+        assert set(calls_screen._NO_POPUP) | set(calls_screen._NO_ROW) <= set(words["why"])
 
 
 def _transferred(url):

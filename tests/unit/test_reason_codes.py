@@ -7,7 +7,7 @@ import re
 import typing
 from pathlib import Path
 
-from lib.admin import calls as desk
+from lib.admin.screens import calls as calls_screen
 from lib.calls import explain
 from lib.runtime import gate
 
@@ -39,19 +39,32 @@ def decisions():
     return found
 
 
+_TELL_REASONS = (
+    "lib/ledger/assemble.py",
+    "lib/ledger/deliver.py",
+    "lib/ledger/send_rows.py",
+    "lib/ledger/settlement.py",
+    "lib/store/deliveries.py",
+    "lib/store/notices.py",
+    "lib/store/rows.py",
+    "lib/retailcrm/client.py",
+)
+
+
 def reasons():
     """Of what is given as `reason`, or set in SQL; of what an ended delivery is given; of answers and of the gate."""
     found = set(typing.get_args(gate.Refusal))
-    for tree in trees(
-        "lib/ledger/deliver.py", "lib/ledger/assemble.py", "lib/store/deliveries.py", "lib/retailcrm/client.py"
-    ):
+    for tree in trees(*_TELL_REASONS):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 for word in node.keywords:
                     if word.arg in {"reason", "outcome"} and isinstance(word.value, ast.Constant | ast.IfExp):
                         found |= constants(word.value)
-                if getattr(node.func, "id", "") == "_ended":
+                if getattr(node.func, "attr", "") == "ended":
                     found |= {argument.value for argument in node.args[1:] if isinstance(argument, ast.Constant)}
+            if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 3:
+                # State, reason, seconds.
+                found |= constants(node.value.elts[1])
             if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "outcome" for target in node.targets):
                 found |= constants(node.value) - {"success"}
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -80,4 +93,4 @@ def test_every_reason_of_a_delivery_is_documented():
 
 
 def test_what_explains_that_there_is_nothing_is_a_decision():
-    assert {*desk._NO_POPUP, *desk._NO_ROW} <= decisions()
+    assert {*calls_screen._NO_POPUP, *calls_screen._NO_ROW} <= decisions()

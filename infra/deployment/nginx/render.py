@@ -2,7 +2,8 @@
 Writes nginx.conf, the gateway of the containers, from infra/routes.py: `make nginx`.
 
 It answers as the local gateway does, with one exception: nginx cannot wait out the restart of a function. Intake
-runs twice instead, and a request that is safe to repeat goes to the other instance. nginx's `/health` speaks of itself, `/health/FUNCTION` of a function.
+runs twice instead, and a request that is safe to repeat goes to the other instance. nginx's `/health` tells of nginx
+itself, `/health/FUNCTION` of a function.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _ERRORS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where nginx and the functions are; the default is docker-compose.yml's."""
+    """The addresses of nginx and the functions; the default is docker-compose.yml's."""
 
     listen: str = "8080"
-    # By a variable: else nginx would ask for the addresses once, and a container that restarts may get another one.
+    # In a variable: otherwise nginx resolves the name only once, and a restarted container may have another address.
     function: str = "$function:8080"
     resolver: str = "127.0.0.11"
     # Holds the page as a folder `retailcrm-admin`.
@@ -77,10 +78,10 @@ def render(place: Place | None = None) -> str:
 
 def _route(route: Route, place: Place) -> str:
     match = f"^~ {route.path}" if route.path.endswith("/") else f"= {route.path}"
-    # What is told line by line must not wait for a full buffer.
+    # Progress that is streamed line by line must not wait for a full buffer.
     flow = " proxy_buffering off;" if route.function == "admin-api" else ""
     again = " proxy_next_upstream error timeout invalid_header http_503 non_idempotent;" if route.repeatable else ""
-    # nginx would send those on who forgot the slash.
+    # Otherwise nginx redirects an address without the slash.
     bare = f"        location = {route.path[:-1]} {{ return 404; }}\n" if route.path.endswith("/") else ""
     return (
         f"{bare}        location {match} {{ set $function {route.function};"
@@ -97,7 +98,7 @@ def _operations(function: str, place: Place) -> str:
 
 
 def _header_map(name: str, value: str) -> str:
-    """What the function says of itself wins."""
+    """A header that the function sets wins."""
     upstream = f"$upstream_http_{name.lower().replace('-', '_')}"
     return f'    map {upstream} {_variable(name)} {{ "" "{value}"; default {upstream}; }}'
 

@@ -1,1 +1,1 @@
-"""The Asterisk service for development and tests: it takes orders to call and to transfer, and calls nobody."""
+"""The Asterisk service for development and tests: it accepts orders to call and to transfer, and calls nobody."""

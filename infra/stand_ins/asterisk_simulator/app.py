@@ -16,7 +16,7 @@ from infra.stand_ins.asterisk_simulator import orders
 from infra.stand_ins.asterisk_simulator.enterprises import Enterprise, Enterprises, enterprise_from
 from infra.stand_ins.asterisk_simulator.orders import Outcome
 from infra.stand_ins.retailcrm_simulator.control_http import control_errors, json_body, number
-from infra.stand_ins.retailcrm_simulator.faults import FaultBook
+from infra.stand_ins.retailcrm_simulator.faults import Fault, FaultBook
 from infra.stand_ins.retailcrm_simulator.fields import InvalidInput
 from infra.stand_ins.retailcrm_simulator.incoming import masked
 from infra.stand_ins.retailcrm_simulator.process import CannotStart
@@ -31,7 +31,7 @@ Decide = Callable[[Mapping[str, str], Enterprises], Outcome]
 
 @dataclass(kw_only=True)
 class Order:
-    """One request. `status` and `body` are what was answered, None when nothing was."""
+    """One request. `status` and `body` are those of the answer, None when there was none."""
 
     seq: int
     received_at: float
@@ -89,20 +89,17 @@ class Service:
         caller = self.enterprises.with_secret(query.get("clientId", ""))
         order = self._arrive(endpoint, caller, query)
         fault = self._faults.choose(caller.number if caller else "", (endpoint,))
-        if fault and fault.delay_seconds:
+        if fault:
             await asyncio.sleep(fault.delay_seconds)
+            order.fault = fault.mode
         outcome = decide(query, self.enterprises)
-        order.fault = fault.mode if fault else None
         if outcome.enterprise is not None and (fault is None or fault.apply):
             order.accepted = True
             self.enterprises.put(outcome.enterprise)
-        if fault and fault.mode == "hang":
-            return await hang(request, fault.hang_seconds)
-        if fault and fault.mode == "drop":
-            return await reset(request, b"")
+        if fault and fault.mode in {"hang", "drop"}:
+            return await (hang(request, fault.hang_seconds) if fault.mode == "hang" else reset(request, b""))
         if fault and fault.mode == "refuse":
-            detail = fault.error_msg or "Failed to connect to the Asterisk host"
-            outcome = Outcome(status=fault.status or 500, body={"detail": detail})
+            outcome = _refusal(fault)
         order.status, order.body = outcome.status, outcome.body
         if outcome.status == 200:
             milliseconds = round((time.monotonic() - started) * 1000)
@@ -185,6 +182,11 @@ def build(*, state: Path | None = None) -> web.Application:
     app = web.Application(middlewares=[control_errors])
     app.add_routes(service.routes())
     return app
+
+
+def _refusal(fault: Fault) -> Outcome:
+    detail = fault.error_msg or "Failed to connect to the Asterisk host"
+    return Outcome(status=fault.status or 500, body={"detail": detail})
 
 
 def _as_json(enterprise: Enterprise) -> dict[str, object]:

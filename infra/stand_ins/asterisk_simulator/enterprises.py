@@ -58,7 +58,7 @@ class Enterprises:
         return created
 
     def remove(self, number: str | None) -> list[str]:
-        """Of all of them without a number; which they were."""
+        """Removes one, or without a number all; returns their numbers."""
         removed = [each for each in self._by_number if number in {None, each}]
         for each in removed:
             del self._by_number[each]

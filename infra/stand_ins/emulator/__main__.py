@@ -1,9 +1,9 @@
 """
-A Google Pub/Sub for development: `python -m infra.stand_ins.emulator --port 8085 [--data-dir DIR]`.
+An emulator of Google Pub/Sub for development: `python -m infra.stand_ins.emulator --port 8085 [--data-dir DIR]`.
 
-Speaks the real gRPC API without any security; the official client finds it by PUBSUB_EMULATOR_HOST=127.0.0.1:8085.
-A control port beside it shows the state, takes faults, and serves the keys of signed pushes.
-Snapshots, filters, schemas, exactly-once delivery and retention by topic are not built.
+Speaks the real gRPC API without any security; the official client finds it by PUBSUB_EMULATOR_HOST=127.0.0.1:8085. A
+control port beside it shows the state, takes faults, and serves the keys of signed pushes. Snapshots, filters, schemas,
+exactly-once delivery and retention by topic are not supported.
 """
 
 from __future__ import annotations

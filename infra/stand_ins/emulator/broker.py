@@ -1,5 +1,5 @@
 """
-Topics, subscriptions and what happens between them.
+The topics and subscriptions, and the flow of messages between them.
 
 Every change is first checked, then recorded in the journal, then applied; a restart applies the same records again.
 """
@@ -27,12 +27,12 @@ class Broker:
         self._published: dict[str, int] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._by_topic: dict[str, list[Subscription]] = {}
-        # Rises over restarts without being stored: nobody publishes a million messages a second.
+        # Grows over restarts without being stored: fewer than a million messages are published per second.
         self._sequence = time.time_ns() // 1000
         self.on_subscription: Callable[[Subscription], None] = lambda _: None
 
     def restore(self) -> None:
-        """Take up where the last process was killed; nobody holds a lease any more."""
+        """Restores the state of the last process; all its leases have ended."""
         for record in self._journal.read():
             self._apply(record.kind, record.body)
         self._published.clear()
@@ -148,7 +148,7 @@ class Broker:
         self._commit(Kind.SOUGHT, request)
         subscription.wake()
 
-    # --- for those who watch
+    # --- observing
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -229,7 +229,7 @@ class Broker:
         subscription.wake()
 
     def _record_acks(self, name: str, sequences: Sequence[int]) -> None:
-        """The subscription forgets by itself: applying is only for a restart."""
+        """The subscription has forgotten the messages already; the record is applied at a restart only."""
         record = wire.AcknowledgeRequest(subscription=name, ack_ids=[str(sequence) for sequence in sequences])
         try:
             self._journal.append(Kind.ACKNOWLEDGED, record)
@@ -265,7 +265,7 @@ class Broker:
         yield last
 
     def _sum(self) -> Iterator[Record]:
-        """The least that leads to the present state."""
+        """The shortest list of records that leads to the present state."""
         for topic in self._topics.values():
             yield Record(Kind.TOPIC, topic)
         for name, subscription in self._subscriptions.items():

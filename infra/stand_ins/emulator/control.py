@@ -1,4 +1,4 @@
-"""The control port: what tests and people ask of the emulator besides Pub/Sub itself."""
+"""The control port, for tests and people: the emulator's state, faults, and the keys of signed pushes."""
 
 from __future__ import annotations
 

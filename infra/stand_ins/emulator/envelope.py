@@ -1,4 +1,4 @@
-"""How a message looks to a push endpoint: wrapped in JSON, or bare with headers. Pure."""
+"""The request that a push endpoint gets: wrapped in JSON, or bare with headers. Pure."""
 
 from __future__ import annotations
 

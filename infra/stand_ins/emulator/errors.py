@@ -1,4 +1,4 @@
-"""What the emulator says no with."""
+"""The errors of the emulator."""
 
 from __future__ import annotations
 

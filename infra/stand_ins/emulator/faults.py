@@ -1,4 +1,4 @@
-"""Faults on demand: what becomes of one push, drawn from a seeded generator. Pure."""
+"""Faults on demand: draws the fault of each push from a seeded generator. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gRPC face: `google.pubsub.v1.Publisher` and `google.pubsub.v1.Subscriber`, as the official clients call them."""
+"""The gRPC API: `google.pubsub.v1.Publisher` and `google.pubsub.v1.Subscriber`, as the official clients call them."""
 
 from __future__ import annotations
 

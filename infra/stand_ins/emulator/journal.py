@@ -1,5 +1,5 @@
 """
-What must outlive the process: an append-only file, written before a request is answered.
+The state that must outlive the process: an append-only file, written before a request is answered.
 
 A write to the operating system survives `kill -9`; nothing is flushed to the disk, so a power cut may lose the end.
 A record is its length, its checksum, its kind and a protobuf message. A record cut short by a kill was never answered,
@@ -55,7 +55,7 @@ class Record:
 
 
 class Journal:
-    """Without a directory it remembers nothing, at no cost."""
+    """Without a directory nothing is written."""
 
     def __init__(self, directory: Path | None) -> None:
         self._path: Path | None = None
@@ -95,7 +95,7 @@ class Journal:
         return self._size > max(_REWRITE_ABOVE_BYTES, 2 * self._rewritten_size)
 
     def rewrite(self, records: Iterable[Record]) -> None:
-        """Replace the history by its sum."""
+        """Replaces the records by a shorter list with the same result."""
         if self._path is None:
             return
         draft = self._path.with_suffix(".new")

@@ -1,5 +1,5 @@
 """
-What one subscription still owes its subscriber: pure state, the time is an argument.
+The messages of one subscription that are not acknowledged: pure state, the time is an argument.
 
 A message is ready, leased (with a subscriber), waiting (for its back-off), or blocked (behind an earlier message
 of its ordering key) until it is acknowledged. Timers and queues are never searched: every change of an entry gives
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-# Acknowledged messages kept for seeking back live in memory: a long load run must not eat the machine.
+# Acknowledged messages are kept in memory for seeks: a long load test must not exhaust it.
 RETAINED_ACKED_BYTES = 64 * 1024 * 1024
 
 
@@ -165,7 +165,7 @@ class Backlog:
         return self._finish(entry)
 
     def bury(self, ack_id: str) -> Message | None:
-        """Acknowledge what now lives in the dead-letter topic."""
+        """Acknowledges a message that was moved to the dead-letter topic."""
         entry = self._leased(ack_id)
         if entry is None:
             return None
@@ -289,6 +289,6 @@ def _lease(entry: _Entry) -> Lease:
 
 
 def parse_ack_id(ack_id: str) -> tuple[int, int]:
-    """The message's sequence and the lease's number; ValueError for what was never ours."""
+    """The message's sequence and the lease's number; raises ValueError for an id that is not of this emulator."""
     sequence, lease = ack_id.split("-")
     return int(sequence), int(lease)

@@ -1,4 +1,4 @@
-"""Pushing: takes what is ready, posts it to the endpoint, and reads the answer as ack or nack."""
+"""Pushing: takes ready messages, posts them to the endpoint, and treats the answer as ack or nack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 ACKS: Final = frozenset({102, 200, 201, 202, 204})
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _HOLD_AT_MOST_SECONDS: Final = 1.0
-# Below the two seconds after which gunicorn drops idle connections: who posts on a dying connection loses the post.
+# Below the two seconds after which gunicorn closes idle connections: a request on a closing connection is lost.
 _KEEP_ALIVE_SECONDS: Final = 1.0
 
 
@@ -63,8 +63,8 @@ class _Pusher:
     """
     The pushes of one subscription.
 
-    When nothing but failures comes back, it pauses, longer each time, and sends fewer at once: an endpoint that is
-    down costs little, and the first success opens the gate again.
+    After failures it pauses, longer each time, and sends fewer at once, so an endpoint that is down costs little; the
+    first success restores the full rate.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class _Pusher:
         await self._post(lease)
 
     async def _post(self, lease: Lease) -> str | None:
-        """What was wrong, or None when it was acknowledged."""
+        """Returns what was wrong, or None when it was acknowledged."""
         config = self._subscription.config
         deadline = aiohttp.ClientTimeout(total=self._subscription.ack_deadline_seconds)
         try:

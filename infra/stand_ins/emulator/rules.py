@@ -1,8 +1,8 @@
 """
-What the API accepts and what it fills in: names, limits, defaults, update masks. Pure.
+Validates requests and fills in defaults: names, limits, update masks. Pure.
 
-What would change the meaning of a delivery and is not built here (filters, exactly-once, schemas, transforms, exports)
-is refused, not ignored.
+Features that change deliveries and are not supported here (filters, exactly-once, schemas, transforms, exports) are
+refused, not ignored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A subscription at work: its settings, its backlog, its timers, and those who wait for its messages."""
+"""A subscription at work: its settings, backlog and timers, and the consumers that wait for its messages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PRUNE_EVERY_SECONDS = 60.0
 
 class Subscription:
     """
-    `record_acks` is told of every message that is done with, before it is forgotten here;
-    `bury` publishes a lease's message to the dead-letter topic and says whether it could.
+    `record_acks` is told of every message that is done with, before it is forgotten here; `bury` publishes a lease's
+    message to the dead-letter topic and says whether it could.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Subscription:
         self._arm()
 
     def wake(self) -> None:
-        """Something changed: fire what is due, tell those who wait, set the clock for what comes next."""
+        """After a change: fires the timers that are due, notifies the waiting consumers, sets the next timer."""
         now = time.monotonic()
         if now - self._pruned_at > PRUNE_EVERY_SECONDS:
             self._pruned_at = now

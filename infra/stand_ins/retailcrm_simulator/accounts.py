@@ -1,4 +1,4 @@
-"""The accounts that a simulator holds: who works there, with which key, modules, shops and customers."""
+"""The accounts of a simulator: users, key, modules, shops and customers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Customer:
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
     """
-    Where the real service's answer is not known, or changes: which of the possible ones this account gives.
+    Chooses between the possible answers where the real service's is unknown, or varies.
 
     `unknown_fields`: `warn` records them in the ledger, `refuse` answers 400. `absent_manager`: the key `manager`
     is `missing` or `null` when nobody is responsible. A limit of 0 means none.

@@ -1,4 +1,4 @@
-"""What RetailCRM answers: statuses, shapes and texts."""
+"""The answers of RetailCRM: statuses, forms and texts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from infra.stand_ins.retailcrm_simulator.ledger import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class MethodRequest:
     """What a method decides by. `arguments` are the parts of the path in braces, `address` is our own."""
 
     account: Account
@@ -39,7 +39,7 @@ class Route:
     method: str
     path: str
     kind: str
-    decide: Callable[[Call], Decision]
+    decide: Callable[[MethodRequest], Decision]
     scope: str | None = None
 
     def arguments(self, path: str) -> dict[str, str] | None:
@@ -49,21 +49,21 @@ class Route:
         return match.groupdict() if match else None
 
 
-def _users(call: Call) -> Decision:
-    answer, warnings = directory.users(call.account, call.incoming)
+def _users(given: MethodRequest) -> Decision:
+    answer, warnings = directory.users(given.account, given.incoming)
     return Decision(answer=answer, warnings=tuple(warnings))
 
 
-def _user(call: Call) -> Decision:
-    return Decision(answer=directory.user(call.account, _number(call.arguments["id"])))
+def _user(given: MethodRequest) -> Decision:
+    return Decision(answer=directory.user(given.account, _number(given.arguments["id"])))
 
 
-def _user_status(call: Call) -> Decision:
-    account, status = call.account, call.incoming.form.get("status")
-    user = account.user_by_id.get(_number(call.arguments["id"]))
+def _user_status(given: MethodRequest) -> Decision:
+    account, status = given.account, given.incoming.form.get("status")
+    user = account.user_by_id.get(_number(given.arguments["id"]))
     if user is None:
         return Decision(answer=refusal(404, answers.NOT_FOUND))
-    if "status" in call.incoming.non_scalar:
+    if "status" in given.incoming.non_scalar:
         return Decision(answer=answers.non_scalar("status"))
     if status is None:
         return Decision(answer=answers.parameter_missing("status"))
@@ -75,27 +75,27 @@ def _user_status(call: Call) -> Decision:
     return Decision(answer=success(), applied={"user_id": user.id, "status": status}, account=changed)
 
 
-def _manager(call: Call) -> Decision:
-    answer, warnings = directory.manager(call.account, call.incoming, call.address)
+def _manager(given: MethodRequest) -> Decision:
+    answer, warnings = directory.manager(given.account, given.incoming, given.address)
     return Decision(answer=answer, warnings=tuple(warnings))
 
 
-def _module(call: Call) -> Decision:
-    found = call.account.modules.get(call.arguments["code"])
+def _module(given: MethodRequest) -> Decision:
+    found = given.account.modules.get(given.arguments["code"])
     if found is None:
         return Decision(answer=refusal(404, answers.NOT_FOUND))
     return Decision(answer=success({"integrationModule": module.shown(found)}))
 
 
-def _module_edit(call: Call) -> Decision:
-    account, code = call.account, call.arguments["code"]
-    value = json_field(call.incoming, "integrationModule")
+def _module_edit(given: MethodRequest) -> Decision:
+    account, code = given.account, given.arguments["code"]
+    value = json_field(given.incoming, "integrationModule")
     if isinstance(value, Answer):
         return Decision(answer=value)
     if not isinstance(value, dict):
         return Decision(answer=refusal(400, answers.ENTITY_ERRORS, {"integrationModule": answers.INVALID}))
     findings = module.check(value, path_code=code)
-    findings.unknown.extend(unexpected(call.incoming, "integrationModule"))
+    findings.unknown.extend(unexpected(given.incoming, "integrationModule"))
     refused, warnings = judged(account, findings)
     if refused:
         return Decision(answer=refused, warnings=warnings)
@@ -109,11 +109,11 @@ def _module_edit(call: Call) -> Decision:
     )
 
 
-def _module_scopes(call: Call) -> Decision:
-    account, code = call.account, call.arguments["code"]
+def _module_scopes(given: MethodRequest) -> Decision:
+    account, code = given.account, given.arguments["code"]
     if code not in account.modules:
         return Decision(answer=refusal(404, answers.NOT_FOUND))
-    requires = json_field(call.incoming, "requires")
+    requires = json_field(given.incoming, "requires")
     if isinstance(requires, Answer):
         return Decision(answer=requires)
     if not account.behaviour.simple_connection:
@@ -141,14 +141,14 @@ ROUTES: Final = (
         path="/api/v5/telephony/call/event",
         kind="event",
         scope="telephony_write",
-        decide=lambda call: telephony.call_event(call.account, call.incoming, call.board),
+        decide=lambda given: telephony.call_event(given.account, given.incoming, given.board),
     ),
     Route(
         method="POST",
         path="/api/v5/telephony/calls/upload",
         kind="upload",
         scope="telephony_write",
-        decide=lambda call: telephony.calls_upload(call.account, call.incoming, call.board),
+        decide=lambda given: telephony.calls_upload(given.account, given.incoming, given.board),
     ),
     Route(method="GET", path="/api/v5/telephony/manager", kind="manager", scope="telephony_read", decide=_manager),
     Route(method="GET", path="/api/v5/users", kind="users", scope="user_read", decide=_users),
@@ -159,13 +159,13 @@ ROUTES: Final = (
         path="/api/v5/user-groups",
         kind="user_groups",
         scope="user_read",
-        decide=lambda call: Decision(answer=directory.groups(call.account, call.incoming)),
+        decide=lambda given: Decision(answer=directory.groups(given.account, given.incoming)),
     ),
     Route(
         method="GET",
         path="/api/v5/settings",
         kind="settings",
-        decide=lambda call: Decision(answer=directory.settings(call.account)),
+        decide=lambda given: Decision(answer=directory.settings(given.account)),
     ),
     Route(
         method="GET",
@@ -192,7 +192,7 @@ ROUTES: Final = (
         method="GET",
         path="/api/credentials",
         kind="credentials",
-        decide=lambda call: Decision(answer=directory.credentials(call.account, _paths())),
+        decide=lambda given: Decision(answer=directory.credentials(given.account, _paths())),
     ),
     Route(
         method="GET",
@@ -204,7 +204,7 @@ ROUTES: Final = (
         method="GET",
         path="/api/system-info",
         kind="system_info",
-        decide=lambda call: Decision(answer=directory.system_info(call.account, call.address)),
+        decide=lambda given: Decision(answer=directory.system_info(given.account, given.address)),
     ),
 )
 KINDS: Final = (*(route.kind for route in ROUTES), "unknown")
@@ -264,8 +264,10 @@ class API:
             return Decision(answer=answer)
         if route.scope and account.scopes is not None and route.scope not in account.scopes:
             return Decision(answer=refusal(403, answers.ACCESS_DENIED))
-        call = Call(account=account, incoming=incoming, board=self._crm.board, arguments=arguments, address=address)
-        return route.decide(call)
+        given = MethodRequest(
+            account=account, incoming=incoming, board=self._crm.board, arguments=arguments, address=address
+        )
+        return route.decide(given)
 
     async def _finish(
         self, request: web.Request, entry: Entry, answer: Answer, fault: Fault | None

@@ -1,13 +1,16 @@
-"""What the CRM's people see: pop-ups and history, folded from the ledger's entries in their order."""
+"""The screens of the CRM's users: pop-ups and history, folded from the ledger's entries in their order."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from infra.stand_ins.retailcrm_simulator.ledger import Entry
+
+# A pop-up's call, code and user.
+_Key = tuple[str, str | None, int | None]
 
 
 @dataclass(kw_only=True)
@@ -44,7 +47,7 @@ class HistoryRow:
 
 @dataclass(kw_only=True)
 class _Seen:
-    popups: dict[tuple[str, str | None, int | None], PopUp] = field(default_factory=dict)
+    popups: dict[_Key, PopUp] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     rows: dict[str, HistoryRow] = field(default_factory=dict)
 
@@ -109,10 +112,7 @@ class Board:
         if event["type"] == "hangup":
             if event.get("callExternalId"):
                 seen.ended.add(call)
-            for target in applied["shown_to"]:
-                popup = seen.popups.get((call, target["code"], target["user_id"]))
-                if popup:
-                    popup.hung_up_at, popup.hangup_status = at, event["hangupStatus"]
+            _end_popups([(call, target["code"], target["user_id"]) for target in applied["shown_to"]], seen, event, at)
             return
         for target in applied["shown_to"]:
             key = (call, target["code"], target["user_id"])
@@ -148,6 +148,13 @@ class Board:
             row.applied += 1
         for external_id in applied.get("duplicates", ()):
             seen.rows[external_id].duplicates += 1
+
+
+def _end_popups(keys: Iterable[_Key], seen: _Seen, event: Mapping[str, Any], at: float) -> None:
+    for key in keys:
+        popup = seen.popups.get(key)
+        if popup:
+            popup.hung_up_at, popup.hangup_status = at, event["hangupStatus"]
 
 
 def as_json(item: PopUp | HistoryRow) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What RetailCRM does toward a module: a clicked number, a changed status, a switched module, an opened account."""
+"""RetailCRM's callbacks to a module: a clicked number, a changed status, a switched module, an opened account."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def listen(call: Mapping[str, Any] | None, byte_range: str | None) -> Outgoing:
 
 
 async def perform(session: aiohttp.ClientSession, outgoing: Outgoing) -> dict[str, object]:
-    """What the module answered; redirects are shown, not followed."""
+    """The module's answer; redirects are shown, not followed."""
     started = time.monotonic()
     seen: dict[str, object] = {"method": outgoing.method, "url": outgoing.url, "status": None}
     try:

@@ -55,7 +55,7 @@ class Control:
         ]
 
     async def stop(self, _: web.Application) -> None:
-        """Ends the streams, which else would hold the server."""
+        """Ends the streams, which would keep the server from stopping."""
         self._stopping.set()
         if self._session is not None:
             await self._session.close()
@@ -233,7 +233,7 @@ class Control:
         return web.json_response(await self._perform(callbacks.listen(call, data.get("range"))))
 
     async def _act(self, request: web.Request, table: Table) -> tuple[dict[str, Any], Account]:
-        """What somebody is to do, and in which account."""
+        """The action of a user, and its account."""
         account = {"account": Field(check=fields.filled, required=True)}
         data = fields.checked(await json_body(request), {**account, **table})
         return data, self._named(data["account"])

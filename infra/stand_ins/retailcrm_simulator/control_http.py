@@ -1,4 +1,4 @@
-"""What control endpoints share: JSON in, JSON errors of one shape out."""
+"""The common part of control endpoints: JSON in, JSON errors of one form out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that the simulator holds, and the only place that changes and keeps it."""
+"""The simulator's whole state, and the only code that changes and stores it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class CRM:
             self.replace_account(decision.account)
 
     def decided(self, entry: Entry) -> None:
-        """The entry is complete: from here on everybody sees what it did."""
+        """Marks the entry as complete: its effect is visible from now on."""
         self.board.fold(entry)
         self._state.append({"record": "request", "entry": entry.as_json()})
         self.ledger.announce(entry)

@@ -1,4 +1,4 @@
-"""What a request comes to before any fault: the answer, and what is to be applied."""
+"""The decision on a request before any fault: its answer and its effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an account tells about itself: users, groups, settings, the responsible manager, what a key may do."""
+"""Read methods of the API: users, groups, settings, the responsible manager, the scopes of a key."""
 
 from __future__ import annotations
 
@@ -30,19 +30,18 @@ _SAME_DIGITS: Final = 9
 
 def users(account: Account, incoming: Incoming) -> tuple[Answer, list[str]]:
     errors: dict[str, str] = {}
-    warnings: list[str] = []
+    given = {written: name for written in incoming.query if (name := _filter_name(written)) in _FILTERS}
+    # The official Python client sends filter=None when it is given no filter.
+    unknown = [written for written in incoming.query if written not in given and written not in {"page", "limit"}]
+    warnings = [f"unknown parameter: {written}" for written in unknown]
     found: Sequence[User] = account.users
-    for written, value in incoming.query.items():
-        name = _filter_name(written)
-        if name in _FILTERS:
-            keep = _FILTERS[name](value if isinstance(value, list) else [value])
-            if isinstance(keep, str):
-                errors[name] = keep
-            else:
-                found = [user for user in found if keep(user)]
-        elif written not in {"page", "limit"}:
-            # The official Python client sends filter=None when it is given no filter.
-            warnings.append(f"unknown parameter: {written}")
+    for written, name in given.items():
+        value = incoming.query[written]
+        keep = _FILTERS[name](value if isinstance(value, list) else [value])
+        if isinstance(keep, str):
+            errors[name] = keep
+        else:
+            found = list(filter(keep, found))
     page = _page(incoming, errors)
     if account.behaviour.unknown_fields == "refuse":
         errors |= dict.fromkeys(warnings, "This form should not contain extra fields")
@@ -115,23 +114,16 @@ def system_info(account: Account, address: str) -> Answer:
 def manager(account: Account, incoming: Incoming, address: str) -> tuple[Answer, list[str]]:
     if "phone" not in incoming.query:
         return parameter_missing("phone"), []
-    errors: dict[str, str] = {}
-    warnings = [f"unknown parameter: {name}" for name in incoming.query if name not in _MANAGER_PARAMETERS]
-    phone = incoming.queried("phone")
-    if phone[:1] == " ":
-        warnings.append("phone begins with a space: the + was not escaped")
-    if not phone.strip():
-        errors["phone"] = BLANK
+    phone, warnings = incoming.queried("phone"), _manager_warnings(incoming)
+    errors = {} if phone.strip() else {"phone": BLANK}
     details = _flag(incoming, "details", errors, warnings)
     ignore_status = _flag(incoming, "ignoreStatus", errors, warnings)
-    if "ignoreStatus" not in incoming.query:
-        warnings.append("ignoreStatus is left out: the server's default is not known")
     if errors:
         return refusal(400, INPUT_ERRORS, errors), warnings
     customer = customer_of(account, phone)
     body: dict[str, object] = {}
     responsible = account.user_by_id.get((customer and customer.manager_id) or -1)
-    if responsible and (ignore_status or (responsible.online and responsible.status == "free")):
+    if responsible and (ignore_status or _is_free(responsible)):
         body["manager"] = _manager_json(account, responsible)
     elif account.behaviour.absent_manager == "null":
         body["manager"] = None
@@ -140,6 +132,19 @@ def manager(account: Account, incoming: Incoming, address: str) -> tuple[Answer,
             body["customer"] = _customer_json(customer)
         body["links"] = _links(account.public_url or address, phone.strip(), customer)
     return success(body), warnings
+
+
+def _manager_warnings(incoming: Incoming) -> list[str]:
+    warnings = [f"unknown parameter: {name}" for name in incoming.query if name not in _MANAGER_PARAMETERS]
+    if incoming.queried("phone").startswith(" "):
+        warnings.append("phone begins with a space: the + was not escaped")
+    if "ignoreStatus" not in incoming.query:
+        warnings.append("ignoreStatus is left out: the server's default is not known")
+    return warnings
+
+
+def _is_free(user: User) -> bool:
+    return user.online and user.status == "free"
 
 
 def user_json(user: User) -> dict[str, Any]:

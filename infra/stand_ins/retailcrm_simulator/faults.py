@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: rules that say whose requests fail, how, how often."""
+"""Faults on demand: rules for whose requests fail, how, and how often."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The form of JSON values as tables: which fields an object may have, of which type, which it must have.
+Checks JSON values by tables: the fields of an object, their types, and which are required.
 
 A table maps names to Field. `examine` compares an object with it and collects errors (name → text, as the API
 reports them) and the names that the table does not know.

@@ -95,15 +95,18 @@ async def _body(request: web.Request) -> tuple[dict[str, str], frozenset[str], s
         warnings = [] if raw.decode("utf-8", "ignore").encode() == raw else ["the body is not UTF-8"]
         scalars, arrays = _collect(_pairs(text))
         return scalars, frozenset(name.partition("[")[0] for name in arrays), "", warnings
-    names: frozenset[str] = frozenset()
-    if kind == "application/json":
-        try:
-            value = json_value(text)
-        except NotJSON:
-            value = None
-        if isinstance(value, dict):
-            names = frozenset(name for name, item in value.items() if isinstance(item, dict | list))
+    names = _nested_names(text) if kind == "application/json" else frozenset()
     return {}, names, text[:_EXCERPT], [f"the body is no form: {kind}"] if raw else []
+
+
+def _nested_names(text: str) -> frozenset[str]:
+    """The fields of a JSON object that are objects or lists."""
+    try:
+        value = json_value(text)
+    except NotJSON:
+        return frozenset()
+    fields = value.items() if isinstance(value, dict) else ()
+    return frozenset(name for name, item in fields if isinstance(item, dict | list))
 
 
 async def _multipart(request: web.Request) -> tuple[dict[str, str], frozenset[str], str, list[str]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from infra.stand_ins.retailcrm_simulator import fields
 from infra.stand_ins.retailcrm_simulator.fields import Field, Findings, Table
+
+_T = TypeVar("_T", str, int)
 
 KNOWN_ACTIONS: Final = ("activity", "settings")
 
@@ -162,10 +165,11 @@ def _doubts(value: Mapping[str, Any]) -> list[str]:
     telephony = telephony or {}
     missing = [name for name in TELEPHONY if telephony.get(name) is None]
     doubts += [f"integrations.telephony.{name} is left out: it is reset" for name in missing]
-    codes = [str(item["code"]) for item in telephony.get("additionalCodes") or []]
-    doubts += [
-        f"additionalCodes: {code} belongs to several users" for code in sorted(set(codes)) if codes.count(code) > 1
-    ]
-    users = [int(item["userId"]) for item in telephony.get("additionalCodes") or []]
-    doubts += [f"additionalCodes: user {user} has several" for user in sorted(set(users)) if users.count(user) > 1]
-    return doubts
+    given = telephony.get("additionalCodes") or []
+    shared = _repeated(str(item["code"]) for item in given)
+    doubts += [f"additionalCodes: {code} belongs to several users" for code in shared]
+    return doubts + [f"additionalCodes: user {user} has several" for user in _repeated(int(i["userId"]) for i in given)]
+
+
+def _repeated(values: Iterable[_T]) -> list[_T]:
+    return sorted(value for value, count in Counter(values).items() if count > 1)

@@ -1,4 +1,4 @@
-"""How a simulator's process starts, says what it is, and ends."""
+"""Runs a simulator's process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests came within any one second, and whether one more may."""
+"""Counts the requests in any window of one second, and limits them."""
 
 from __future__ import annotations
 

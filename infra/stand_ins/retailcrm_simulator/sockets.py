@@ -1,4 +1,4 @@
-"""Ends of a connection that no answer has."""
+"""Ends of a connection without an answer: silence, and a reset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 async def hang(request: web.Request, seconds: float) -> web.StreamResponse:
-    """Says nothing until the client leaves or the time is over, then closes."""
+    """Sends nothing until the client closes or the time is over, then closes."""
     deadline = time.monotonic() + seconds
     while not _left(request) and time.monotonic() < deadline:  # noqa: ASYNC110  (nothing tells a handler)
         await asyncio.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What must survive a restart: an append-only file of JSON lines."""
+"""The state that must survive a restart: an append-only file of JSON lines."""
 
 from __future__ import annotations
 

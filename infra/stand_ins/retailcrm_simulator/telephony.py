@@ -1,4 +1,4 @@
-"""call/event and calls/upload: what is refused, and what an accepted request does."""
+"""call/event and calls/upload: checks a request, and decides its effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an answer leaves: whole, or as a fault makes it."""
+"""Sends an answer whole, or as a fault changes it."""
 
 from __future__ import annotations
 

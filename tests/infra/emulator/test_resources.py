@@ -137,7 +137,7 @@ def test_a_setting_out_of_its_limits_is_refused(subscribe, settings):
 
 
 @pytest.mark.parametrize("settings", [{"filter": 'attributes.a = "b"'}, {"enable_exactly_once_delivery": True}])
-def test_what_is_not_built_is_refused_rather_than_ignored(subscribe, settings):
+def test_unsupported_features_are_refused_rather_than_ignored(subscribe, settings):
     with pytest.raises(exceptions.MethodNotImplemented):
         subscribe(**settings)
 

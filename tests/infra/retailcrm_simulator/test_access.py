@@ -70,7 +70,7 @@ def test_each_method_needs_its_scope(new_account, scope, method, path):
         ("GET", "/api/v5/users/abc", 404, "Not found"),
     ],
 )
-def test_what_is_not_there_is_said_in_json(account, method, path, status, message):
+def test_a_missing_object_is_an_error_in_json(account, method, path, status, message):
     answer = requests.request(method, account.url + path, headers={"X-API-KEY": account.key}, timeout=10)
 
     assert (answer.status_code, answer.json()) == (status, {"success": False, "errorMsg": message})
@@ -140,14 +140,14 @@ def test_the_second_slides(new_account):
     assert (first, then) == ([200, 200, 429], 200)
 
 
-def test_what_one_account_sends_does_not_limit_another(new_account):
+def test_requests_of_one_account_do_not_limit_another(new_account):
     busy, quiet = new_account(behaviour={"other_per_second": 1}), new_account(behaviour={"other_per_second": 1})
     burst(busy, "/api/v5/settings", 5)
 
     assert quiet.get("/api/v5/settings").status_code == 200
 
 
-def test_what_the_limit_refuses_is_not_applied(new_account):
+def test_a_request_over_the_limit_is_not_applied(new_account):
     account = new_account(behaviour={"telephony_per_second": 1})
 
     account.event()

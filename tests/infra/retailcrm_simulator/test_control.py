@@ -168,7 +168,7 @@ def test_a_module_that_does_not_answer_is_an_outcome_not_an_error(new_account):
         ("listen", {"external_id": "none"}, 404, "no such call with a recording"),
     ],
 )
-def test_what_cannot_be_done_is_said(account, action, what, status, message):
+def test_an_impossible_action_is_refused_with_the_reason(account, action, what, status, message):
     answer = account.act(action, **what)
 
     assert (answer.status_code, answer.json()["error"]["message"]) == (status, message)

@@ -83,7 +83,7 @@ def test_a_wrong_filter_or_page_is_refused(account, query, errors):
     assert answer.json() == {"success": False, "errorMsg": "Errors in the input parameters", "errors": errors}
 
 
-def test_what_the_official_python_client_sends_without_a_filter_is_taken(account):
+def test_the_official_python_clients_empty_filter_is_accepted(account):
     answer = account.get("/api/v5/users", filter="None", limit=20, page=1)
 
     assert answer.status_code == 200

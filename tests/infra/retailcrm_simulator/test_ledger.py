@@ -105,7 +105,7 @@ def test_an_order_that_should_never_be_is_noted(account, events, warnings):
     assert [entry["warnings"] for entry in account.ledger()] == warnings
 
 
-def test_what_was_sent_and_never_applied_is_told_apart(account):
+def test_rows_that_were_sent_and_never_applied_are_shown_apart(account):
     account.fault("hang_before_apply", requests=1, hang_seconds=0)
     with pytest.raises(requests.ConnectionError):
         account.upload(a_call())

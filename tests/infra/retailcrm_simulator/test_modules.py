@@ -124,7 +124,7 @@ def test_a_module_that_is_switched_off_takes_no_events(bare, state):
     assert bare.event().json()["errorMsg"] == "Telephony not enabled"
 
 
-def test_what_an_edit_leaves_out_is_reset_and_noted(bare):
+def test_fields_that_an_edit_leaves_out_are_reset_and_noted(bare):
     bare.post(f"{PATH}/edit", integrationModule=a_module())
 
     partial = {"telephony": {"makeCallUrl": "https://pbx.example.com/make-call"}}

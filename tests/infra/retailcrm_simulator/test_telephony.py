@@ -142,7 +142,7 @@ def test_unknown_fields_are_refused_where_the_account_is_set_so(new_account):
         (an_event(hangupStatus="failed"), "hangupStatus on an event that is no hangup"),
     ],
 )
-def test_what_is_odd_is_noted(account, event, warning):
+def test_odd_events_are_noted(account, event, warning):
     account.post(EVENT, event=event)
 
     assert account.warnings() == [warning]

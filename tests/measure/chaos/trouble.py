@@ -23,7 +23,9 @@ import requests
 from infra.stand_ins.stack import Stack
 from lib.ledger.deliver import LEASE_SECONDS
 
-FUNCTIONS: Final = ("dispatch-call-event", "retailcrm-deliver", "sweep-calls")
+FUNCTIONS: Final = ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "sweep-calls")
+# Those of which a worker may sleep.
+WORKING: Final = FUNCTIONS[:3]
 # Longer than a lease, so that somebody else takes over what a stopped process was at.
 STOP_SECONDS: Final = LEASE_SECONDS + 3
 CRM_SECONDS: Final = 8.0
@@ -70,7 +72,7 @@ PROMISED: Final = (
     *(f"stop at {name}" for name in STOPS),
     *(f"kill -9 of {name}" for name in FUNCTIONS),
     *(f"SIGTERM of {name}" for name in FUNCTIONS),
-    *(f"SIGSTOP of a worker of {name}" for name in FUNCTIONS[:2]),
+    *(f"SIGSTOP of a worker of {name}" for name in WORKING),
     WOKEN,
     DATABASE_AWAY,
     BROKER_AWAY,
@@ -279,7 +281,7 @@ class Trouble:
         self._note(f"SIGTERM of {name}", 2.0)
 
     def _stop_worker(self) -> None:
-        name = self._chance.choice(FUNCTIONS[:2])
+        name = self._chance.choice(WORKING)
         if self._sleepers(name):
             raise NotNow
         os.kill(self._chance.choice(self._workers(name)), signal.SIGSTOP)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib.admin import mapping
-from lib.admin.mapping import Difference, Taken
+from lib.admin.screens import mapping
+from lib.admin.screens.mapping import Difference, Taken
 
 NUMBERS = {"150", "151", "152"}
 

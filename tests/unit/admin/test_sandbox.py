@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lib.admin import sandbox
+from lib.admin.screens import sandbox
 from lib.calls.directory import Directory, Line
 from lib.calls.settings import Settings
 
@@ -65,7 +65,7 @@ def test_every_situation_is_known_and_expected():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_situation_comes_to_what_it_comes_to_in_earnest(name):
+def test_a_played_situation_has_the_outcome_of_a_real_call(name):
     [main, *others] = play(name)
 
     assert told(main) == EXPECTED[name]
@@ -73,7 +73,7 @@ def test_a_situation_comes_to_what_it_comes_to_in_earnest(name):
     assert {row["state"] for row in main["told"]} <= {"preview"}
 
 
-def test_it_happens_now_and_on_the_clock_of_the_enterprise():
+def test_a_situation_is_played_now_in_the_time_zone_of_the_enterprise():
     elsewhere = dataclasses.replace(DEMO, timezone="Asia/Yekaterinburg", crm_timezone="Asia/Yekaterinburg")
 
     [story] = play("incoming-answered", elsewhere)
@@ -108,7 +108,7 @@ def test_settings_change_what_would_be_told():
     assert (first["owner"], last["owner"], nobody["owner"]) == ("151", "150", None)
 
 
-def test_an_enterprise_without_anything_is_shown_why_nothing_pops_up():
+def test_an_empty_enterprise_sees_why_there_is_no_pop_up():
     [story] = play("incoming-answered", Directory())
 
     assert told(story)[0] == []

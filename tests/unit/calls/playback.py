@@ -12,7 +12,7 @@ from typing import Any
 
 from lib.calls.call import Call, assemble
 from lib.calls.directory import Directory, Line
-from lib.calls.event import CallEvent, epoch_of, parse
+from lib.calls.event import CallEvent, RawEvent, epoch_of, parse
 from lib.calls.linking import group
 from lib.calls.plan import CallRow, EndNotice, RingNotice, Told, plan, row_content
 from lib.calls.settings import Settings
@@ -48,13 +48,15 @@ def parsed(scenario: Mapping, *, tag: str = "") -> list[CallEvent]:
     start = datetime.fromtimestamp(scenario.get("base") or base_of(scenario), UTC)
     return [
         parse(
-            event_id=f"{tag}{number:03}",
-            event_type=event["endpoint"].strip("/"),
-            unique_id=event["body"].get("UniqueId", ""),
-            raw=event["body"],
-            received_at=start + timedelta(seconds=event["at"]),
-            origin=event.get("origin", "live"),
-            record_url=event.get("record_url"),
+            RawEvent(
+                event_id=f"{tag}{number:03}",
+                event_type=event["endpoint"].strip("/"),
+                unique_id=event["body"].get("UniqueId", ""),
+                raw=event["body"],
+                received_at=start + timedelta(seconds=event["at"]),
+                origin=event.get("origin", "live"),
+                record_url=event.get("record_url"),
+            )
         )
         for number, event in enumerate(scenario["events"])
     ]

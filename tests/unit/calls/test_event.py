@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.calls.event import EVENT_TYPES, CallEvent, epoch_of, in_order, parse
+from lib.calls.event import EVENT_TYPES, CallEvent, RawEvent, epoch_of, in_order, parse
 
 NOW = datetime(2025, 10, 9, 12, 0, tzinfo=UTC)
 
 
 def read(raw: dict, *, event_type: str = "hangup", unique_id: str = "1760000000.1", **more: Any) -> CallEvent:
-    return parse(event_id="e1", event_type=event_type, unique_id=unique_id, raw=raw, received_at=NOW, **more)
+    return parse(RawEvent(event_id="e1", event_type=event_type, unique_id=unique_id, raw=raw, received_at=NOW, **more))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib.calls.call import assemble
-from lib.calls.event import EVENT_TYPES, CallEvent, parse
+from lib.calls.event import EVENT_TYPES, CallEvent, RawEvent, parse
 from lib.calls.explain import as_text, explain
 from lib.calls.linking import group
 from lib.calls.plan import plan
@@ -195,12 +195,14 @@ ids = st.sampled_from(
 )
 anything = st.builds(
     lambda number, event_type, unique_id, raw, at, origin: parse(
-        event_id=f"e{number}",
-        event_type=event_type,
-        unique_id=unique_id,
-        raw=raw,
-        received_at=datetime.fromtimestamp(1_760_000_000 + at, UTC),
-        origin=origin,
+        RawEvent(
+            event_id=f"e{number}",
+            event_type=event_type,
+            unique_id=unique_id,
+            raw=raw,
+            received_at=datetime.fromtimestamp(1_760_000_000 + at, UTC),
+            origin=origin,
+        )
     ),
     st.integers(),
     st.sampled_from(EVENT_TYPES),

@@ -45,7 +45,7 @@ def test_the_code_comes_before_the_mapping(given, extension, user_id):
         ({"userId": "19", "phone": "  "}, "invalid_phone"),
     ],
 )
-def test_what_leads_to_no_call_says_why(given, code):
+def test_an_order_without_extension_or_number_is_refused_with_the_reason(given, code):
     with pytest.raises(InvalidPayload) as refused:
         order.read({"phone": CUSTOMER, **given}, DIRECTORY)
 
@@ -65,7 +65,7 @@ def test_a_plus_that_became_a_space_is_a_plus_again(phone, dialled):
     assert order.dialled(phone, DIRECTORY) == dialled
 
 
-def test_what_is_logged_is_printable_and_short_and_has_no_clientid():
+def test_the_log_of_a_click_is_printable_short_and_has_no_clientid():
     shown = order.as_log({"clientId": "secret", "phone": "\x00" + "1" * 500, "code": "", "userId": "19"})
 
     assert shown == {"userId": "19", "phone": "1" * 64}

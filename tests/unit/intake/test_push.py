@@ -77,7 +77,7 @@ def test_attributes_without_data_are_a_message():
         b"\xff",
     ],
 )
-def test_what_is_no_push_is_refused_with_a_reason(body):
+def test_a_malformed_push_is_refused_with_a_reason(body):
     with pytest.raises(InvalidPayload):
         push.parse(JSON, body)
 

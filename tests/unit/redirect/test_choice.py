@@ -4,7 +4,7 @@ import pytest
 
 from lib.calls.directory import Directory, Line
 from lib.redirect import choice
-from lib.redirect.settings import Settings
+from lib.redirect.settings import RedirectSettings
 from lib.retailcrm.manager import Responsible, read_responsible
 
 DIRECTORY = Directory(internal_phones=frozenset({"150", "151"}), extension_users={"150": 18, "151": 19})
@@ -29,17 +29,17 @@ def test_our_mapping_comes_before_the_crms_code(responsible, extension):
 @pytest.mark.parametrize(
     ("status", "hours", "is_free"), [(None, 0, True), ("free", 0, True), ("busy", 1, False), ("break", 13, True)]
 )
-def test_what_a_manager_said_long_ago_does_not_count(status, hours, is_free):
+def test_an_old_status_of_a_manager_does_not_count(status, hours, is_free):
     assert choice.is_free(status, hours * 3600) is is_free
 
 
 def test_names_stand_in_the_chosen_order():
     line = Line(line_id="0001301", name="Городская", site_code="main")
-    settings = Settings(names=("customer", "shop", "line"), shop_names={"main": "Магазин"})
+    settings = RedirectSettings(names=("customer", "shop", "line"), shop_names={"main": "Магазин"})
 
     assert choice.name_parts(settings, line, "Иван") == ["Иван", "Магазин", "Городская"]
-    assert choice.name_parts(Settings(), line, "") == ["Городская", "main", ""]
-    assert choice.name_parts(Settings(), None, "Иван") == ["", "", "Иван"]
+    assert choice.name_parts(RedirectSettings(), line, "") == ["Городская", "main", ""]
+    assert choice.name_parts(RedirectSettings(), None, "Иван") == ["", "", "Иван"]
 
 
 @pytest.mark.parametrize(

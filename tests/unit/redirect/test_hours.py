@@ -57,6 +57,6 @@ def test_without_hours_it_is_always_open(settings):
         [{"day_type": "Monday", "start_time": "09:00", "end_time": "25:00"}],
     ],
 )
-def test_hours_that_cannot_be_understood_are_not_guessed(days):
+def test_malformed_hours_are_refused(days):
     with pytest.raises(ValueError, match="work_times"):
         hours.read({"work_times": days})

@@ -28,7 +28,7 @@ def test_a_name_is_its_parts_or_the_number(parts, name):
 
 
 @given(parts=st.lists(st.text(), max_size=4), caller=st.text(), phone_id=st.integers(1, 10**9), line=st.text())
-def test_whatever_comes_in_the_dialplan_can_read_it(parts, caller, phone_id, line):
+def test_the_dialplan_can_read_every_answer(parts, caller, phone_id, line):
     text = reply.compact(reply.name_of(parts, caller=caller), reply.dial_plan(phone_id, line))
 
     assert len(text) >= 30

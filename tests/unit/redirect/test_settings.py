@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from lib.redirect.settings import Settings, for_line
+from lib.redirect.settings import RedirectSettings, for_line
 
 
-def test_nothing_chosen_is_nothing_done():
-    assert for_line({"enabled": True}, "0001301") == Settings()
+def test_without_settings_the_redirect_is_off():
+    assert for_line({"enabled": True}, "0001301") == RedirectSettings()
 
 
 def test_a_line_may_differ_from_its_enterprise():
@@ -41,8 +41,8 @@ def test_a_line_may_differ_from_its_enterprise():
         ({"smart_redirect_colour": "red"}, "smart_redirect_colour cannot be 'red'"),
     ],
 )
-def test_what_cannot_be_meant_changes_nothing_and_is_named(config, problem):
+def test_a_value_that_makes_no_sense_is_ignored_and_named(config, problem):
     found = for_line(config, "0001301")
 
-    assert found == Settings()
+    assert found == RedirectSettings()
     assert found.problems == (problem,)

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lib.redirect import gate
-from lib.redirect.gate import Gate, UsualScheme
+from lib.redirect import crm_limit
+from lib.redirect.choice import UsualScheme
+from lib.redirect.crm_limit import CrmLimit
 from lib.redirect.shared import Shared
 
 
@@ -15,7 +16,7 @@ def soon():
     return time.monotonic() + 2
 
 
-def test_many_who_ask_at_once_share_one_answer():
+def test_callers_at_the_same_time_share_one_answer():
     shared: Shared[str] = Shared(fresh_seconds=60)
     asked: list[int] = []
 
@@ -32,7 +33,7 @@ def test_many_who_ask_at_once_share_one_answer():
     assert shared.find("key") == "answer"
 
 
-def test_a_failure_is_everybodys_and_is_not_kept():
+def test_a_failure_reaches_every_caller_and_is_not_kept():
     shared: Shared[str] = Shared(fresh_seconds=60)
 
     def fail():
@@ -49,7 +50,7 @@ def test_a_failure_is_everybodys_and_is_not_kept():
     assert shared.get("key", lambda: "answer", deadline=soon()) == "answer"
 
 
-def test_nobody_waits_longer_than_they_can():
+def test_a_caller_waits_until_its_own_deadline():
     shared: Shared[bool] = Shared(fresh_seconds=60)
     release = threading.Event()
     with ThreadPoolExecutor(1) as pool:
@@ -63,7 +64,7 @@ def test_nobody_waits_longer_than_they_can():
         assert first.result() is True
 
 
-def test_an_answer_gets_old_and_the_oldest_makes_room():
+def test_an_answer_expires_and_the_oldest_is_evicted_first():
     shared: Shared[str] = Shared(fresh_seconds=0.05, entries=2)
     for key in "abc":
         shared.get(key, lambda: "x", deadline=soon())
@@ -75,36 +76,36 @@ def test_an_answer_gets_old_and_the_oldest_makes_room():
     assert shared.find("c") is None
 
 
-def test_one_enterprise_cannot_take_the_place_of_another():
-    door = Gate()
-    inside = [door.entered("0367") for _ in range(gate.AT_A_TIME)]
-    for entered in inside:
-        entered.__enter__()
+def test_one_enterprise_cannot_take_the_slots_of_another():
+    limit = CrmLimit()
+    slots = [limit.slot("0367") for _ in range(crm_limit.AT_A_TIME)]
+    for slot in slots:
+        slot.__enter__()
 
-    with pytest.raises(UsualScheme) as refused, door.entered("0367"):
+    with pytest.raises(UsualScheme) as refused, limit.slot("0367"):
         pass
-    with door.entered("0368"):
+    with limit.slot("0368"):
         pass
-    inside[0].__exit__(None, None, None)
-    with door.entered("0367"):
+    slots[0].__exit__(None, None, None)
+    with limit.slot("0367"):
         pass
 
     assert refused.value.reason == "crm_busy"
 
 
-def test_after_failures_in_a_row_a_crm_is_left_alone_then_tried_once(monkeypatch):
-    monkeypatch.setattr(gate, "PAUSE_SECONDS", 0.1)
-    door = Gate()
-    for _ in range(gate.FAILURES):
-        door.note("0367", is_good=False)
+def test_after_failures_in_a_row_a_crm_is_left_alone_and_then_probed_once(monkeypatch):
+    monkeypatch.setattr(crm_limit, "PAUSE_SECONDS", 0.1)
+    limit = CrmLimit()
+    for _ in range(crm_limit.FAILURES):
+        limit.record("0367", is_good=False)
 
-    with pytest.raises(UsualScheme) as paused, door.entered("0367"):
+    with pytest.raises(UsualScheme) as paused, limit.slot("0367"):
         pass
     time.sleep(0.12)
-    with door.entered("0367"), pytest.raises(UsualScheme) as tried, door.entered("0367"):
+    with limit.slot("0367"), pytest.raises(UsualScheme) as tried, limit.slot("0367"):
         pass
-    door.note("0367", is_good=True)
-    with door.entered("0367"), door.entered("0367"):
+    limit.record("0367", is_good=True)
+    with limit.slot("0367"), limit.slot("0367"):
         pass
 
     assert (paused.value.reason, tried.value.reason) == ("crm_paused", "crm_busy")

@@ -34,7 +34,7 @@ def test_a_new_module_is_whole():
     assert made["integrations"]["telephony"]["additionalCodes"] == [{"userId": 18, "code": "150"}]
 
 
-def test_what_is_not_ours_stays():
+def test_foreign_parts_of_the_module_stay():
     existing = {
         "code": "vochi-telephony",
         "integrationCode": "vochi-telephony",

@@ -70,7 +70,7 @@ def token(key=KEY, *, kid="1", algorithm="RS256", **changes):
     return "Bearer " + jwt.encode(claims, key, algorithm=algorithm, headers={"kid": kid})
 
 
-def test_a_push_that_google_signed_for_us_is_let_in(configured):
+def test_a_push_signed_by_google_for_this_service_is_accepted(configured):
     auth.require_pubsub(token())
 
 

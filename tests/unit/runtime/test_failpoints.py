@@ -22,7 +22,7 @@ def run(code, **environment):
     return subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_an_armed_place_kills_the_process_and_says_so():
+def test_an_armed_failpoint_kills_the_process_and_reports_it():
     ended = run("failpoints.hit('K3'); failpoints.hit('K4')", FAILPOINTS="K4=kill", **ALLOWED)
 
     assert ended.returncode == -signal.SIGKILL
@@ -44,7 +44,7 @@ def test_every_third_hit_is_the_third():
         {"FAILPOINTS_ALLOWED": "1", "PUBSUB_EMULATOR_HOST": "127.0.0.1:9"},
     ],
 )
-def test_what_is_not_allowed_or_not_local_is_not_armed_and_said(environment):
+def test_failpoints_are_not_armed_without_permission_or_outside_of_an_emulator(environment):
     ended = run("failpoints.hit('K4'); failpoints.soon('K4')", FAILPOINTS="K4=kill", **environment)
 
     assert ended.stdout == "alive\n"
@@ -52,12 +52,12 @@ def test_what_is_not_allowed_or_not_local_is_not_armed_and_said(environment):
 
 
 @pytest.mark.parametrize("text", ["K15=kill", "K4", "K4=explode", "K4=kill:often", "K4=kill:1/x"])
-def test_a_rule_that_nobody_can_obey_is_refused(text):
+def test_an_impossible_rule_is_refused(text):
     with pytest.raises(ConfigError, match="FAILPOINTS"):
         failpoints.parse(text)
 
 
-def test_a_place_that_is_not_armed_costs_a_call_of_an_empty_function():
+def test_an_unarmed_failpoint_costs_a_call_of_an_empty_function():
     each = min(timeit.repeat("hit('K4')", globals={"hit": failpoints.hit}, number=10_000, repeat=5)) / 10_000
 
     assert failpoints.hit is failpoints.soon

@@ -3,13 +3,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lib.runtime.lazy import once
+from lib.runtime.lazy import lazy
 
 
-def test_it_is_made_once_however_many_ask_at_the_same_time():
+def test_a_lazy_value_is_made_once_by_racing_threads():
     made = []
 
-    @once
+    @lazy
     def slow():
         time.sleep(0.05)
         made.append(1)
@@ -21,10 +21,10 @@ def test_it_is_made_once_however_many_ask_at_the_same_time():
     assert len(values) == len(made) == 1
 
 
-def test_a_failure_is_not_kept_and_what_is_forgotten_is_made_again():
+def test_a_failure_is_not_kept_and_a_forgotten_value_is_made_again():
     answers = iter([ValueError("first"), 2, 3])
 
-    @once
+    @lazy
     def next_one():
         answer = next(answers)
         if isinstance(answer, Exception):

@@ -26,7 +26,7 @@ def test_a_secret_is_not_written_under_any_usual_name(name):
     assert "canary" not in json.dumps(written(request={"headers": {name: "canary"}}))
 
 
-def test_phones_are_masked_wherever_they_stand():
+def test_phone_numbers_are_masked_anywhere_in_a_line():
     line = json.dumps(written("from +375291111111", phone="375291111111", deep=[{"x": "to 80291111111."}]))
 
     assert "291111111" not in line
@@ -61,7 +61,7 @@ def test_an_exception_stands_in_the_same_line():
         "postgresql://127.0.0.1/gateway?user=gateway&password=canary-pw%zz",
     ],
 )
-def test_what_the_process_was_given_to_keep_is_hidden_whoever_quotes_it(url):
+def test_secrets_of_the_process_are_redacted_whichever_library_quotes_them(url):
     environ = {"DATABASE_URL": url, "OPERATOR_TOKEN": 'canary"token', "VAULT_KEYS": "a:canary-key,b:canary-key-2"}
     said = f'invalid token: "canary-pw%zz" in {url}; {environ}; canary"token a:canary-key b:canary-key-2'
     record = logging.makeLogRecord({"msg": "%s", "args": (said,), "levelname": "INFO", "x": [said]})
@@ -72,7 +72,7 @@ def test_what_the_process_was_given_to_keep_is_hidden_whoever_quotes_it(url):
     assert json.loads(line)["message"].startswith('invalid token: "•••" in ')
 
 
-def test_a_password_is_hidden_up_to_the_last_at_sign_whole_in_pieces_and_as_it_is_meant():
+def test_a_password_is_redacted_up_to_the_last_at_sign_whole_in_parts_and_decoded():
     wrong = own_secrets({"DATABASE_URL": "postgresql://gateway:canary@one:canary/two%40x@127.0.0.1:5432/gateway"})
     right = own_secrets({"DATABASE_URL": "postgresql://gateway:pass%40word%2F1@127.0.0.1:5432/gateway"})
     none = own_secrets({"DATABASE_URL": "postgresql://gateway@127.0.0.1:5432/gateway"})

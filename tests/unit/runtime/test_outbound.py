@@ -70,7 +70,7 @@ def continue_for_ever(connection, stop):
 
 
 @pytest.mark.parametrize("behave", [continue_for_ever, drip_headers, drip_body, late_headers_then_silence, silence])
-def test_an_exchange_ends_at_its_deadline_whatever_the_server_does(behave):
+def test_an_exchange_ends_at_its_deadline_whatever_the_server_sends(behave):
     with server(behave) as url:
         started = time.monotonic()
         with pytest.raises(outbound.NoAnswer):
@@ -79,12 +79,12 @@ def test_an_exchange_ends_at_its_deadline_whatever_the_server_does(behave):
         assert time.monotonic() - started < 1.5
 
 
-def test_a_server_that_is_not_there_got_nothing():
+def test_a_request_to_a_missing_server_was_not_sent():
     with pytest.raises(outbound.NotSent):
         outbound.post_form("http://127.0.0.1:9/", {}, headers={}, timeout_seconds=1, network="any")
 
 
-def test_an_answer_without_end_is_cut():
+def test_an_endless_response_is_cut():
     def endless(connection, stop):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
         while not stop.is_set():
@@ -129,7 +129,7 @@ def test_a_body_that_grows_when_it_is_unpacked_is_cut():
         outbound.get(url, {}, headers={}, timeout_seconds=3, network="any")
 
 
-def test_a_connection_that_breaks_before_an_answer_may_have_brought_the_request():
+def test_a_connection_that_breaks_before_the_response_may_have_sent_the_request():
     with server(lambda *_: None) as url, pytest.raises(outbound.NoAnswer):
         outbound.post_form(url, {}, headers={}, timeout_seconds=1, network="any")
 
@@ -170,7 +170,7 @@ def test_a_handshake_that_drips_ends_at_the_deadline_and_nothing_was_sent():
         assert time.monotonic() - started < 1.5
 
 
-def test_a_name_that_hangs_ends_at_the_deadline_and_holds_one_thread_however_many_ask(monkeypatch):
+def test_a_name_that_hangs_ends_at_the_deadline_and_holds_one_thread_for_all_callers(monkeypatch):
     release, lookups = threading.Event(), []
 
     def hang(host, *_, **__):
@@ -212,7 +212,7 @@ def test_names_that_hang_cannot_pile_up_threads(monkeypatch):
     assert errors[3:] == ["Too many names are being resolved at this moment"] * 3
 
 
-def test_a_name_that_nobody_knows_got_nothing(monkeypatch):
+def test_a_request_to_an_unknown_name_was_not_sent(monkeypatch):
     def unknown(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
@@ -223,7 +223,7 @@ def test_a_name_that_nobody_knows_got_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["canary\nkey", " canary", "canary-ключ"])
-def test_a_key_that_no_header_can_hold_is_not_told_in_the_error(key):
+def test_an_error_does_not_quote_a_key_that_no_header_can_hold(key):
     def answer(connection, _):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
@@ -236,7 +236,7 @@ def test_a_key_that_no_header_can_hold_is_not_told_in_the_error(key):
     assert repr(key)[1:-1] not in told
 
 
-def test_a_failed_exchange_does_not_tell_the_address_with_what_stands_in_it():
+def test_the_error_of_a_failed_exchange_does_not_quote_the_url():
     secret = "c" + "anary"
 
     with pytest.raises(outbound.NotSent) as refused:

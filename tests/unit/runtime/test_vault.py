@@ -38,7 +38,7 @@ def test_an_old_key_still_opens_after_rotation_and_new_seals_use_the_new_one():
 @pytest.mark.parametrize(
     "broken", ["", "v1", "v1.a", "v1.a.%%%", "v1.a.AAAA", "v2.a.AAAA", "v1.gone.AAAA", "plain-text-key"]
 )
-def test_what_it_did_not_seal_is_refused_with_what_to_do(broken):
+def test_a_text_that_the_vault_did_not_seal_is_refused_with_advice(broken):
     with pytest.raises(ConfigError, match="save"):
         Vault({"a": OLD}).decrypt(broken, owner="0367")
 

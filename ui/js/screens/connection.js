@@ -42,7 +42,7 @@ export async function show({ t, query, signal }) {
     if (query.has("follow")) note({});
     follow().catch((problem) => problem.name === "AbortError" || complain(problem));
   }
-  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, status, h("div", { class: "two" }, form, h("div", { class: "stack" }, said, help(t, !config.api_key.is_set))), danger)];
+  return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, status, others(config.unserved, t), h("div", { class: "two" }, form, h("div", { class: "stack" }, said, help(t, !config.api_key.is_set))), danger)];
 
   /** Shows what is saved; what is typed is replaced. */
   function take(saved) {
@@ -199,6 +199,11 @@ export async function show({ t, query, signal }) {
       h("div", { class: "row between" }, h("p", { class: "prose" }, t("delete.text")), gone),
     );
   }
+}
+
+/** Connections that are kept for the enterprise, though nothing here works with them. */
+function others(names, t) {
+  return names.length ? notice("", t("unserved.title", { names: names.join(", ") }), { text: t("unserved.text") }) : null;
 }
 
 /** What is still needed before anything can be asked of RetailCRM. */

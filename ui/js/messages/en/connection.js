@@ -25,6 +25,10 @@ export default {
     unsure: "Saved, the registration is not finished",
     off: "Switched off",
   },
+  unserved: {
+    title: "There are other connections: {names}",
+    text: "Their settings are kept, but this service does not work with them: no calls are sent there. RetailCRM is not affected.",
+  },
   test_title: "Test of the connection",
   test_there: "All is well: RetailCRM is connected.",
   test_ok: "All is well: you can register.",

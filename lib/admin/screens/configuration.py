@@ -1,0 +1,243 @@
+"""The settings of the connection: shown without the API key, saved field by field, never over a newer version."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lib import crms
+from lib.admin import audit, guard
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
+from lib.calls.settings import RANGES, Settings
+from lib.redirect import settings as redirect
+from lib.retailcrm import address
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError, Conflict
+from lib.runtime.http import Answer
+from lib.runtime.json_schema import Schema
+from lib.runtime.vault import vault
+from lib.store import configuration, sessions
+from lib.store.enterprises import Enterprise
+from lib.store.integration import RETAILCRM, Integration, version_of
+
+
+def _range(name: str) -> Schema:
+    least, most = RANGES[name]
+    return {"type": ["number", "null"], "minimum": least, "maximum": most}
+
+
+def _choice(*words: str) -> Schema:
+    return {"type": ["string", "null"], "enum": [*words, None], "description": f"one of {', '.join(words)}"}
+
+
+_SWITCH: Final[Schema] = {"type": ["boolean", "null"]}
+_REDIRECT: Final[Mapping[str, Schema]] = {
+    "mode": _choice("off", "name-only", "routing+name"),
+    "algorithm": _choice("retailcrm", "first_call", "last_call"),
+    "names": {
+        "type": ["array", "null"],
+        "maxItems": 3,
+        "items": {"type": "string", "enum": ["line", "shop", "customer"]},
+    },
+    "ignore_status": _SWITCH,
+    "ignore_hours": _SWITCH,
+    "shadow": _SWITCH,
+}
+# Null restores the default.
+SETTINGS: Final[Mapping[str, Schema]] = {
+    "owner_policy": _choice("last_talker", "first_talker"),
+    "missed_owner": _choice("first_rung", "none"),
+    "synthetic_dial": _SWITCH,
+    "popup_max_age_seconds": _range("popup_max_age_seconds"),
+    "settle_seconds": _range("settle_seconds"),
+    "finalize_after_seconds": _range("finalize_after_seconds"),
+    "call_max_hours": _range("call_max_hours"),
+    "wait_for_recording_seconds": _range("wait_for_recording_seconds"),
+    "accept_number_as_client_id": _SWITCH,
+    **{redirect.PREFIX + name: schema for name, schema in _REDIRECT.items()},
+    redirect.PREFIX + "shop_names": {
+        "type": ["object", "null"],
+        "additionalProperties": text(100),
+        "propertyNames": {"pattern": "^[ -~]{1,100}$", "description": "the code of a shop"},
+    },
+    redirect.PREFIX + "lines": {
+        "type": ["object", "null"],
+        "additionalProperties": obj(_REDIRECT),
+        "propertyNames": {"pattern": "^[ -~]{1,100}$", "description": "a line"},
+    },
+}
+DOMAIN: Final = text(255, least=1, description="the address of the account, as demo.retailcrm.ru")
+API_KEY: Final = text(255, least=1, pattern="^[!-~]+$", description="an API key: characters without spaces")
+
+
+def show(request: AdminRequest) -> Answer:
+    return _shown(request.enterprise, request.enterprise.integration()), 200
+
+
+def save(request: AdminRequest) -> Answer:
+    """Merges the fields of the request; others stay. Another domain needs its own API key."""
+    number, given = request.enterprise.number, request.body
+    with db.transaction() as conn:
+        before = configuration.lock(conn, number)
+        saved = Integration.from_config(RETAILCRM, before)
+        if given["version"] != saved.version:
+            raise Conflict(
+                "Somebody saved other settings meanwhile: look at them, then save again",
+                details={"current": _shown(request.enterprise, saved)},
+            )
+        changes = _changes(given, saved, number)
+        merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
+        changed = sorted(name for name in changes if merged.get(name) != before.get(name))
+        if changed:
+            merged["version"] = saved.version + 1
+            configuration.write(conn, number, merged)
+            audit.remember(conn, request, "config", {"changed": changed, "version": merged["version"]})
+    return _shown(request.enterprise, Integration.from_config(RETAILCRM, merged)), 200
+
+
+def delete(request: AdminRequest) -> Answer:
+    """Removes all of the connection: the key, the mapping, the links, and all other sessions."""
+    number = request.enterprise.number
+    with db.transaction() as conn:
+        before = configuration.lock(conn, number)
+        after = {"enabled": False, "version": version_of(before) + 1}
+        configuration.write(conn, number, after)
+        # A registration that has not ended may have issued the next version already.
+        sessions.raise_link_version(conn, number, above=(sessions.find_link_version(conn, number) or 0) + 1)
+        sessions.revoke_others(conn, number, session_id=request.session.id)
+        audit.remember(conn, request, "config", {"deleted": sorted(before), "version": after["version"]})
+    return _shown(request.enterprise, Integration.from_config(RETAILCRM, after)), 200
+
+
+def base_url(domain: str) -> str:
+    """Raises ConfigError for an address that is not RetailCRM's."""
+    return address.base_url(domain, config.current(config.RetailCRM).retailcrm_extra_hosts)
+
+
+def _changes(given: Mapping[str, Any], saved: Integration, number: str) -> dict[str, Any]:
+    """Raises InvalidPayload with everything that is wrong."""
+    problems: dict[str, str] = {}
+    changes: dict[str, Any] = dict(given.get("settings", {}))
+    if "enabled" in given:
+        changes["enabled"] = given["enabled"]
+    if "domain" in given:
+        try:
+            changes["domain"] = base_url(given["domain"])
+        except ConfigError as error:
+            problems["domain"] = str(error).removeprefix("domain: ")
+        else:
+            is_elsewhere = saved.api_key and not is_same_address(changes["domain"], saved)
+            if is_elsewhere and "api_key" not in given:
+                problems["api_key"] = "must be entered again for another domain"
+    if "api_key" in given:
+        changes["api_key"] = vault().encrypt(given["api_key"], owner=number)
+    guard.refuse(problems)
+    return changes
+
+
+def is_same_address(url: str, saved: Integration) -> bool:
+    try:
+        return base_url(saved.domain or "") == url
+    except ConfigError:
+        return False
+
+
+def _shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
+    lines = saved.options.get(redirect.PREFIX + "lines")
+    redirected = [
+        problem
+        for line in ("", *(lines if isinstance(lines, dict) else ()))
+        for problem in redirect.for_line(saved.options, line).problems
+    ]
+    return {
+        "enterprise": {
+            "number": enterprise.number,
+            "name": enterprise.name,
+            "region": enterprise.region,
+            "timezone": enterprise.timezone,
+        },
+        "version": saved.version,
+        "enabled": saved.enabled,
+        "domain": saved.domain,
+        "api_key": _shown_key(enterprise.number, saved),
+        "last_sync": saved.last_sync,
+        "crm_timezone": saved.crm_timezone,
+        "settings": {name: saved.stored.get(name) for name in SETTINGS},
+        "defaults": _DEFAULTS,
+        "problems": [*saved.problems, *dict.fromkeys(redirected)],
+        "unserved": crms.unserved(enterprise.integrations),
+    }
+
+
+def _shown_key(number: str, saved: Integration) -> dict[str, Any]:
+    """A key that cannot be decrypted any more is still set, and must be entered again."""
+    if not saved.api_key:
+        return {"is_set": False, "is_readable": False, "last_four": None}
+    try:
+        key = vault().decrypt(saved.api_key, owner=number)
+    except ConfigError:
+        return {"is_set": True, "is_readable": False, "last_four": None}
+    return {"is_set": True, "is_readable": True, "last_four": key[-4:] if len(key) >= 8 else None}
+
+
+def _defaults() -> dict[str, Any]:
+    ours = dataclasses.asdict(Settings())
+    routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.RedirectSettings()).items()}
+    return {
+        name: {**ours, **routed}.get(name, False if schema is _SWITCH else None) for name, schema in SETTINGS.items()
+    }
+
+
+_DEFAULTS: Final = _defaults()
+
+CONFIG: Final = record(
+    {
+        "enterprise": record({"number": TEXT, "name": TEXT, "region": TEXT, "timezone": TEXT}),
+        "version": COUNT,
+        "enabled": FLAG,
+        "domain": MAYBE_TEXT,
+        "api_key": record({"is_set": FLAG, "is_readable": FLAG, "last_four": MAYBE_TEXT}),
+        "settings": DATA,
+        "defaults": DATA,
+        "problems": listed(TEXT),
+        "unserved": listed(TEXT),
+        "last_sync": MAYBE_TEXT,
+        "crm_timezone": MAYBE_TEXT,
+    }
+)
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/config/{number}",
+        summary="The connection and its settings",
+        handle=show,
+        gives=CONFIG,
+    ),
+    Operation(
+        method="PUT",
+        path="/config/{number}",
+        summary="Save what is sent, over the version that it was made from",
+        handle=save,
+        gives=CONFIG,
+        body=obj(
+            {
+                "version": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": 2**53,
+                    "description": "the version that was shown",
+                },
+                "enabled": {"type": "boolean"},
+                "domain": DOMAIN,
+                "api_key": API_KEY,
+                "settings": obj(SETTINGS),
+            },
+            required=("version",),
+        ),
+        answers={200: "What is saved now", 409: "Somebody else saved meanwhile; `current` is what they saved"},
+    ),
+    Operation(method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=CONFIG),
+)

@@ -1,0 +1,49 @@
+"""
+How RetailCRM opens the page: GET or POST, with the token of the account link in the query or in the form.
+
+The token is exchanged for a session at once, and the browser is sent on to an address without it: no history and no
+log of a browser ever keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl, quote
+
+from flask import Request
+
+from lib.admin import guard
+from lib.admin.operation import AdminRequest
+from lib.admin.screens.sign_in import sign_in
+from lib.runtime.errors import AppError
+from lib.runtime.http import Answer, read_body
+
+PAGE: Final = "/retailcrm-admin/"
+_LINK_BYTES: Final = 16 * 1024
+_FIELDS: Final = {"enterprise_number": 32, "token": 4000}
+
+
+def open_page(request: Request) -> Answer:
+    """Without a valid token the page opens too, and asks for a password."""
+    form = dict(parse_qsl(read_body(request, limit=_LINK_BYTES).decode(errors="replace")))
+    given = {**form, **request.args.to_dict()}
+    wanted = {name: given[name] for name, most in _FIELDS.items() if 0 < len(given.get(name, "")) <= most}
+    if "token" not in wanted:
+        return _sent_on(PAGE)
+    asked = AdminRequest(
+        arguments={},
+        body=wanted,
+        address=guard.address_of(request),
+        cookie=request.cookies.get(guard.cookie_name(), ""),
+    )
+    try:
+        _, _, *headers = sign_in(asked)  # type: ignore[misc]  # with a cookie
+    except AppError as error:
+        return _sent_on(f"{PAGE}#/?refused={quote(error.code)}")
+    # The page cannot read the cookie, so the address tells it that there is a session.
+    return _sent_on(f"{PAGE}#/?entered=1", **headers[0])
+
+
+def _sent_on(address: str, **headers: str) -> Answer:
+    """303: the browser does not repeat the POST."""
+    return None, 303, {"Location": address, **headers}

@@ -1,0 +1,288 @@
+"""Is it working? Numbers of today, the delay of the last hour, and what needs somebody's attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from lib.admin.operation import AdminRequest, Operation
+from lib.admin.schemas import (
+    COUNT,
+    MAYBE_MOMENT,
+    MAYBE_NUMBER,
+    MAYBE_TEXT,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    listed,
+    mapped,
+    one_of,
+    record,
+)
+from lib.admin.screens.drawn_story import EFFECT, STATE
+from lib.admin.screens.managers import UNKNOWN
+from lib.retailcrm import address
+from lib.runtime import config, db
+from lib.runtime.errors import ConfigError
+from lib.runtime.http import Answer
+from lib.store import gates, host_clocks, journal, module_commands, people
+from lib.store.enterprises import Enterprise
+from lib.store.host_clocks import HostClock
+from lib.store.journal import Exchange
+from lib.store.module_commands import Command
+from lib.store.people import Unknown
+
+CLOCK_SECONDS: Final = 60.0
+AWAY_HOURS: Final = 1
+FAILED_DAYS: Final = 7
+_WAITING: Final = ("ready", "retry", "leased", "held")
+_FAILED: Final = ("failed", "expired", "in_doubt")
+_OPEN_CONNECTION: Final = {"kind": "open", "screen": "connection"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of an enterprise at this moment. `failed`: calls whose history row can be sent again."""
+
+    now: datetime
+    exchange: Exchange | None = None
+    clock: HostClock | None = None
+    command: Command | None = None
+    unknown: Sequence[Unknown] = ()
+    unknown_lines: Sequence[str] = ()
+    failed: Sequence[tuple[int, datetime]] = ()
+    last_event_at: datetime | None = None
+    is_quiet: bool = False
+    away_since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """The state of the connection; `message` is RetailCRM's own text."""
+
+    state: Literal["connected", "not_configured", "disabled", "key_refused", "crm_away"]
+    message: str | None = None
+    since: datetime | None = None
+
+
+def show(request: AdminRequest) -> Answer:
+    enterprise = request.enterprise
+    number = enterprise.number
+    with db.transaction() as conn:
+        today = journal.count_today(conn, number, timezone=enterprise.timezone)
+        delays = journal.list_delays(conn, number)
+        now = db.now(conn)
+        facts = Facts(
+            now=now,
+            exchange=journal.find_last_exchange(conn, number),
+            clock=host_clocks.find(conn, number),
+            command=next(iter(module_commands.list_commands(conn, number, limit=1)), None),
+            unknown=people.list_unknown_to_crm(conn, number),
+            unknown_lines=journal.list_unknown_lines(conn, number),
+            failed=journal.list_failed_rows(conn, number, since=now - timedelta(days=FAILED_DAYS), limit=1000),
+            last_event_at=today["last_event_at"],
+            is_quiet=journal.is_unusually_quiet(conn, number),
+            away_since=_away_since(conn, enterprise),
+        )
+    found = connection(enterprise, facts)
+    return {
+        "connection": {**asdict(found), "domain": enterprise.integration().domain},
+        "today": {
+            "calls": today["calls"],
+            "popups": _by_outcome(today["deliveries"], "popup"),
+            "history": _by_outcome(today["deliveries"], "upload"),
+            "deliveries": today["deliveries"],
+        },
+        "last_event_at": facts.last_event_at,
+        "delays": delays,
+        "attention": attention(enterprise, found, facts),
+    }, 200
+
+
+def connection(enterprise: Enterprise, facts: Facts) -> Connection:
+    integration, last = enterprise.integration(), facts.exchange
+    if not integration.is_connected:
+        return Connection(state="not_configured")
+    if not integration.enabled:
+        return Connection(state="disabled")
+    if last is not None and last.status != "success" and last.http_status in {401, 403}:
+        return Connection(state="key_refused", message=last.error, since=last.at)
+    since = facts.away_since or _fault_at(last, facts.now)
+    if since is not None:
+        return Connection(state="crm_away", message=last.error if last else None, since=since)
+    return Connection(state="connected")
+
+
+def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
+    """When the CRM gave no answer or a server error, if that was the last exchange and recent."""
+    if last is None or last.status == "success":
+        return None
+    is_fault = last.http_status is None or last.http_status >= 500 or last.http_status in {408, 425, 429}
+    return last.at if is_fault and now - last.at < timedelta(hours=AWAY_HOURS) else None
+
+
+def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
+    """Since when the breaker of the account is open, after failures in a row."""
+    with suppress(ConfigError):
+        extra_hosts = config.current(config.RetailCRM).retailcrm_extra_hosts
+        return gates.find_away_since(conn, address.base_url(enterprise.integration().domain or "", extra_hosts))
+    return None
+
+
+def attention(enterprise: Enterprise, found: Connection, facts: Facts) -> list[dict[str, Any]]:
+    """
+    Items that need attention, the worst first: each with a `code` for the page, its facts, and an action that helps.
+    """
+    if found.state == "not_configured":
+        return [_item("not_configured", "RetailCRM is not connected yet", _OPEN_CONNECTION)]
+    return [
+        *_of_connection(found),
+        *_of_module(facts),
+        *_of_people(enterprise, facts.unknown),
+        *_of_calls(facts, is_enabled=found.state != "disabled"),
+    ]
+
+
+def _of_connection(found: Connection) -> Iterator[dict[str, Any]]:
+    words = {"words": found.message, "since": found.since}
+    match found.state:
+        case "disabled":
+            yield _item("disabled", "The integration is switched off: nothing is sent", {"kind": "switch_on"})
+        case "key_refused":
+            message = f"RetailCRM refuses the API key: {found.message}"
+            yield _item("key_refused", message, _OPEN_CONNECTION, **words)
+        case "crm_away":
+            message = f"RetailCRM does not answer as it should: {found.message}"
+            yield _item("crm_away", message, _OPEN_CONNECTION, **words)
+
+
+def _of_module(facts: Facts) -> Iterator[dict[str, Any]]:
+    command, last = facts.command, facts.exchange
+    if last is not None and "telephony not enabled" in (last.error or "").lower():
+        message = f"The module is switched off in RetailCRM: {last.error}"
+        yield _item("module_inactive", message, {"kind": "register"}, words=last.error, since=last.at)
+    if command is None:
+        yield _item("not_registered", "The module was never registered from here", {"kind": "register"})
+    elif command.state in {"failed", "retry"}:
+        action = {"kind": "sync" if command.action == "push_mapping" else command.action}
+        message = command.message or "RetailCRM did not do what was asked"
+        yield _item("command_failed", message, action, command=command.action, reason=command.code)
+
+
+def _of_people(enterprise: Enterprise, unknown: Sequence[Unknown]) -> Iterator[dict[str, Any]]:
+    mapping = enterprise.integration().user_extensions
+    managers = {"kind": "open", "screen": "managers"}
+    if not any(mapping.values()):
+        yield _item("nobody_mapped", "No manager has an extension: nobody sees a pop-up", managers)
+    for item in unknown:
+        action = {"kind": "sync"} if item.kind == "extension" and item.value in mapping.values() else managers
+        message = f"RetailCRM does not know {item.kind} {item.value}"
+        yield _item("unknown_to_crm", message, action, **asdict(item))
+
+
+def _of_calls(facts: Facts, *, is_enabled: bool) -> Iterator[dict[str, Any]]:
+    if facts.failed and is_enabled:
+        since = facts.failed[0][1]
+        message = f"RetailCRM did not get the history of calls: {len(facts.failed)}"
+        action = {"kind": "replay", "since": since}
+        yield _item("history_failed", message, action, calls=len(facts.failed), since=since)
+    if facts.is_quiet and facts.last_event_at and is_enabled:
+        message = "The telephony reports no calls, though at this time of day there usually are some"
+        yield _item("no_events", message, None, since=facts.last_event_at)
+    if facts.unknown_lines:
+        message = f"Calls came over lines that the enterprise does not have: {', '.join(facts.unknown_lines)}"
+        yield _item("lines_missing", message, {"kind": "open", "screen": "lines"}, lines=list(facts.unknown_lines))
+    lag = facts.clock.lag_seconds if facts.clock else None
+    if lag is not None and abs(lag) > CLOCK_SECONDS:
+        message = f"The clock of the telephone host differs from ours by {round(lag)} s"
+        yield _item("clock_wrong", message, None, seconds=round(lag))
+
+
+def _item(code: str, message: str, action: Mapping[str, Any] | None, **facts: Any) -> dict[str, Any]:
+    return {"code": code, "message": message, **facts, **({"action": action} if action else {})}
+
+
+def _by_outcome(counted: Sequence[Mapping[str, Any]], effect: str) -> dict[str, int]:
+    states = {"delivered": ("delivered",), "waiting": _WAITING, "failed": _FAILED}
+    return {
+        name: sum(item["count"] for item in counted if item["effect"] == effect and item["state"] in those)
+        for name, those in states.items()
+    }
+
+
+_ACTION: Final = record(
+    {
+        "kind": one_of("open", "switch_on", "register", "deactivate", "sync", "replay"),
+        "screen": one_of("connection", "managers", "lines"),
+        "since": MOMENT,
+    },
+    optional=("screen", "since"),
+)
+_ITEM: Final = {
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {
+        "code": one_of(
+            "not_configured",
+            "disabled",
+            "key_refused",
+            "crm_away",
+            "module_inactive",
+            "not_registered",
+            "command_failed",
+            "nobody_mapped",
+            "unknown_to_crm",
+            "history_failed",
+            "no_events",
+            "lines_missing",
+            "clock_wrong",
+        ),
+        "message": TEXT,
+        "action": _ACTION,
+        "words": MAYBE_TEXT,
+        "command": TEXT,
+        "reason": MAYBE_TEXT,
+        **UNKNOWN,
+        "since": MAYBE_MOMENT,
+        "lines": listed(TEXT),
+        "seconds": NUMBER,
+    },
+    "additionalProperties": False,
+}
+_COUNTED: Final = record({"delivered": COUNT, "waiting": COUNT, "failed": COUNT})
+STATS: Final = record(
+    {
+        "connection": record(
+            {
+                "state": one_of("connected", "not_configured", "disabled", "key_refused", "crm_away"),
+                "message": MAYBE_TEXT,
+                "since": MAYBE_MOMENT,
+                "domain": MAYBE_TEXT,
+            }
+        ),
+        "today": record(
+            {
+                "calls": mapped(COUNT),
+                "popups": _COUNTED,
+                "history": _COUNTED,
+                "deliveries": listed(record({"effect": EFFECT, "state": STATE, "count": COUNT})),
+            }
+        ),
+        "last_event_at": MAYBE_MOMENT,
+        "delays": listed(record({"at": MOMENT, "count": COUNT, "p50_ms": MAYBE_NUMBER, "worst_ms": MAYBE_NUMBER})),
+        "attention": listed(_ITEM),
+    }
+)
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/stats/{number}",
+        summary="Is it connected, numbers of today, the delay of the last hour, what needs attention",
+        handle=show,
+        gives=STATS,
+    ),
+)
