@@ -370,6 +370,26 @@ def test_one_event_more_among_a_thousand_calls_costs_the_same_whatever_the_histo
     assert max(rows + inside for cost in costs.values() for _, rows, inside in cost) <= 60
 
 
+def test_statements_that_were_prepared_long_ago_read_no_table_from_end_to_end(desk, sql, database_url):
+    """The database plans a statement anew until it has seen it five times, and then without looking at its values."""
+    known, now = desk.directory(), int(time.time())
+    fill(database_url, known, [now - 60 - 20 * number for number in range(10_000)])
+    messages = [
+        message
+        for salt in range(10)
+        for message in desk.messages(answered(now - 8, f"3752944{salt:05}", 900_000_000 + salt * 10).scenario(""))
+    ]
+    scans = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname = ANY(%s) ORDER BY 1"
+    tables = ["calls", "call_events", "call_links", "deliveries"]
+    desk.assemble_all(messages[:4], deliver=False)
+    db.close()
+    before = sql(scans, tables)
+    desk.assemble_all(messages[4:], deliver=False)
+    db.close()
+
+    assert sql(scans, tables) == before
+
+
 @pytest.mark.parametrize("scenario", ["2-1", "2-18-capture"])
 def test_the_statements_of_a_call_grow_with_its_events_and_no_faster(desk, process, scenario):
     messages = desk.messages(ended(BY_ID[scenario], ago=600))
