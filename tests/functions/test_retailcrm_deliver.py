@@ -289,7 +289,7 @@ def test_a_refused_key_is_said_and_the_row_waits_for_another(gateway, crm, provi
     gateway.send_rows()
 
     assert states["popup"] == ("failed", "authentication")
-    assert said == [("popup", "Wrong \"apiKey\" value.")]
+    assert said == [("popup", 'Wrong "apiKey" value.')]
     assert attempted == [("popup", "authentication")]
     assert states["upload"][0] in {"ready", "retry"}
     # A key that was put right is used soon.

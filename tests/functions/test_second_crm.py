@@ -117,7 +117,9 @@ class Tiny:
 
     def send(self, account: Account, request: Said, *, timeout_seconds: float) -> Reply:
         try:
-            answer = requests.post(account.base_url + request.path, json=request.body, timeout=max(0.1, timeout_seconds))
+            answer = requests.post(
+                account.base_url + request.path, json=request.body, timeout=max(0.1, timeout_seconds)
+            )
         except requests.ConnectionError as error:
             return Reply(outcome="unavailable", error=str(error))
         if answer.status_code == 503:
@@ -245,7 +247,8 @@ def eventually(condition, *, seconds=SOON_SECONDS, shown=str):
 
 def delivered(sql, name):
     return sql(
-        "SELECT external_id, effect FROM deliveries WHERE crm = %s AND state = 'delivered' ORDER BY external_id, id", name
+        "SELECT external_id, effect FROM deliveries WHERE crm = %s AND state = 'delivered' ORDER BY external_id, id",
+        name,
     )
 
 
@@ -324,7 +327,10 @@ def test_rows_that_waited_for_a_crm_that_was_away_reach_it_once(gateway, stub, s
 
     def came():
         # The pauses run out, as they do by themselves.
-        sql("UPDATE crm_gates SET ask_at = clock_timestamp(), pause_until = NULL WHERE account = %s RETURNING 1", stub.url)
+        sql(
+            "UPDATE crm_gates SET ask_at = clock_timestamp(), pause_until = NULL WHERE account = %s RETURNING 1",
+            stub.url,
+        )
         sql("UPDATE deliveries SET run_at = clock_timestamp() WHERE crm = %s AND state = 'retry' RETURNING 1", NAME)
         lane = {"enterprise_number": "0367", "crm": NAME}
         assert application(upload).test_client().post("/", json=push_envelope(lane)).status_code == 204
@@ -332,9 +338,9 @@ def test_rows_that_waited_for_a_crm_that_was_away_reach_it_once(gateway, stub, s
 
     eventually(came)
     assert sorted(row["call"] for rows in stub.told("/rows") for row in rows) == sorted(calls)
-    assert sql("SELECT count(*) FROM deliveries WHERE crm = %s AND effect = 'upload' AND state = 'delivered'", NAME) == [
-        (5,)
-    ]
+    assert sql(
+        "SELECT count(*) FROM deliveries WHERE crm = %s AND effect = 'upload' AND state = 'delivered'", NAME
+    ) == [(5,)]
 
 
 def test_whoever_assembles_wakes_the_functions_of_the_other_crms(gateway, stub, sql, database_url):
