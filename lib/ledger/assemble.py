@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -58,13 +58,13 @@ _SPANS: Final = [
 class Round:
     """
     What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
-    `admitted`: what this process is to send now; `others`: calls with new notices for CRMs that other functions serve;
-    `lanes`: where rows of history are due; `left`: an event that came meanwhile.
+    `admitted`: what this process is to send now; `others`: CRMs that other functions serve, each with a call that has
+    new notices for it; `lanes`: where rows of history are due; `left`: an event that came meanwhile.
     """
 
     is_ours: bool
     admitted: Admitted = field(default_factory=Admitted)
-    others: Sequence[int] = ()
+    others: Sequence[tuple[str, int]] = ()
     lanes: Sequence[Lane] = ()
     left: StoredEvent | None = None
 
@@ -296,7 +296,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     if len(locked.fetchall()) < len(read):
         raise _Changed
     admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
-    not_ours = {one.crm for one in scene.rules} - {crm.name if crm else None}
+    not_ours = {one.crm for one in scene.rules if crm is None or one.crm != crm.name}
     timed = {one.call_id for one in derived if _may_have_notice(one, not_ours)} - to_claim
     if timed:
         deliveries.settle_timers(conn, sorted(timed))
@@ -305,7 +305,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     return Round(
         is_ours=True,
         admitted=admitted,
-        others=[one.call_id for one in derived if _wants_notice(one, not_ours)],
+        others=[(name, one.call_id) for one in derived for name in sorted(not_ours) if _wants_notice(one, {name})],
         lanes=lanes,
         left=neighbourhood.left(left, number),
     )
@@ -395,7 +395,7 @@ def _lanes(enterprise_number: str, derived: Derived) -> Iterator[Lane]:
             yield Lane(enterprise_number=enterprise_number, crm=planned.rules.crm)
 
 
-def _may_have_notice(derived: Derived, crms: Set[str]) -> bool:
+def _may_have_notice(derived: Derived, crms: Collection[str]) -> bool:
     return _wants_notice(derived, crms) or any(
         one.effect != "upload" and one.state in LIVE
         for planned in derived.planned
@@ -404,7 +404,7 @@ def _may_have_notice(derived: Derived, crms: Set[str]) -> bool:
     )
 
 
-def _wants_notice(derived: Derived, crms: Set[str]) -> bool:
+def _wants_notice(derived: Derived, crms: Collection[str]) -> bool:
     """One that the ledger did not hold yet."""
     return any(
         not isinstance(notice, CallRow)
