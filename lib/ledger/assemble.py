@@ -51,13 +51,13 @@ _SPANS: Final = [
 class Round:
     """
     What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
-    `admitted`: what this process is to send now; `others`: calls with new notices for CRMs that other functions serve;
-    `lanes`: where rows of history are due; `left`: an event that came meanwhile.
+    `admitted`: what this process is to send now; `others`: CRMs that other functions serve, each with a call that has
+    new notices for it; `lanes`: where rows of history are due; `left`: an event that came meanwhile.
     """
 
     is_ours: bool
     admitted: Admitted = field(default_factory=Admitted)
-    others: Sequence[int] = ()
+    others: Sequence[tuple[str, int]] = ()
     lanes: Sequence[Lane] = ()
     left: StoredEvent | None = None
 
@@ -226,7 +226,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     return Round(
         is_ours=True,
         admitted=admitted,
-        others=[one.call_id for one in derived.calls if one.wants_notice(others)],
+        others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,
         left=neighbourhood.left(left, number),
     )

@@ -184,5 +184,5 @@ def _request(crm: CRM, claimed: Sequence[Claimed]) -> Request:
 
 def _derive_again(lane: Lane, call_ids: Sequence[int]) -> None:
     for call_id in call_ids:
-        wake = WakeCall(enterprise_number=lane.enterprise_number, call_id=call_id)
+        wake = WakeCall(enterprise_number=lane.enterprise_number, call_id=call_id, crm=lane.crm)
         deliver.publish_soon(pubsub.CALL_EVENTS, call_message(wake))

@@ -496,7 +496,7 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql
     told = crm.events("0367")
     settled = sql("SELECT id, state, reason, fence, finished_at FROM deliveries ORDER BY id")
 
-    deliver.send_all(deliver.Admitted(outgoing=[asleep]), enterprise_number="0367")
+    deliver.send_all(deliver.Admitted(outgoing=[asleep]), crm=RETAILCRM, enterprise_number="0367")
 
     assert crm.events("0367") == told
     assert sql("SELECT id, state, reason, fence, finished_at FROM deliveries ORDER BY id") == settled
