@@ -388,7 +388,7 @@ def test_an_event_that_cannot_be_assembled_holds_up_nothing_but_itself(desk, crm
     *messages, broken = one.store(
         over(talking(stream), 50).callerid(51, stream.id(0), DESK, "151", "1").scenario(stream.id(0))
     )
-    parse = assemble.parsed
+    parse = derive.parsed
 
     def parsed(event):
         if event.event_id == broken.event_id:

@@ -510,7 +510,7 @@ def test_a_worker_that_slept_past_its_lease_leaves_the_rows_for_another(gateway,
     claimed = send_rows._next(LANE, asking)
     assert claimed is not None
     asleep = slept(claimed, sql)  # the whole machine slept: nobody looked in between
-    reply = RETAILCRM.send(asking.account, asleep.request, timeout_seconds=asleep.begun_at - time.monotonic())
+    reply = asking.crm.send(asking.account, asleep.request, timeout_seconds=asleep.begun_at - time.monotonic())
     send_rows._finish(LANE, asleep, reply)
     settled = sql("SELECT state, attempts_made, count(*) FROM deliveries GROUP BY 1, 2")
     told_by_the_sleeper = len(crm.rows("0367"))
