@@ -117,6 +117,7 @@ def _assemble(
 ) -> Round:
     known = rules.directory(enterprise, None)
     for _ in range(_ROUNDS):
+        done: Round | None = None
         try:
             with pipeline.transaction() as current:
                 asked = neighbourhood.take_turn(current.conn, enterprise.number)
@@ -128,12 +129,17 @@ def _assemble(
                 if turn.is_ours and is_stored:
                     found = _with_neighbours_of_waiting(current.conn, question, found, known)
                     scene = _scene(enterprise, known, crms, turn, found)
-                    return _update(current, scene, message, crm)
-                current.roll_back()
+                    done = _update(current, scene, message, crm)
+                    # Its answer comes with the end of the pipeline.
+                    left = neighbourhood.find_left(current.conn, enterprise.number)
+                else:
+                    current.roll_back()
         except _Changed:
             continue
         except errors.UniqueViolation as error:
             raise Unavailable("Two calls that are one are being told of at this moment") from error
+        if done is not None:
+            return replace(done, left=neighbourhood.left(left, enterprise.number))
         if is_stored:
             return Round(is_ours=False)
         assert not isinstance(message, WakeCall)  # noqa: S101  (a call is always stored)
@@ -198,7 +204,7 @@ def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], tu
 
 
 def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | WakeCall, crm: CRM | None) -> Round:
-    conn, number = current.conn, scene.enterprise.number
+    conn = current.conn
     awake = message.call_id if isinstance(message, WakeCall) else None
     derived = derive(scene, awake=awake, new_ids=lambda count: _new_ids(conn, scene, count))
     touched = {one.call_id for one in derived.calls} | derived.gone
@@ -222,13 +228,11 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     if timed:
         deliveries.settle_timers(conn, sorted(timed))
     current.commit()
-    left = neighbourhood.find_left(conn, number)
     return Round(
         is_ours=True,
         admitted=admitted,
         others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,
-        left=neighbourhood.left(left, number),
     )
 
 
