@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx call provision explain replay admin revoke rotate-keys seek outage bench chaos screenshots clean
+.PHONY: help venv run env test check fmt lock schema nginx call provision explain replay admin revoke rotate-keys seek outage bench stages chaos screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -42,6 +42,7 @@ lock: venv ## compile the .in files to requirements with versions and hashes
 	@$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
 	@$(COMPILE) --output-file tests/contract/retailcrm-client-requirements.txt tests/contract/retailcrm-client-requirements.in
 	@$(COMPILE) --output-file infra/stand_ins/requirements.txt infra/stand_ins/requirements.in
+	@$(COMPILE) --output-file tests/measure/bench/peers/requirements.txt tests/measure/bench/peers/requirements.in
 
 schema: venv ## write infra/schema.sql, the sum of the migrations
 	@$(PY) -m infra.stand_ins.schema
@@ -82,9 +83,12 @@ revoke: venv ## end all sessions and account links of an enterprise (ENTERPRISE=
 rotate-keys: venv ## seal every API key under the first key of VAULT_KEYS
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.rotate_keys
 
-bench: venv ## measure latency and throughput, next to simpler services
-	@$(PY) -m tests.measure.bench.fold
-	@$(PY) -m tests.measure.bench $(ARGS)
+bench: venv ## measure latency, losses and capacity beside simpler services (PEERS=1: durable queues too; ARGS="--hold 200")
+	@$(if $(ARGS),,$(PY) -m tests.measure.bench.fold)
+	@$(PY) -m tests.measure.bench $(if $(filter 1 yes,$(PEERS)),--peers) $(ARGS)
+
+stages: venv ## where each millisecond from an event to the CRM goes (ARGS="--rate 20 --events 7")
+	@$(PY) -m tests.measure.bench.stages $(ARGS)
 
 chaos: venv ## kills, stops and faults under load, judged by the CRM's ledger (DURATION=60 SEED=1 BASELINE=1)
 	@$(PY) -m tests.measure.chaos

@@ -23,7 +23,8 @@ NAMES = [path.name for path in FUNCTIONS]
 ROOMS_AT_MOST = 12
 COMPLEXITY_AT_MOST = 15
 # Assembly is to be taken apart; nothing else may be here.
-TOO_COMPLEX = {"lib/ledger/assemble.py"}
+# Names the CRMs; everything else has a room.
+REGISTRY = "crms.py"
 
 
 @pytest.mark.parametrize("folder", FUNCTIONS, ids=NAMES)
@@ -106,8 +107,8 @@ def test_lib_is_a_house_of_few_rooms_and_no_corridor():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     placed = {room.strip() for layer in contracts[0]["layers"] for room in layer.split("|")}
 
-    assert all(path.is_dir() for path in inside)
-    assert {path.name for path in inside} == placed
+    assert [path.name for path in inside if not path.is_dir()] == [REGISTRY]
+    assert {path.stem for path in inside} == placed
     assert len(placed) <= ROOMS_AT_MOST
     assert contracts[0]["exhaustive"]
 
@@ -121,15 +122,14 @@ def test_the_rules_that_limit_functions_are_on_for_everything_but_tests():
     assert not limits & set(lint["ignore"])
     assert lint["mccabe"]["max-complexity"] <= 12
     assert lint["pylint"]["max-args"] <= 6
-    assert {glob for glob in relaxed if not glob.startswith("tests/")} <= TOO_COMPLEX | {"lib/store/events.py"}
+    assert {glob for glob in relaxed if not glob.startswith("tests/")} == set()
 
 
 @pytest.mark.parametrize("folder", ["lib", "infra", "functions", "tests/harness"])
 def test_the_flow_of_control_of_every_function_can_be_followed(folder):
     hard = {
-        f"{name}:{function}": cost
+        f"{path.relative_to(ROOT)}:{function}": cost
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if (name := str(path.relative_to(ROOT))) not in TOO_COMPLEX
         for function, cost in complexity.functions(path.read_text())
         if cost > COMPLEXITY_AT_MOST
     }
@@ -194,7 +194,11 @@ def test_flask_is_known_at_the_edge_only():
         if re.search(r"^from (flask|werkzeug)\b|^import (flask|werkzeug)\b", path.read_text(), re.MULTILINE)
     }
 
-    assert {name for name in importers if not name.startswith("admin/")} == {"runtime/http.py", "intake/push.py"}
+    assert {name for name in importers if not name.startswith("admin/")} == {
+        "runtime/http.py",
+        "intake/push.py",
+        "runtime/passwords.py",  # werkzeug's hashes
+    }
 
 
 def tracked() -> list[str]:

@@ -8,6 +8,7 @@ with who wanted it, when and why.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,14 +70,7 @@ def send_again(
     """
     replays.lock_call(conn, call_id)
     ledger = [one for one in replays.list_for_call(conn, enterprise_number, call_id) if crm in {None, one.crm}]
-    if delivery_id is None:
-        chosen = [item for item in ledger if why_not(item) is None]
-    else:
-        chosen = [item for item in ledger if item.id == delivery_id]
-        if not chosen:
-            raise NotFound("This call has no such delivery", code="unknown_delivery")
-    if not chosen or any(why_not(item) for item in chosen):
-        raise Conflict("There is nothing that could be sent again", code="not_replayable")
+    chosen = _chosen(ledger, delivery_id)
     entered = []
     for item in chosen:
         again = replays.insert_generation(conn, item.id)
@@ -96,6 +90,18 @@ def send_again(
     for name in {item.crm for item in chosen}:
         rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=name))
     return entered
+
+
+def _chosen(ledger: Sequence[Replayable], delivery_id: int | None) -> list[Replayable]:
+    if delivery_id is None:
+        chosen = [item for item in ledger if why_not(item) is None]
+    else:
+        chosen = [item for item in ledger if item.id == delivery_id]
+        if not chosen:
+            raise NotFound("This call has no such delivery", code="unknown_delivery")
+    if not chosen or any(why_not(item) for item in chosen):
+        raise Conflict("There is nothing that could be sent again", code="not_replayable")
+    return chosen
 
 
 def publish_again(message_id: int, request: Request) -> None:

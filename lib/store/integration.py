@@ -116,7 +116,6 @@ def _user_extensions(value: object, problems: list[str]) -> Mapping[str, str | N
         problems.append("user_extensions must map users to extensions")
         return {}
     mapping: dict[str, str | None] = {}
-    owners: dict[str, str] = {}
     for user, extension in value.items():
         held = str(extension) if isinstance(extension, int) and not isinstance(extension, bool) else extension
         if not (user.isascii() and user.isdecimal()):
@@ -125,6 +124,14 @@ def _user_extensions(value: object, problems: list[str]) -> Mapping[str, str | N
             problems.append(f"user_extensions.{user:.40} cannot be {extension!r:.40}")
         else:
             mapping[user] = held or None
-            if held and owners.setdefault(held, user) != user:
-                problems.append(f"user_extensions: {held:.40} belongs to {owners[held]:.40} and to {user:.40}")
+    problems += _shared_extensions(mapping)
     return mapping
+
+
+def _shared_extensions(mapping: Mapping[str, str | None]) -> list[str]:
+    owners: dict[str, str] = {}
+    return [
+        f"user_extensions: {held:.40} belongs to {owners[held]:.40} and to {user:.40}"
+        for user, held in mapping.items()
+        if held and owners.setdefault(held, user) != user
+    ]

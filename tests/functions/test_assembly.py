@@ -8,7 +8,7 @@ import time
 import pytest
 
 from infra.commands import provision
-from lib.ledger import assemble
+from lib.ledger import assemble, derive
 from lib.runtime import db
 from tests.harness.assembled import Desk, ended, row_differences, with_copies
 from tests.harness.enterprises import enterprise
@@ -395,7 +395,8 @@ def test_an_event_that_cannot_be_assembled_holds_up_nothing_but_itself(desk, crm
             raise ValueError("a bug in the rules")
         return parse(event)
 
-    monkeypatch.setattr(assemble, "parsed", parsed)
+    for module in (assemble, derive):
+        monkeypatch.setattr(module, "parsed", parsed)
     with pytest.raises(ValueError, match="a bug"):
         one.assemble(messages[-1])
     woken_in_vain(sql, [broken])

@@ -142,22 +142,35 @@ class _Trips:
 
 
 def _copy(client: socket.socket, server: socket.socket, counter: Counter, ended: threading.Event) -> None:
-    asked, answered, trips = _Messages(), _Messages(), _Trips()
-    is_open = False
+    talk = _Talk(counter)
     while not ended.is_set():
         for source in select.select([client, server], [], [], 0.1)[0]:
             if not (chunk := source.recv(65536)):
                 return
+            # Counted before it is passed on: whoever has the answer finds it in the counter.
             if source is client:
-                kinds = asked.kinds(chunk)
-                if is_open:
-                    counter.add(statements=sum(kind in {b"Q", b"E"} for kind in kinds))
-                    trips.ask(kinds)
+                talk.ask(chunk)
                 server.sendall(chunk)
-                continue
-            kinds = answered.kinds(chunk)
-            if is_open:
-                # Counted before it is passed on: whoever has the answer finds it in the counter.
-                counter.add(round_trips=trips.answer(kinds))
-            is_open = is_open or b"Z" in kinds
-            client.sendall(chunk)
+            else:
+                talk.answer(chunk)
+                client.sendall(chunk)
+
+
+class _Talk:
+    """One connection, counted from the moment that it is open for queries."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter, self._is_open = counter, False
+        self._asked, self._answered, self._trips = _Messages(), _Messages(), _Trips()
+
+    def ask(self, chunk: bytes) -> None:
+        kinds = self._asked.kinds(chunk)
+        if self._is_open:
+            self._counter.add(statements=sum(kind in {b"Q", b"E"} for kind in kinds))
+            self._trips.ask(kinds)
+
+    def answer(self, chunk: bytes) -> None:
+        kinds = self._answered.kinds(chunk)
+        if self._is_open:
+            self._counter.add(round_trips=self._trips.answer(kinds))
+        self._is_open = self._is_open or b"Z" in kinds

@@ -1,84 +1,95 @@
-"""Load on loopback: an open loop at a fixed rate, and a closed loop at a fixed concurrency. Bounded by time."""
+"""Load on loopback: an open loop by a schedule, and a closed loop at a fixed concurrency. Bounded by time."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
-Event = tuple[str, Mapping[str, Any]]
+from tests.measure.bench.calls import Event
+from tests.measure.bench.connection import Connections, encoded
+
+__all__ = ["Event", "Outcome", "Poster", "closed_loop", "open_loop"]
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """`acknowledged`: (event, when it was due, when it was answered), seconds since the epoch."""
+    """
+    `acknowledged`: (event, when it was due, when it was answered), seconds since the epoch; `began_at` too; `late`:
+    seconds by which the load itself was late with an event, at worst.
+    """
 
     acknowledged: list[tuple[Event, float, float]] = field(default_factory=list)
     refused: int = 0
+    began_at: float = 0.0
     seconds: float = 0.0
+    late: float = 0.0
 
     def latencies_ms(self) -> list[float]:
         return sorted((answered - due) * 1000 for _, due, answered in self.acknowledged)
 
+    def phones(self, path: str) -> set[str]:
+        """Of the acknowledged events of a kind."""
+        return {body["Phone"] for (kind, body), _, _ in self.acknowledged if kind == path}
 
-def open_loop(url: str, events: Sequence[Event], *, per_second: float, senders: int = 16) -> Outcome:
-    """Each event at its time, however slow the answers are: time that an event waits for a sender counts."""
-    due: queue.Queue[tuple[Event, float] | None] = queue.Queue()
-    outcome = Outcome()
+    def record(self, event: Event, at: float, status: int) -> None:
+        if 200 <= status < 300:
+            self.acknowledged.append((event, at, time.time()))
+        else:
+            self.refused += 1
 
-    def work() -> None:
-        poster = Poster(url)
-        while (item := due.get()) is not None:
-            event, at = item
-            _record(outcome, event, at, poster.post(event))
-        poster.close()
 
-    threads = [threading.Thread(target=work) for _ in range(senders)]
-    for thread in threads:
-        thread.start()
-    begin = time.time()
-    for index, event in enumerate(events):
-        at = begin + index / per_second
-        time.sleep(max(0.0, at - time.time()))
-        due.put((event, at))
-    for _ in threads:
-        due.put(None)
-    for thread in threads:
-        thread.join()
-    outcome.seconds = time.time() - begin
+def open_loop(url: str, events: Sequence[tuple[float, Event]]) -> Outcome:
+    """Each event at its time, however slow the answers are; times are seconds from the begin."""
+    return asyncio.run(_open_loop(url, events))
+
+
+def closed_loop(url: str, events: Iterator[Event], *, concurrency: int, seconds: float) -> Outcome:
+    """As many as get answered, `concurrency` at a time."""
+    return asyncio.run(_closed_loop(url, events, concurrency, seconds))
+
+
+async def _open_loop(url: str, events: Sequence[tuple[float, Event]]) -> Outcome:
+    connections, outcome = Connections(url), Outcome()
+    ready = [(at, event, encoded(*event)) for at, event in events]
+    outcome.began_at = time.time()
+
+    async def post(event: Event, request: bytes, at: float) -> None:
+        outcome.record(event, at, await connections.post(request))
+
+    async with asyncio.TaskGroup() as posts:
+        for offset, event, request in ready:
+            at = outcome.began_at + offset
+            ahead = at - time.time()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            outcome.late = max(outcome.late, time.time() - at)
+            posts.create_task(post(event, request, at))
+    outcome.seconds = time.time() - outcome.began_at
+    connections.close()
     return outcome
 
 
-def closed_loop(
-    url: str, events: Iterator[Event], *, concurrency: int, seconds: float, stop: Callable[[], bool] = lambda: False
-) -> Outcome:
-    """As many as get answered, `concurrency` at a time."""
-    outcome = Outcome()
-    lock = threading.Lock()
-    end = time.time() + seconds
+async def _closed_loop(url: str, events: Iterator[Event], concurrency: int, seconds: float) -> Outcome:
+    connections, outcome = Connections(url), Outcome(began_at=time.time())
 
-    def work() -> None:
-        poster = Poster(url)
-        while time.time() < end and not stop():
-            with lock:
-                event = next(events)
-            at = time.time()
-            _record(outcome, event, at, poster.post(event))
-        poster.close()
+    async def work() -> None:
+        while time.time() < outcome.began_at + seconds:
+            event, at = next(events), time.time()
+            status = await connections.post(encoded(*event))
+            outcome.record(event, at, status)
+            if not status:
+                await asyncio.sleep(0.01)
 
-    begin = time.time()
-    threads = [threading.Thread(target=work) for _ in range(concurrency)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    outcome.seconds = time.time() - begin
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(concurrency):
+            workers.create_task(work())
+    outcome.seconds = time.time() - outcome.began_at
+    connections.close()
     return outcome
 
 
@@ -101,10 +112,3 @@ class Poster:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _record(outcome: Outcome, event: Event, at: float, status: int) -> None:
-    if 200 <= status < 300:
-        outcome.acknowledged.append((event, at, time.time()))
-    else:
-        outcome.refused += 1

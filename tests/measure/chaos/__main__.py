@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,14 +30,14 @@ import requests
 from infra.commands import provision
 from infra.stand_ins.parts import free_base_port
 from infra.stand_ins.postgres import free_port
+from infra.stand_ins.processes import Processes
 from infra.stand_ins.stack import Stack
 from lib.runtime import config
 from lib.runtime.vault import vault
 from tests.harness.enterprises import enterprise
 from tests.harness.servers import CRM, process
-from tests.measure.bench.__main__ import KEY, Service, kills, real_crm
-from tests.measure.bench.__main__ import account as bench_account
-from tests.measure.chaos import trouble, verdict
+from tests.measure.bench.service import Service, kills
+from tests.measure.chaos import baseline_crm, trouble, verdict
 from tests.measure.chaos.hosts import Enterprise, Host, Sent
 from tests.measure.chaos.trouble import PROMISED, WOKEN, Trouble
 from tests.measure.chaos.verdict import Verdict
@@ -173,14 +173,21 @@ def baseline(folder: Path, *, seconds: float, seed: int, hosts: int = HOSTS) -> 
     """The same load, posted to fire and forget."""
     with Stack(folder, free_base_port(), restart=True) as stack:
         crm = stack.url("retailcrm-simulator")
-        bench_account(crm)
+        baseline_crm.account(crm)
         port = free_port()
         command = [sys.executable, "-m", "uvicorn", "tests.measure.bench.fire_and_forget:app", f"--port={port}"]
-        service = Service(command, port, {"CRM_URL": crm, "CRM_KEY": KEY})
-        try:
+        processes = Processes(str(folder / "beside"))
+        service = Service(
+            processes=processes,
+            commands={"fire-and-forget": command},
+            port=port,
+            environment={"CRM_URL": crm, "CRM_KEY": baseline_crm.KEY},
+            folder=folder,
+        )
+        with closing(processes), service.started():
             enterprises = [Enterprise(number=f"C{index}", token="-") for index in range(hosts)]
             load = _hosts(f"http://127.0.0.1:{port}", enterprises, seed)
-            with real_crm(crm), kills(service.kill):
+            with baseline_crm.real_crm(crm), kills(service.kill):
                 for host in load:
                     host.start()
                 begin = time.monotonic()
@@ -192,8 +199,6 @@ def baseline(folder: Path, *, seconds: float, seed: int, hosts: int = HOSTS) -> 
                 for host in load:
                     host.join()
             time.sleep(5)
-        finally:
-            service.end()
         rows = requests.get(f"{crm}/_sim/ledger/calls", timeout=60).json()["calls"]
     held = {row["call"]["phone"].lstrip("+") for row in rows}
     sent = _sent(load)
