@@ -239,7 +239,11 @@ CREATE INDEX deliveries_finished_at_idx ON deliveries USING brin (finished_at) W
 
 CREATE INDEX deliveries_given_up_idx ON deliveries USING btree (finished_at, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['failed'::text, 'expired'::text, 'in_doubt'::text])));
 
+CREATE INDEX deliveries_leased_rows_idx ON deliveries USING btree (enterprise_number, crm, lease_until) WHERE ((effect = 'upload'::text) AND (state = 'leased'::text));
+
 CREATE INDEX deliveries_live_idx ON deliveries USING btree (call_id, state) WHERE (state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'held'::text]));
+
+CREATE INDEX deliveries_stale_rows_idx ON deliveries USING btree (enterprise_number, crm) WHERE ((effect = 'upload'::text) AND is_stale);
 
 CREATE INDEX deliveries_waiting_rows_idx ON deliveries USING btree (enterprise_number, crm, id) WHERE ((effect = 'upload'::text) AND (state = ANY (ARRAY['ready'::text, 'retry'::text, 'leased'::text])));
 

@@ -226,9 +226,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     return Round(
         is_ours=True,
         admitted=admitted,
-        others=[
-            (name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})
-        ],
+        others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,
         left=neighbourhood.left(left, number),
     )

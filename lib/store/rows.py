@@ -23,6 +23,8 @@ from lib.store.states import LIVE_SQL, WAITING_SQL
 BROUGHT_FORWARD: Final = 2000
 # A row that waits for the end of its pop-up, or to be derived again, is asked for again so soon.
 BLOCKED_SECONDS: Final = 5.0
+# Of the oldest rows that wait, so many expire at a time.
+EXPIRED: Final = 500
 # A row (`d`) of `number` and `crm` that is due, whatever else is first.
 _IS_DUE: Final = SQL("""
     d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload' AND d.state IN {waiting}
@@ -72,13 +74,14 @@ def wake_for_call(conn: Connection, lane: Lane, call_id: int) -> Cursor[tuple[st
 
 def free(conn: Connection, lane: Lane) -> None:
     """
-    Rows that nobody wants any more expire, and what a dead worker left is due again: the CRM knows a row by its id.
+    Of the oldest rows those that nobody wants any more expire, and what a dead worker left is due again: the CRM knows a
+    row by its id.
     """
     conn.execute(
         SQL("""
         WITH lost AS (
             SELECT d.id, d.fence FROM deliveries d
-            WHERE d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload' AND d.state IN {live}
+            WHERE d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload'
               AND d.state = 'leased' AND d.lease_until < clock_timestamp()
             FOR UPDATE SKIP LOCKED
         ), doubted AS (
@@ -95,11 +98,14 @@ def free(conn: Connection, lane: Lane) -> None:
         UPDATE deliveries d SET state = 'expired', reason = 'expired', finished_at = clock_timestamp()
         WHERE d.id = ANY(ARRAY(
             SELECT old.id FROM deliveries old
-            WHERE old.enterprise_number = %(number)s AND old.crm = %(crm)s AND old.effect = 'upload'
-              AND old.state IN {live} AND old.state <> 'leased' AND old.expires_at < clock_timestamp()
+            WHERE old.id = ANY(ARRAY(
+                SELECT one.id FROM deliveries one
+                WHERE one.enterprise_number = %(number)s AND one.crm = %(crm)s AND one.effect = 'upload'
+                  AND one.state IN {live} ORDER BY one.id LIMIT %(oldest)s))
+              AND old.state <> 'leased' AND old.expires_at < clock_timestamp()
             FOR UPDATE SKIP LOCKED))
         """).format(live=LIVE_SQL),
-        {"number": lane.enterprise_number, "crm": lane.crm},
+        {"number": lane.enterprise_number, "crm": lane.crm, "oldest": EXPIRED},
     )
 
 
@@ -111,6 +117,7 @@ def claim(conn: Connection, lane: Lane, *, limit: int, lease_seconds: float) -> 
         WITH due AS (
             SELECT d.id, d.batch_limit FROM deliveries d
             WHERE {is_due} AND NOT d.is_stale AND NOT {is_blocked}
+              AND (d.expires_at IS NULL OR d.expires_at >= clock_timestamp())
             ORDER BY d.id LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
         ), counted AS (
             SELECT id, row_number() OVER by_age AS place, min(batch_limit) OVER by_age AS most
@@ -159,14 +166,21 @@ def settle_timer(
     return conn.execute(
         SQL("""
         WITH next AS (
-            SELECT min(CASE WHEN d.state = 'leased' THEN d.lease_until
-                            WHEN d.run_at > clock_timestamp() THEN d.run_at
-                            -- It is due, and may not go yet.
-                            WHEN d.is_stale OR {is_blocked}
-                            THEN clock_timestamp() + make_interval(secs => %(blocked)s)
-                            ELSE clock_timestamp() END) AS at
-            FROM deliveries d
-            WHERE d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload' AND d.state IN {live}
+            SELECT CASE
+                -- In a backlog the first row shows it; all are read only where none may go.
+                WHEN (SELECT d.id FROM deliveries d WHERE {is_due} AND NOT d.is_stale AND NOT {is_blocked}
+                      ORDER BY d.id LIMIT 1) IS NOT NULL
+                THEN clock_timestamp()
+                ELSE least(
+                    (SELECT min(d.lease_until) FROM deliveries d
+                     WHERE d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload'
+                       AND d.state = 'leased'),
+                    -- What is due, and may not go yet, is asked for again soon.
+                    (SELECT min(greatest(d.run_at, CASE WHEN d.run_at <= clock_timestamp()
+                                    THEN clock_timestamp() + make_interval(secs => %(blocked)s) END))
+                     FROM deliveries d
+                     WHERE d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload'
+                       AND d.state IN {waiting})) END AS at
         )
         UPDATE row_timers
         SET wake_at = CASE WHEN next.at IS NOT NULL
@@ -174,7 +188,7 @@ def settle_timer(
             account = coalesce(%(account)s, account)
         FROM next WHERE enterprise_number = %(number)s AND crm = %(crm)s
         RETURNING coalesce(wake_at <= clock_timestamp(), false)
-        """).format(is_blocked=_IS_BLOCKED, live=LIVE_SQL),
+        """).format(is_due=_IS_DUE, is_blocked=_IS_BLOCKED, waiting=WAITING_SQL),
         {
             "number": lane.enterprise_number,
             "crm": lane.crm,
@@ -188,7 +202,7 @@ def settle_timer(
 def list_stale(conn: Connection, lane: Lane, *, limit: int) -> Cursor[tuple[int]]:
     """Calls of rows that are due, and that must be derived again before they are sent."""
     return conn.execute(
-        SQL("SELECT DISTINCT d.call_id FROM deliveries d WHERE {is_due} AND d.is_stale LIMIT %(limit)s").format(
+        SQL("SELECT DISTINCT d.call_id FROM deliveries d WHERE d.is_stale AND {is_due} LIMIT %(limit)s").format(
             is_due=_IS_DUE
         ),
         {"number": lane.enterprise_number, "crm": lane.crm, "limit": limit},

@@ -25,6 +25,7 @@ from lib.runtime import config
 from lib.store import rows
 from lib.store.events import NewEvent
 from lib.store.rows import Lane
+from tests.harness.assembled import counted
 from tests.harness.ledger import ROWS, fill, wait, workers
 from tests.harness.servers import push_envelope
 
@@ -145,6 +146,27 @@ def test_a_lane_that_was_busy_for_long_goes_on_with_a_message_of_its_own(
     assert sizes_of(crm) == [50]
     assert published("due-rows") == [MESSAGE]
     assert sleeps_for(sql) <= 0, "should the message be lost"
+
+
+def test_a_batch_costs_the_same_whatever_waits_behind_it(crm, database_url, monkeypatch):
+    """Blocks of the database that each statement of one batch touches; all of these rows are some tens of thousands."""
+    fill(database_url, "0367", 20_000)
+    monkeypatch.setattr(lanes, "LANE_SECONDS", -1.0)
+
+    with counted(monkeypatch) as sent:
+        send_rows()
+    touched = {}
+    with psycopg.connect(database_url) as conn:
+        for one in (one for one in sent if "deliveries" in one.text):
+            [[[explained]]] = conn.execute(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.text}", one.parameters
+            ).fetchall()
+            touched[" ".join(one.text.split())[:70]] = explained["Plan"]["Shared Hit Blocks"]
+            conn.rollback()
+
+    assert sizes_of(crm) == [50]
+    assert len(touched) >= 5
+    assert {text: blocks for text, blocks in touched.items() if blocks > 5000} == {}
 
 
 def test_a_worker_that_ends_in_the_middle_of_a_batch_leaves_it_to_the_next_one(crm, sql, database_url, monkeypatch):

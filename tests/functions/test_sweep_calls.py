@@ -15,12 +15,12 @@ from tests.harness.servers import push_envelope
 def swept(function, provisioned, broker, process):
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     provisioned()
-    subscription = broker.topic("call-events")
+    subscriptions = {name: broker.topic(name) for name in ("call-events", "due-rows")}
     client = function("sweep-calls")
 
-    def tick():
+    def tick(topic="call-events"):
         assert client.post("/", json=push_envelope({})).status_code == 204
-        return broker.pull(subscription)
+        return broker.pull(subscriptions[topic])
 
     return tick
 
@@ -42,6 +42,15 @@ def call(sql, due_in):
         due_in,
     )
     return call_id
+
+
+def lane(sql, number="0367", *, due_in):
+    sql(
+        "INSERT INTO row_timers (enterprise_number, crm, wake_at) "
+        "VALUES (%s, 'retailcrm', clock_timestamp() + make_interval(secs => %s)) RETURNING crm",
+        number,
+        due_in,
+    )
 
 
 def test_an_event_whose_wake_up_was_lost_is_published_whole(swept, sql):
@@ -74,6 +83,7 @@ def deaf(function, provisioned, process):
 def test_while_pub_sub_does_not_answer_nobody_waits_for_the_sweep_and_nothing_is_late(deaf, sql, database_url):
     store(sql, age=1)
     call(sql, -1)
+    lane(sql, due_in=-1)
     answers = []
     ticking = threading.Thread(target=lambda: answers.append(deaf.post("/", json=push_envelope({})).status_code))
 
@@ -84,6 +94,7 @@ def test_while_pub_sub_does_not_answer_nobody_waits_for_the_sweep_and_nothing_is
             began = time.monotonic()
             conn.execute("SELECT FROM call_events FOR UPDATE").fetchall()
             conn.execute("SELECT FROM calls FOR UPDATE").fetchall()
+            conn.execute("SELECT FROM row_timers FOR UPDATE").fetchall()
             longest = max(longest, time.monotonic() - began)
             time.sleep(0.01)
     ticking.join()
@@ -92,6 +103,7 @@ def test_while_pub_sub_does_not_answer_nobody_waits_for_the_sweep_and_nothing_is
     assert longest < 0.5, "half of what a publish may take"
     assert sql("SELECT wakes, next_wake_at <= clock_timestamp() FROM calls") == [(0, True)]
     assert sql("SELECT wakes, wake_at <= clock_timestamp() FROM call_events") == [(0, True)]
+    assert sql("SELECT wake_at <= clock_timestamp() FROM row_timers") == [(True,)]
 
 
 def test_what_pub_sub_refuses_does_not_stand_in_the_way_of_others(swept, sql):
@@ -114,6 +126,33 @@ def test_a_call_whose_wake_up_was_lost_is_woken_again(swept, sql):
     sql("UPDATE calls SET next_wake_at = next_wake_at - interval '11 s' RETURNING id")
 
     assert [message["call_id"] for message in swept()] == [due]
+
+
+def test_a_lane_whose_time_has_come_is_woken_once_for_a_while(swept, sql):
+    lane(sql, due_in=-1)
+    lane(sql, "0368", due_in=60)
+    lane(sql, "0369", due_in=None)
+
+    assert swept("due-rows") == [{"enterprise_number": "0367", "crm": "retailcrm"}]
+    assert swept("due-rows") == []
+
+
+def test_a_lane_whose_message_was_lost_is_woken_again_within_ten_seconds(swept, sql):
+    lane(sql, due_in=-1)
+    swept("due-rows")
+    [(again_in,)] = sql("SELECT extract(epoch FROM wake_at - clock_timestamp())::float FROM row_timers")
+    sql("UPDATE row_timers SET wake_at = wake_at - interval '10 s' RETURNING crm")
+
+    assert 5 < again_in <= 10
+    assert swept("due-rows") == [{"enterprise_number": "0367", "crm": "retailcrm"}]
+
+
+def test_lanes_that_pub_sub_does_not_take_are_due_at_the_next_tick(function, provisioned, sql):
+    provisioned()
+    lane(sql, due_in=-1)
+
+    assert function("sweep-calls").post("/", json=push_envelope({})).status_code == 503
+    assert sql("SELECT wake_at <= clock_timestamp() FROM row_timers") == [(True,)]
 
 
 def test_without_pubsub_the_tick_is_given_back(function, provisioned, process, sql):

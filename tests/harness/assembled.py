@@ -118,12 +118,30 @@ class Desk:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda message: self.assemble(message, deliver=deliver), messages))
 
+    def lost(self) -> list[Message]:
+        """Events that are part of no call yet: their messages were handed on, or came while another was at work."""
+        return [
+            NewEvent(
+                event_id=event.event_id,
+                enterprise_number=self.number,
+                unique_id=event.unique_id,
+                event_type=event.event_type,
+                raw=event.raw,
+                record_url=event.record_url,
+                data_source=event.data_source,
+                received_at=event.received_at,
+            )
+            for event in self.stored()
+            if event.call_id is None
+        ]
+
     def wakes(self) -> list[Message]:
         found = self.sql("SELECT id FROM calls WHERE enterprise_number = %s ORDER BY id", self.number)
         return [WakeCall(enterprise_number=self.number, call_id=call_id) for (call_id,) in found]
 
     def wake(self) -> None:
-        """As the sweep does, once for every call and for its lane."""
+        """As the sweep does, once for every event whose message was lost, every call, and the lane."""
+        self.assemble_all(self.lost())
         self.assemble_all(self.wakes())
         self.send_rows()
 
@@ -269,9 +287,20 @@ def with_copies(messages: Sequence[Message], chance: random.Random) -> list[Mess
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
+    """`cursor` knows how many rows it read or wrote as soon as the answer is there, in a pipeline later than here."""
+
     text: str
     parameters: Any
-    rows: int
+    cursor: psycopg.Cursor[Any]
+
+    @property
+    def rows(self) -> int:
+        return max(self.cursor.rowcount, 0)
+
+    @property
+    def is_boundary(self) -> bool:
+        """Begins or ends a transaction."""
+        return self.text.split()[0] in {"BEGIN", "COMMIT", "ROLLBACK"}
 
 
 @contextmanager
@@ -284,7 +313,7 @@ def counted(patch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
         answer = execute(self, query, parameters, **options)
         if query:  # an empty one is the pool, which looks whether the connection lives
             text = query.as_string() if isinstance(query, Composable) else str(query)
-            sent.append(Statement(text=text, parameters=parameters, rows=max(self.rowcount, 0)))
+            sent.append(Statement(text=text, parameters=parameters, cursor=self))
         return answer
 
     with patch.context() as patched:

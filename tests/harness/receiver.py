@@ -19,13 +19,14 @@ from infra.stand_ins.postgres import free_port
 @dataclass(kw_only=True)
 class Receiver:
     """
-    `arrivals`: seconds of the monotonic clock, per host; `rows`: when each row first came. Hosts of `silent` do not
-    answer.
+    `arrivals`: seconds of the monotonic clock, per host; `rows`, `pop_ups`: when each row, and the first pop-up of each
+    call, came. Hosts of `silent` do not answer.
     """
 
     port: int
     arrivals: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     rows: dict[str, float] = field(default_factory=dict)
+    pop_ups: dict[str, float] = field(default_factory=dict)
     order: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     sizes: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     doubled: int = 0
@@ -46,6 +47,11 @@ class Receiver:
         if host in self.silent:
             await asyncio.sleep(60)
         fields = parse_qs((await request.read()).decode())
+        if "event" in fields:
+            event = json.loads(fields["event"][0])
+            if event["type"] != "hangup":
+                self.pop_ups.setdefault(f"{host} {event['callExternalId']}", now)
+            return web.json_response({"success": True, "notifiedUsers": []})
         ids = [row["externalId"] for row in json.loads(fields["calls"][0])] if "calls" in fields else []
         self.sizes[host].append(len(ids))
         for one in ids:
