@@ -2,7 +2,7 @@
 The messages of topic `call-events`: an event that arrived, or a call to look at again.
 
 `{"event": {…}}` carries the whole event, so that it survives when the database was away at intake;
-`{"call_id": n, "enterprise_number": "…"}` only wakes.
+`{"call_id": n, "enterprise_number": "…"}` only wakes: with `"crm": "…"` that CRM's function, without it those of all.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from lib.store.events import NewEvent, StoredEvent
 
 @dataclass(frozen=True, kw_only=True)
 class WakeCall:
+    """`crm` None: whichever CRM there is."""
+
     enterprise_number: str
     call_id: int
+    crm: str | None = None
 
 
 def event_message(event: NewEvent | StoredEvent, *, received_at: datetime | None) -> dict[str, object]:
@@ -40,7 +43,8 @@ def event_message(event: NewEvent | StoredEvent, *, received_at: datetime | None
 
 
 def call_message(wake: WakeCall) -> dict[str, object]:
-    return {"call_id": wake.call_id, "enterprise_number": wake.enterprise_number}
+    message: dict[str, object] = {"call_id": wake.call_id, "enterprise_number": wake.enterprise_number}
+    return message | ({"crm": wake.crm} if wake.crm else {})
 
 
 # The sweep's messages say so: what was passed over once is not passed over again.
@@ -98,12 +102,13 @@ def _is_moment(received_at: datetime | None) -> bool:
 
 
 def _wake(body: Mapping[str, Any]) -> WakeCall:
-    call_id, number = body.get("call_id"), body.get("enterprise_number")
+    call_id, number, crm = body.get("call_id"), body.get("enterprise_number"), body.get("crm")
     if (
         not isinstance(call_id, int)
         or isinstance(call_id, bool)
         or not 0 < call_id < 2**63
         or not isinstance(number, str)
+        or not isinstance(crm, str | None)
     ):
         raise InvalidPayload("The message has neither an event nor a call_id with its enterprise_number")
-    return WakeCall(enterprise_number=number, call_id=call_id)
+    return WakeCall(enterprise_number=number, call_id=call_id, crm=crm)

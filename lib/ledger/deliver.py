@@ -134,7 +134,7 @@ def admit(conn: Connection, claiming: Claiming, call_ids: Sequence[int]) -> Admi
 def deliver_due(crm: CRM, enterprise_number: str, call_ids: Sequence[int]) -> None:
     """Sends what these calls have due, without looking at them again. Raises NotFound, Unavailable."""
     enterprise = enterprise_cache().by_number(enterprise_number)
-    send_all(claim_due(crm, enterprise, call_ids), enterprise_number=enterprise_number)
+    send_all(claim_due(crm, enterprise, call_ids), crm=crm, enterprise_number=enterprise_number)
 
 
 def claim_due(crm: CRM, enterprise: Enterprise, call_ids: Sequence[int]) -> Admitted:
@@ -148,10 +148,10 @@ def claim_due(crm: CRM, enterprise: Enterprise, call_ids: Sequence[int]) -> Admi
     return admitted
 
 
-def send_all(admitted: Admitted, *, enterprise_number: str) -> None:
+def send_all(admitted: Admitted, *, crm: CRM, enterprise_number: str) -> None:
     """Sends them, each with what its call has due next, and wakes in time what may not go yet."""
     for call_id, seconds in (admitted.put_off or {}).items():
-        wake_call(enterprise_number, call_id, seconds=seconds)
+        wake_call(crm.name, enterprise_number, call_id, seconds=seconds)
     first, *others = admitted.outgoing or (None,)
     waiting = [_senders().submit(_send, one) for one in others if one]
     try:
@@ -164,10 +164,10 @@ def send_all(admitted: Admitted, *, enterprise_number: str) -> None:
         one.result()
 
 
-def wake_call(enterprise_number: str, call_id: int, *, seconds: float) -> None:
+def wake_call(crm: str, enterprise_number: str, call_id: int, *, seconds: float) -> None:
     """A call that the sweep finds too late for a person who waits."""
     if seconds <= WAKE_SECONDS:
-        wake = WakeCall(enterprise_number=enterprise_number, call_id=call_id)
+        wake = WakeCall(enterprise_number=enterprise_number, call_id=call_id, crm=crm)
         publish_soon(pubsub.CALL_EVENTS, call_message(wake), seconds=seconds)
 
 
@@ -187,7 +187,7 @@ def _send(outgoing: Outgoing | None) -> None:
             return
         admitted = claim_due(asking.crm, asking.enterprise, [call_id])
         for waiting, seconds in (admitted.put_off or {}).items():
-            wake_call(asking.enterprise.number, waiting, seconds=seconds)
+            wake_call(asking.crm.name, asking.enterprise.number, waiting, seconds=seconds)
         outgoing = next(iter(admitted.outgoing), None)
 
 
@@ -222,7 +222,7 @@ def finish(outgoing: Outgoing, reply: Reply) -> bool:
     if not is_ours:
         log_overtaken(delivery, 1)
     if result.state == "retry":
-        wake_call(delivery.enterprise_number, delivery.call_id, seconds=result.retry_in_seconds or 0)
+        wake_call(delivery.crm, delivery.enterprise_number, delivery.call_id, seconds=result.retry_in_seconds or 0)
     log_attempt(delivery, reply, result.state, batch=1)
     return has_more
 

@@ -87,8 +87,8 @@ def send_again(
                     session_id=request.session_id,
                 ),
             )
-    for crm in {item.crm for item in chosen}:
-        rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=crm))
+    for name in {item.crm for item in chosen}:
+        rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=name))
     return entered
 
 

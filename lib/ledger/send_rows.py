@@ -105,7 +105,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
             current.commit_and_go_on()
             rows.settle_timer(conn, lane, account=asking.account.base_url, after_seconds=wait_seconds)
         current.commit()
-        to_derive = [call_id for (call_id,) in stale.fetchall()]
+    to_derive = [call_id for (call_id,) in stale.fetchall()]
     if batch:
         failpoints.hit("K8")
     _derive_again(lane, to_derive)
@@ -144,8 +144,8 @@ def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
         current.commit_and_go_on()
         due = rows.settle_timer(conn, lane, account=asking.account.base_url)
         current.commit()
-        ours = finished.fetchall()
-        has_more = due.fetchone() == (True,)
+    ours = finished.fetchall()
+    has_more = due.fetchone() == (True,)
     failpoints.hit("K13")
     if left.is_back:
         deliver.wake_lanes_of(asking.account.base_url)
@@ -184,5 +184,5 @@ def _request(crm: CRM, claimed: Sequence[Claimed]) -> Request:
 
 def _derive_again(lane: Lane, call_ids: Sequence[int]) -> None:
     for call_id in call_ids:
-        wake = WakeCall(enterprise_number=lane.enterprise_number, call_id=call_id)
+        wake = WakeCall(enterprise_number=lane.enterprise_number, call_id=call_id, crm=lane.crm)
         deliver.publish_soon(pubsub.CALL_EVENTS, call_message(wake))

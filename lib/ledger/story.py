@@ -12,7 +12,7 @@ from lib.calls.explain import explain
 from lib.enterprises.cache import enterprise_cache
 from lib.enterprises.rules import directory, settings
 from lib.ledger import codec
-from lib.ledger.assemble import parsed
+from lib.ledger.derive import parsed
 from lib.runtime import db
 from lib.runtime.errors import NotFound
 from lib.store import calls, clicks, deliveries, events, host_clocks

@@ -24,6 +24,8 @@ BUSY_SECONDS: Final = 0.1
 
 def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM]) -> None:
     """Raises NotFound for an enterprise that is not there, Unavailable."""
+    if isinstance(message, WakeCall) and message.crm not in {None, crm.name}:
+        return
     until = time.monotonic() + WAKE_SECONDS
     current: NewEvent | WakeCall | None = message
     while current is not None:
@@ -35,24 +37,25 @@ def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM]) -> 
         is_busy = bool(done.admitted.outgoing) or time.monotonic() > until
         if done.left is not None and is_busy:
             _hand_on(done.left)
-        _tell(done, message.enterprise_number)
+        _tell(done, crm, message.enterprise_number)
         current = _as_new(done.left) if done.left is not None and not is_busy else None
 
 
-def _tell(done: Round, enterprise_number: str) -> None:
-    for call_id in done.others:
-        # Their own messages of the same event may have come while this process was at the enterprise.
-        deliver.wake_call(enterprise_number, call_id, seconds=0.0)
+def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:
+    for other, call_id in done.others:
+        # Its own message of the same event may have come while this process was at the enterprise.
+        deliver.wake_call(other, enterprise_number, call_id, seconds=0.0)
     for lane in done.lanes:
         deliver.wake_lane(lane)
     if done.admitted.outgoing:
         failpoints.hit("K8")
-    deliver.send_all(done.admitted, enterprise_number=enterprise_number)
+    deliver.send_all(done.admitted, crm=crm, enterprise_number=enterprise_number)
 
 
 def _wake_behind_others(message: WakeCall, crm: CRM) -> None:
     """What the call has due needs no turn; what its time asks for is derived when the turn is free."""
-    deliver.wake_call(message.enterprise_number, message.call_id, seconds=BUSY_SECONDS)
+    # This CRM's function alone: were all to wake, one of them would lose its turn to another, for ever.
+    deliver.wake_call(crm.name, message.enterprise_number, message.call_id, seconds=BUSY_SECONDS)
     deliver.deliver_due(crm, message.enterprise_number, [message.call_id])
 
 

@@ -74,8 +74,8 @@ def wake_for_call(conn: Connection, lane: Lane, call_id: int) -> Cursor[tuple[st
 
 def free(conn: Connection, lane: Lane) -> None:
     """
-    Of the oldest rows those that nobody wants any more expire, and what a dead worker left is due again: the CRM knows a
-    row by its id.
+    Of the oldest rows those that nobody wants any more expire, and what a dead worker left is due again: the CRM knows
+    a row by its id.
     """
     conn.execute(
         SQL("""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from infra.commands import provision
-from lib.ledger import assemble
+from lib.ledger import assemble, derive
 from lib.runtime import db
 from tests.harness.assembled import Desk, ended, row_differences, with_copies
 from tests.harness.enterprises import enterprise
@@ -388,14 +388,15 @@ def test_an_event_that_cannot_be_assembled_holds_up_nothing_but_itself(desk, crm
     *messages, broken = one.store(
         over(talking(stream), 50).callerid(51, stream.id(0), DESK, "151", "1").scenario(stream.id(0))
     )
-    parse = assemble.parsed
+    parse = derive.parsed
 
     def parsed(event):
         if event.event_id == broken.event_id:
             raise ValueError("a bug in the rules")
         return parse(event)
 
-    monkeypatch.setattr(assemble, "parsed", parsed)
+    for module in (assemble, derive):
+        monkeypatch.setattr(module, "parsed", parsed)
     with pytest.raises(ValueError, match="a bug"):
         one.assemble(messages[-1])
     woken_in_vain(sql, [broken])

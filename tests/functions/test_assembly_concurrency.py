@@ -122,9 +122,9 @@ def test_what_comes_while_pop_ups_go_out_is_handed_to_somebody_else(desk, crm_se
     plan(start)
     left = waking._tell
 
-    def tell(done, number):
+    def tell(done, crm, number):
         assert [one.event_id for one in desk.lost()] == [late.event_id]
-        left(done, number)
+        left(done, crm, number)
 
     find_left = neighbourhood.find_left
 

@@ -289,7 +289,7 @@ def test_a_refused_key_is_said_and_the_row_waits_for_another(gateway, crm, provi
     gateway.send_rows()
 
     assert states["popup"] == ("failed", "authentication")
-    assert said == [("popup", "Wrong \"apiKey\" value.")]
+    assert said == [("popup", 'Wrong "apiKey" value.')]
     assert attempted == [("popup", "authentication")]
     assert states["upload"][0] in {"ready", "retry"}
     # A key that was put right is used soon.
@@ -496,7 +496,7 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_more(gateway, crm, sql
     told = crm.events("0367")
     settled = sql("SELECT id, state, reason, fence, finished_at FROM deliveries ORDER BY id")
 
-    deliver.send_all(deliver.Admitted(outgoing=[asleep]), enterprise_number="0367")
+    deliver.send_all(deliver.Admitted(outgoing=[asleep]), crm=RETAILCRM, enterprise_number="0367")
 
     assert crm.events("0367") == told
     assert sql("SELECT id, state, reason, fence, finished_at FROM deliveries ORDER BY id") == settled
@@ -510,7 +510,7 @@ def test_a_worker_that_slept_past_its_lease_leaves_the_rows_for_another(gateway,
     claimed = send_rows._next(LANE, asking)
     assert claimed is not None
     asleep = slept(claimed, sql)  # the whole machine slept: nobody looked in between
-    reply = RETAILCRM.send(asking.account, asleep.request, timeout_seconds=asleep.begun_at - time.monotonic())
+    reply = asking.crm.send(asking.account, asleep.request, timeout_seconds=asleep.begun_at - time.monotonic())
     send_rows._finish(LANE, asleep, reply)
     settled = sql("SELECT state, attempts_made, count(*) FROM deliveries GROUP BY 1, 2")
     told_by_the_sleeper = len(crm.rows("0367"))

@@ -451,7 +451,7 @@ def test_the_story_of_a_call_whose_events_are_forgotten_says_so(gateway, aged):
     sweep_all()
 
     with pytest.raises(NotFound, match="not kept any more"):
-        tell("0367", gateway.unique_id)
+        tell("0367", gateway.unique_id, crm="retailcrm")
 
 
 def test_what_was_replayed_goes_and_who_wanted_it_stays(gateway, crm, aged, sql, process):

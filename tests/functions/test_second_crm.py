@@ -32,7 +32,7 @@ from lib.ledger import codec, story
 from lib.ledger.crm import Reply
 from lib.ledger.send_rows import send_due
 from lib.ledger.wake import wake
-from lib.runtime import db, http
+from lib.runtime import db, http, pubsub
 from lib.runtime.errors import ConfigError
 from lib.runtime.gate import Limits
 from lib.store.enterprises import Enterprise
@@ -117,7 +117,9 @@ class Tiny:
 
     def send(self, account: Account, request: Said, *, timeout_seconds: float) -> Reply:
         try:
-            answer = requests.post(account.base_url + request.path, json=request.body, timeout=max(0.1, timeout_seconds))
+            answer = requests.post(
+                account.base_url + request.path, json=request.body, timeout=max(0.1, timeout_seconds)
+            )
         except requests.ConnectionError as error:
             return Reply(outcome="unavailable", error=str(error))
         if answer.status_code == 503:
@@ -223,30 +225,39 @@ def gateway(process, connected, own_broker, function, sql) -> Iterator[Gateway]:
         yield gateway
 
 
-def call(gateway, number=1, extensions=("150", "151")):
-    """Intake hears of a call from its ring to its end; Pub/Sub brings it to both."""
-    gateway.unique_id = f"{int(time.time())}.{number}"
-    ring(gateway, extensions)
-    gateway.take("hangup", **gateway.missed_body())
-    return gateway.unique_id
+def call(gateway, sql, number=1, *, seen_by=tuple(BOTH)):
+    """A call that ends when these CRMs have shown it; Pub/Sub brings what intake hears to both."""
+    gateway.unique_id = unique_id = f"{int(time.time())}.{number}"
+    phone = f"37529111{number:04}"
+    gateway.take("start", Phone=phone, CallType=0, Trunk="0001301")
+    gateway.take("dial", Phone=phone, CallType=0, Trunk="0001301", Extensions=["150", "151"])
+    eventually(lambda: all((unique_id, "popup") in delivered(sql, name) for name in seen_by), shown=lambda: states(sql))
+    gateway.take("hangup", **gateway.missed_body() | {"Phone": phone})
+    return unique_id
 
 
-def ring(gateway, extensions=("150", "151")):
-    gateway.take("start", Phone=CUSTOMER, CallType=0, Trunk="0001301")
-    gateway.take("dial", Phone=CUSTOMER, CallType=0, Trunk="0001301", Extensions=list(extensions))
-
-
-def eventually(condition, *, seconds=SOON_SECONDS, shown=str):
+def eventually(condition, *, seconds=SOON_SECONDS, shown=list):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, shown()
+        if time.monotonic() > deadline:
+            pytest.fail("\n".join(map(str, shown())))
         time.sleep(0.05)
 
 
 def delivered(sql, name):
     return sql(
-        "SELECT external_id, effect FROM deliveries WHERE crm = %s AND state = 'delivered' ORDER BY external_id, id", name
+        "SELECT external_id, effect FROM deliveries WHERE crm = %s AND state = 'delivered' ORDER BY external_id, id",
+        name,
     )
+
+
+def states(sql):
+    return sql("SELECT crm, external_id, effect, state, reason FROM deliveries ORDER BY id")
+
+
+def wait_for(sql, calls, crms=tuple(BOTH)):
+    """Until these CRMs have everything of these calls."""
+    eventually(lambda: all(delivered(sql, name) == everything(calls) for name in crms), shown=lambda: states(sql))
 
 
 def everything(calls):
@@ -254,14 +265,8 @@ def everything(calls):
 
 
 def test_each_crm_hears_of_everything_once_in_its_own_words(gateway, crm, stub, sql):
-    calls = []
-    for number in range(1, 6):
-        gateway.unique_id = f"{int(time.time())}.{number}"
-        calls.append(gateway.unique_id)
-        ring(gateway)
-        eventually(lambda: {"popup"} == {effect for _, effect in waiting_or_sent(sql, calls[-1])})
-        gateway.take("hangup", **gateway.missed_body())
-    eventually(lambda: delivered(sql, "retailcrm") == delivered(sql, NAME) == everything(calls))
+    calls = [call(gateway, sql, number) for number in range(1, 6)]
+    wait_for(sql, calls)
 
     assert sorted(event["callExternalId"] for event in crm.events("0367")) == sorted(calls * 2)
     assert sorted(row["externalId"] for row in crm.rows("0367")) == sorted(calls)
@@ -274,15 +279,9 @@ def test_each_crm_hears_of_everything_once_in_its_own_words(gateway, crm, stub, 
     assert sql("SELECT count(*) FROM calls") == [(5,)]
 
 
-def waiting_or_sent(sql, unique_id):
-    """Of both, when both have something."""
-    found = sql("SELECT crm, effect FROM deliveries WHERE external_id = %s AND state = 'delivered'", unique_id)
-    return found if {crm for crm, _ in found} == set(BOTH) else []
-
-
 def test_attempts_logs_lanes_and_gates_are_each_crms_own(gateway, crm, stub, sql):
-    unique_id = call(gateway)
-    eventually(lambda: len(delivered(sql, "retailcrm")) == len(delivered(sql, NAME)) == 3)
+    unique_id = call(gateway, sql)
+    wait_for(sql, [unique_id])
 
     attempted = sql("SELECT d.crm, d.effect, a.outcome FROM attempts a JOIN deliveries d ON d.id = a.delivery_id")
     logged = sql("SELECT integration_type, event_type, status FROM integration_logs")
@@ -302,12 +301,8 @@ def test_a_crm_that_is_away_does_not_keep_the_other_waiting(gateway, crm, stub, 
 
     calls = []
     for number in range(1, 5):
-        gateway.unique_id = f"{int(time.time())}.{number}"
-        calls.append(gateway.unique_id)
-        ring(gateway)
-        eventually(lambda: (calls[-1], "popup") in delivered(sql, there))
-        gateway.take("hangup", **gateway.missed_body())
-        eventually(lambda: delivered(sql, there) == everything(calls))
+        calls.append(call(gateway, sql, number, seen_by=[there]))
+        wait_for(sql, calls, [there])
     while_away = delivered(sql, away)
     gates = dict(sql("SELECT account, away_since IS NOT NULL FROM crm_gates"))
 
@@ -318,13 +313,16 @@ def test_a_crm_that_is_away_does_not_keep_the_other_waiting(gateway, crm, stub, 
 
 def test_rows_that_waited_for_a_crm_that_was_away_reach_it_once(gateway, stub, sql):
     stub.is_away = True
-    calls = [call(gateway, number) for number in range(1, 6)]
-    eventually(lambda: sql("SELECT count(*) FROM deliveries WHERE effect = 'upload'") == [(10,)])
+    calls = [call(gateway, sql, number, seen_by=["retailcrm"]) for number in range(1, 6)]
+    wait_for(sql, calls, ["retailcrm"])
     stub.is_away = False
 
     def came():
         # The pauses run out, as they do by themselves.
-        sql("UPDATE crm_gates SET ask_at = clock_timestamp(), pause_until = NULL WHERE account = %s RETURNING 1", stub.url)
+        sql(
+            "UPDATE crm_gates SET ask_at = clock_timestamp() WHERE account = %s AND away_since IS NOT NULL RETURNING 1",
+            stub.url,
+        )
         sql("UPDATE deliveries SET run_at = clock_timestamp() WHERE crm = %s AND state = 'retry' RETURNING 1", NAME)
         lane = {"enterprise_number": "0367", "crm": NAME}
         assert application(upload).test_client().post("/", json=push_envelope(lane)).status_code == 204
@@ -332,9 +330,9 @@ def test_rows_that_waited_for_a_crm_that_was_away_reach_it_once(gateway, stub, s
 
     eventually(came)
     assert sorted(row["call"] for rows in stub.told("/rows") for row in rows) == sorted(calls)
-    assert sql("SELECT count(*) FROM deliveries WHERE crm = %s AND effect = 'upload' AND state = 'delivered'", NAME) == [
-        (5,)
-    ]
+    assert sql(
+        "SELECT count(*) FROM deliveries WHERE crm = %s AND effect = 'upload' AND state = 'delivered'", NAME
+    ) == [(5,)]
 
 
 def test_whoever_assembles_wakes_the_functions_of_the_other_crms(gateway, stub, sql, database_url):
@@ -347,6 +345,20 @@ def test_whoever_assembles_wakes_the_functions_of_the_other_crms(gateway, stub, 
     assert gateway.push(message) == 204
 
     eventually(lambda: [told["who"] for told in stub.told("/ring")] == [["150"]])
+
+
+def test_a_wake_up_that_reaches_both_functions_comes_to_an_end(gateway, own_broker, sql):
+    """One of them has its turn, and the other wakes itself once more: not both, for then one would lose again."""
+    calls = [call(gateway, sql, number) for number in range(1, 4)]
+    wait_for(sql, calls)
+    subscription = own_broker.topic("call-events")
+    for _ in range(5):
+        for (call_id,) in sql("SELECT id FROM calls"):
+            pubsub.publish(pubsub.CALL_EVENTS, {"enterprise_number": "0367", "call_id": call_id})
+
+    eventually(lambda: not own_broker.pull(subscription))
+    time.sleep(1)
+    assert own_broker.pull(subscription) == []
 
 
 def test_the_timer_of_a_call_counts_the_notices_of_every_crm(process, connected, function, sql):
@@ -366,8 +378,8 @@ def test_the_timer_of_a_call_counts_the_notices_of_every_crm(process, connected,
 
 def test_what_was_decided_is_told_of_each_crm_by_its_own_mapping(gateway, connected, crm, stub, sql):
     connected(user_extensions={"8": "151"})
-    unique_id = call(gateway)
-    eventually(lambda: len(delivered(sql, "retailcrm")) == len(delivered(sql, NAME)) == 3)
+    unique_id = call(gateway, sql)
+    wait_for(sql, [unique_id])
 
     told = {name: story.tell("0367", unique_id, crm=name) for name in BOTH}
     unmapped = {
@@ -387,8 +399,8 @@ def test_what_was_decided_is_told_of_each_crm_by_its_own_mapping(gateway, connec
 
 def test_one_integration_that_is_switched_off_leaves_the_other_alone(gateway, connected, stub, sql):
     connected(enabled=False)
-    unique_id = call(gateway)
-    eventually(lambda: len(delivered(sql, "retailcrm")) == 3)
+    unique_id = call(gateway, sql, seen_by=["retailcrm"])
+    wait_for(sql, [unique_id], ["retailcrm"])
 
     assert stub.heard == []
     assert sql("SELECT DISTINCT crm FROM deliveries") == [("retailcrm",)]
@@ -397,10 +409,10 @@ def test_one_integration_that_is_switched_off_leaves_the_other_alone(gateway, co
     assert "integration_disabled" not in told["retailcrm"]
 
 
-def test_the_page_of_retailcrm_shows_retailcrms_alone(page, gateway, connected, crm, sql):  # noqa: PLR0917  (fixtures)
+def test_the_page_of_retailcrm_shows_retailcrms_alone(page, gateway, connected, crm, sql):
     connected(user_extensions={"8": "151"})
-    unique_id = call(gateway)
-    eventually(lambda: len(delivered(sql, "retailcrm")) == len(delivered(sql, NAME)) == 3)
+    unique_id = call(gateway, sql)
+    wait_for(sql, [unique_id])
     sql("UPDATE deliveries SET state = 'failed', reason = 'permanent' WHERE effect = 'upload' RETURNING 1")
 
     [shown] = page.get("calls/0367").json["calls"]

@@ -210,7 +210,12 @@ def wrong_bodies(function: str, told: dict[str, str]) -> list[tuple[dict[str, st
     deep: Any = names
     if function in {"dispatch-call-event", "smart-redirect"}:
         names, deep = {"Token": told["token"], "token": told["token"]}, {"Token": [None]}
-    if function in {"retailcrm-deliver", "retailcrm-upload", "register-module", "sweep-calls"}:  # Pub/Sub pushes what we have published
+    if function in {
+        "retailcrm-deliver",
+        "retailcrm-upload",
+        "register-module",
+        "sweep-calls",
+    }:  # Pub/Sub pushes what we have published
         names = deep = {"enterprise_number": "0367"}
     as_json = {"Content-Type": "application/json"}
     whole = json.dumps(names)

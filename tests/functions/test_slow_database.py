@@ -509,13 +509,13 @@ def test_whichever_commit_is_not_answered_nothing_is_lost_and_nothing_double(  #
             sql("DELETE FROM row_timers RETURNING 1")
             unique_id, events = messages()
             before = proxy.answers_lost
-            proxy.passing, proxy.lose_answer_to = passing, b"COMMIT"
+            proxy.passing, proxy.lose_answer_with = passing, b"COMMIT\x00"
 
             for message in events:
                 while push(message) != 204:
                     time.sleep(0.02)
             send_rows()
-            proxy.lose_answer_to = b""
+            proxy.lose_answer_with = b""
             deadline = time.monotonic() + SETTLED_SECONDS
             settle()
             while sql("SELECT 1 FROM deliveries WHERE effect = 'upload' AND state = 'delivered'") == []:

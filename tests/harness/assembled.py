@@ -25,7 +25,8 @@ from lib.crms import CRMS, RETAILCRM
 from lib.enterprises.cache import enterprise_cache
 from lib.enterprises.rules import directory, settings
 from lib.intake.messages import WakeCall
-from lib.ledger.assemble import assemble, parsed
+from lib.ledger.assemble import assemble
+from lib.ledger.derive import parsed
 from lib.ledger.send_rows import send_due
 from lib.ledger.wake import wake
 from lib.runtime import db

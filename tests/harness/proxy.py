@@ -32,13 +32,15 @@ class Proxy:
     """
     `delay_seconds` before every chunk in either direction; `stalled`: nothing moves until it is taken back; `refusing`:
     nobody listens, and the connections there were are reset; `lose_answer_to`: a request with these bytes reaches the
-    server, and the connection is reset before its answer comes back; the first `passing` of them get theirs.
+    server, and the connection is reset before its answer comes back; `lose_answer_with`: the same, by bytes of the
+    answer, where the request may be a name that stands for a statement; the first `passing` of them get theirs.
     """
 
     def __init__(self, target_port: int) -> None:
         self.port = 0
         self.delay_seconds = 0.0
         self.lose_answer_to = b""
+        self.lose_answer_with = b""
         self.passing = 0
         self.answers_lost = 0
         self._target_port = target_port
@@ -89,7 +91,7 @@ class Proxy:
             link.is_dead = True
 
     def heal(self) -> None:
-        self.delay_seconds, self.stalled, self.lose_answer_to = 0.0, False, b""
+        self.delay_seconds, self.stalled, self.lose_answer_to, self.lose_answer_with = 0.0, False, b"", b""
         self.refusing = False
 
     def _reset_all(self) -> None:
@@ -165,7 +167,12 @@ class Proxy:
                         self.lose_answer_to = b""
                         link.answers_lost = True
                     self.passing -= 1
-                elif not is_request and link.answers_lost:
+                if not is_request and self.lose_answer_with and self.lose_answer_with in chunk:
+                    if self.passing == 0:
+                        self.lose_answer_with = b""
+                        link.answers_lost = True
+                    self.passing -= 1
+                if not is_request and link.answers_lost:
                     self.answers_lost += 1
                     link.reset()
                     return

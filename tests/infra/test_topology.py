@@ -151,5 +151,9 @@ def test_an_argument_of_a_wrong_form_is_refused_with_what_is_right(arguments):
 def test_a_missing_endpoint_is_named():
     with pytest.raises(ConfigError, match="sweep-calls"):
         topology.subscriptions(
-            topology.read(), Target(project="p", endpoints={"retailcrm-deliver": "http://127.0.0.1:1", "retailcrm-upload": "http://127.0.0.1:3"})
+            topology.read(),
+            Target(
+                project="p",
+                endpoints={"retailcrm-deliver": "http://127.0.0.1:1", "retailcrm-upload": "http://127.0.0.1:3"},
+            ),
         )
