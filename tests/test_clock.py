@@ -27,6 +27,7 @@ from tests.harness.servers import CRM
 ALLOWED = {
     "lib/enterprises/account_link.py": "a link lives for a year; its day of issue decides nothing",
     "lib/enterprises/cache.py": "says to the operator when it was refreshed",
+    "lib/admin/health.py": "says to the operator when an enterprise was read",
     "lib/runtime/failpoints.py": "says to the tester when it fired",
     "lib/runtime/logs.py": "the time of a log line",
     "lib/redirect/router.py": "whether an office is open, which minutes of error do not change but at opening and closing time",

@@ -20,7 +20,7 @@ from lib.admin import health
 from lib.crms import CRMS, RETAILCRM
 from lib.intake import messages
 from lib.intake.push import Push, push_route
-from lib.ledger.load import Load, may_pass_over
+from lib.ledger.load import Load, is_stored, may_pass_over
 from lib.ledger.wake import wake
 from lib.runtime import config, http, logs
 
@@ -37,8 +37,10 @@ def look(push: Push) -> None:
     body = push.json()
     message = messages.parse(body, published_at=push.published_at)
     with load.message() as under_way:
-        if messages.can_wait(message, body, push.attributes) and may_pass_over(
-            message, under_way=under_way, threads=config.current(config.Platform).threads
+        if (
+            messages.can_wait(message, body, push.attributes)
+            and may_pass_over(message, under_way=under_way, threads=config.current(config.Platform).threads)
+            and is_stored(message)
         ):
             load.pass_over()
         else:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from lib.runtime import db
+from lib.store import events
 from lib.store.events import NewEvent
 
 # Nobody looks at a screen for the others.
@@ -31,6 +33,12 @@ def may_pass_over(event: NewEvent, *, under_way: int, threads: int) -> bool:
     if event.event_type == _ENDS and event.data_source == "live":
         return under_way >= threads
     return under_way > max(1, threads // 2)
+
+
+def is_stored(event: NewEvent) -> bool:
+    """Whether the database has it now: after a failover that lost commits Pub/Sub alone may. Raises Unavailable."""
+    with db.connection() as conn:
+        return events.find_event(conn, event.event_id) is not None
 
 
 class Load:

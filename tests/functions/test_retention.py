@@ -388,6 +388,7 @@ def everything_happened(gateway):
     messages = [gateway.take(kind, **body) for kind, body in bodies]
     for message in messages:
         assert gateway.push(message) == 204
+    gateway.send_rows()
     return bodies, messages
 
 

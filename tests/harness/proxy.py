@@ -162,19 +162,20 @@ class Proxy:
                 await self._moving.wait()
                 if link.is_dead:
                     await asyncio.Event().wait()
-                if is_request and self.lose_answer_to and self.lose_answer_to in chunk:
-                    if self.passing == 0:
-                        self.lose_answer_to = b""
-                        link.answers_lost = True
-                    self.passing -= 1
-                if not is_request and self.lose_answer_with and self.lose_answer_with in chunk:
-                    if self.passing == 0:
-                        self.lose_answer_with = b""
-                        link.answers_lost = True
-                    self.passing -= 1
+                self._look_at(link, chunk, is_request=is_request)
                 if not is_request and link.answers_lost:
                     self.answers_lost += 1
                     link.reset()
                     return
                 target.write(chunk)
                 await target.drain()
+
+    def _look_at(self, link: _Link, chunk: bytes, *, is_request: bool) -> None:
+        """Whether this request, or this answer, is the one whose answer is lost."""
+        sought = self.lose_answer_to if is_request else self.lose_answer_with
+        if not sought or sought not in chunk:
+            return
+        if self.passing == 0:
+            self.lose_answer_to = self.lose_answer_with = b""
+            link.answers_lost = True
+        self.passing -= 1

@@ -213,6 +213,9 @@ def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
     codes = [str(decision.get("code")) for decision in item.decisions]
     return {
         **asdict(item),
+        "decisions": [
+            {name: value for name, value in decision.items() if name != "crm"} for decision in item.decisions
+        ],
         "is_over": item.over_at is not None,
         "line_name": (line.name or None) if line else None,
         "owner_user_id": owner["user_id"],
