@@ -36,15 +36,16 @@ load = Load()
 def look(push: Push) -> None:
     body = push.json()
     message = messages.parse(body, published_at=push.published_at)
+    threads = config.current(config.Platform).threads
     with load.message() as under_way:
         if (
             messages.can_wait(message, body, push.attributes)
-            and may_pass_over(message, under_way=under_way, threads=config.current(config.Platform).threads)
+            and may_pass_over(message, under_way=under_way, threads=threads)
             and is_stored(message)
         ):
             load.pass_over()
         else:
-            wake(message, crm=RETAILCRM, crms=CRMS)
+            wake(message, crm=RETAILCRM, crms=CRMS, is_busy=0 < threads < 2 * under_way)
 
 
 ROUTES = http.Routes({"POST /": push_route(look), **health.routes("retailcrm-deliver")})

@@ -37,6 +37,8 @@ PORTS_IN_ALL: Final = 40
 # Of every function; `infra.stand_ins.connections` counts with it.
 PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
 INTAKE: Final = "dispatch-call-event"
+# History waits longest when the processor is short.
+NICE: Final = {"retailcrm-upload": "10"}
 _BASES_TO_TRY: Final = 100
 
 
@@ -147,7 +149,7 @@ class Layout:
         command = self._command(name, "functions_framework", *arguments)
         if name != INTAKE:
             # Hosts wait for intake and never repeat; the other functions can wait when the processor is short.
-            command = replace(command, argv=["nice", "-n", "5", *command.argv])
+            command = replace(command, argv=["nice", "-n", NICE.get(name, "5"), *command.argv])
         return Part(command=command, is_ready=_answering(f"{self.url(name)}/health"))
 
     def _gateway(self) -> Part:

@@ -13,32 +13,48 @@ from lib.intake.messages import WakeCall, event_message
 from lib.ledger import deliver
 from lib.ledger.assemble import Round, assemble
 from lib.ledger.crm import CRM
-from lib.runtime import failpoints, pubsub
+from lib.runtime import db, failpoints, pubsub
+from lib.store import neighbourhood
 from lib.store.events import NewEvent, StoredEvent
 
 # With the longest request this is within the ack deadline; what is left then goes on with a message of its own.
 WAKE_SECONDS: Final = 20.0
 # A call that woke while its enterprise was being assembled wakes again.
 BUSY_SECONDS: Final = 0.1
+# A telephone that began to ring longer ago is no news any more.
+RINGING_SECONDS: Final = 15.0
 
 
-def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM]) -> None:
-    """Raises NotFound for an enterprise that is not there, Unavailable."""
+def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM], is_busy: bool = False) -> None:
+    """
+    `is_busy`: more comes than this process can take, so that the enterprise's newest ring goes first, whichever message
+    came. Raises NotFound for an enterprise that is not there, Unavailable.
+    """
     if isinstance(message, WakeCall) and message.crm not in {None, crm.name}:
         return
     until = time.monotonic() + WAKE_SECONDS
-    current: NewEvent | WakeCall | None = message
+    current: NewEvent | WakeCall | None = (_newest_ring(message) if is_busy else None) or message
     while current is not None:
         done = assemble(current, crm=crm, crms=crms)
         if not done.is_ours and isinstance(current, WakeCall):
             _wake_behind_others(current, crm)
             return
         # Pop-ups first, and somebody else goes on meanwhile with what came.
-        is_busy = bool(done.admitted.outgoing) or time.monotonic() > until
-        if done.left is not None and is_busy:
+        has_to_send = bool(done.admitted.outgoing) or time.monotonic() > until
+        if done.left is not None and has_to_send:
             _hand_on(done.left)
         _tell(done, crm, message.enterprise_number)
-        current = _as_new(done.left) if done.left is not None and not is_busy else None
+        current = _as_new(done.left) if done.left is not None and not has_to_send else None
+
+
+def _newest_ring(message: NewEvent | WakeCall) -> NewEvent | None:
+    """What waits of a telephone that may still ring; None where the message itself is of one, or is not of an event."""
+    if isinstance(message, WakeCall) or message.event_type == "dial":
+        return None
+    with db.connection() as conn:
+        number = message.enterprise_number
+        ring = neighbourhood.left(neighbourhood.find_ring(conn, number, within_seconds=RINGING_SECONDS), number)
+    return _as_new(ring) if ring else None
 
 
 def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:

@@ -251,6 +251,19 @@ def find_left(conn: Connection, enterprise_number: str) -> Cursor[tuple[Any, ...
     )
 
 
+def find_ring(conn: Connection, enterprise_number: str, *, within_seconds: float) -> Cursor[tuple[Any, ...]]:
+    """The newest ring that waits, if it is that new; `left` reads it."""
+    return conn.execute(
+        """
+        SELECT event_id::text, unique_id, event_type, raw_data, record_url, data_source, received_at FROM call_events
+        WHERE enterprise_number = %s AND call_id IS NULL AND wakes < %s AND event_type = 'dial' AND data_source = 'live'
+          AND received_at > clock_timestamp() - make_interval(secs => %s)
+        ORDER BY received_at DESC LIMIT 1
+        """,
+        [enterprise_number, SUSPECT_AFTER_WAKES, within_seconds],
+    )
+
+
 def left(cursor: Cursor[tuple[Any, ...]], enterprise_number: str) -> StoredEvent | None:
     row = cursor.fetchone()
     if row is None:
@@ -308,14 +321,17 @@ _EVENT: Final = SQL("""
                       'call_id', e.call_id)
 """)
 _READ: Final = SQL("""
-    WITH RECURSIVE waiting AS MATERIALIZED (
+    -- Who has not the turn reads next to nothing: the lock is ours already, or it is somebody else's.
+    WITH RECURSIVE turn AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock(hashtextextended('assembly ' || %(number)s, 0)) AS is_ours
+    ), waiting AS MATERIALIZED (
         (SELECT id FROM call_events
-         WHERE enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
+         WHERE (SELECT is_ours FROM turn) AND enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
            AND received_at >= coalesce(%(near)s, clock_timestamp())
          ORDER BY received_at LIMIT %(half)s)
         UNION
         (SELECT id FROM call_events
-         WHERE enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
+         WHERE (SELECT is_ours FROM turn) AND enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
            AND received_at < coalesce(%(near)s, clock_timestamp())
          ORDER BY received_at DESC LIMIT %(half)s)
         UNION
@@ -338,7 +354,7 @@ _READ: Final = SQL("""
             FROM unnest(%(keys)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS s (key, since, until)
             JOIN call_links l ON l.enterprise_number = %(number)s AND l.key = s.key
                  AND l.last_at >= s.since AND l.first_at <= s.until
-        ) first WHERE call_id IS NOT NULL
+        ) first WHERE call_id IS NOT NULL AND (SELECT is_ours FROM turn)
         UNION
         SELECT next.call_id, reached.step + 1
         FROM reached JOIN call_links mine ON mine.call_id = reached.call_id
