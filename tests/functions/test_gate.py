@@ -379,7 +379,7 @@ def test_a_pop_up_that_found_no_place_is_woken_within_about_a_second(  # noqa: P
     ring(calls[2])
 
     assert 0 < wait_seconds < 1.2
-    assert woken == [{"call_id": calls[2], "enterprise_number": "0367"}]
+    assert woken == [{"call_id": calls[2], "enterprise_number": "0367", "crm": "retailcrm"}]
     assert states(sql) == [("delivered", None, 3)]
     assert sql("SELECT max(attempts_made) FROM deliveries") == [(1,)]
 

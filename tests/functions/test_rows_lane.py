@@ -299,7 +299,7 @@ def test_a_row_whose_call_changed_while_it_failed_is_derived_again_before_it_goe
     send_rows()
 
     assert before == []
-    assert woken == [{"call_id": call_id, "enterprise_number": "0367"}]
+    assert woken == [{"call_id": call_id, "enterprise_number": "0367", "crm": "retailcrm"}]
     assert 0 < asleep <= rows.BLOCKED_SECONDS
     assert due_at_once <= 0
     [row] = crm.rows("0367")
