@@ -225,6 +225,19 @@ def test_links_between_documents_lead_somewhere():
                 assert ((ROOT / name).parent / link).exists(), f"{name}: {link}"
 
 
+def test_every_test_that_a_document_names_is_there():
+    names: dict[str, set[str]] = {}
+    for path in (ROOT / "tests").rglob("*.py"):
+        found = re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+        names[str(path.relative_to(ROOT))] = set(found)
+    for document in (ROOT / "docs").rglob("*.md"):
+        file = ""
+        for named, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(test_\w+))?`", document.read_text()):
+            file = named or file
+            assert not named or named in names, f"{document.name}: {named}"
+            assert not test or test in names[file], f"{document.name}: {file}::{test}"
+
+
 def test_every_phone_in_test_data_is_a_placeholder():
     known = {"375291111111", "375292222222", "375293333333", "375290000001"}
     scenarios = json.loads((ROOT / "infra/stand_ins/scenarios/scenarios.json").read_text())["scenarios"]
