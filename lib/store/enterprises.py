@@ -152,8 +152,8 @@ def notify_changed(conn: Connection, numbers: Sequence[str]) -> None:
     conn.execute(
         """
         SELECT pg_notify(%s, json_build_object(
-                   'enterprise_number', number, 'integration_type', coalesce(name, 'retailcrm'))::text)
-        FROM enterprises LEFT JOIN LATERAL jsonb_object_keys(integrations_config) AS name ON true
+                   'enterprise_number', number, 'integration_type', coalesce(integration, 'retailcrm'))::text)
+        FROM enterprises LEFT JOIN LATERAL jsonb_object_keys(integrations_config) AS integration ON true
         WHERE number = ANY(%s)
         """,
         [INTEGRATION_CONFIG_CHANGED, list(numbers)],
