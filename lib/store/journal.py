@@ -92,6 +92,12 @@ class Exchange:
     at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    events: int
+    since: datetime
+
+
 def list_logs(
     conn: Connection, enterprise_number: str, chosen: LogFilter, *, after: Key | None, limit: int
 ) -> list[Log]:
@@ -263,6 +269,22 @@ def find_last_exchange(conn: Connection, enterprise_number: str) -> Exchange | N
             ORDER BY created_at DESC, id DESC LIMIT 1
             """,
             [enterprise_number],
+        ).fetchone()
+
+
+def find_backlog(conn: Connection, enterprise_number: str, *, older_seconds: float) -> Backlog | None:
+    """Events that were stored that long ago and are part of no call yet; None: nothing is behind."""
+    with conn.cursor(row_factory=class_row(Backlog)) as cursor:
+        return cursor.execute(
+            """
+            SELECT count(*) AS events, min(received_at) AS since FROM (
+                SELECT received_at FROM call_events
+                WHERE enterprise_number = %s AND call_id IS NULL
+                  AND received_at < clock_timestamp() - make_interval(secs => %s)
+                ORDER BY received_at LIMIT 10000) waiting
+            HAVING count(*) > 0
+            """,
+            [enterprise_number, older_seconds],
         ).fetchone()
 
 

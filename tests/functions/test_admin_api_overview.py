@@ -214,3 +214,16 @@ def test_a_call_without_a_popup_says_why(connected, gateway):  # noqa: F811
 
     assert row["popup"] == {"state": "none", "reason": "no_mapping", "extensions": []}
     assert row["upload"] == {"state": "none", "reason": None}
+
+
+def test_a_backlog_is_said_with_how_many_events_wait_and_since_when(page, sql):
+    stored = "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, received_at) "
+    row = "SELECT gen_random_uuid(), %s, n::text, 'bridge', '{}', sha256(n::text::bytea), clock_timestamp() - %s * interval '1 second' FROM generate_series(1, %s) n RETURNING 1"
+    sql(stored + row, "0368", 60, 5)
+    sql(stored + row, "0367", 1, 2)
+    before = codes(page.get("stats/0367"))
+
+    sql(stored + row.replace("n::text::bytea", "('old' || n::text)::bytea"), "0367", 60, 3)
+
+    assert "behind" not in before
+    assert item(page.get("stats/0367"), "behind")["events"] == 3

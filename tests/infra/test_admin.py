@@ -73,7 +73,7 @@ def test_somebody_is_added_and_can_sign_in(page, sql):
     assert page().sign_in(login="ivanova", password=PASSWORD).status_code == 200
     assert page().sign_in("0368", login="ivanova", password=PASSWORD).status_code == 401
     [(stored,)] = sql("SELECT password_hash FROM users WHERE login = 'ivanova'")
-    assert stored.startswith("scrypt$")
+    assert stored.startswith("pbkdf2:sha256:")
     assert sql("SELECT request_data FROM integration_logs WHERE event_type = 'administrators'") == [
         ({"by": "petrova", "added": "ivanova"},)
     ]

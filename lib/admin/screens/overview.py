@@ -31,12 +31,14 @@ from lib.runtime.http import Answer
 from lib.store import gates, host_clocks, journal, module_commands, people
 from lib.store.enterprises import Enterprise
 from lib.store.host_clocks import HostClock
-from lib.store.journal import Exchange
+from lib.store.journal import Backlog, Exchange
 from lib.store.module_commands import Command
 from lib.store.people import Unknown
 
 CLOCK_SECONDS: Final = 60.0
 AWAY_HOURS: Final = 1
+# An event that waits longer than the sweep takes to find it.
+BEHIND_SECONDS: Final = 10.0
 FAILED_DAYS: Final = 7
 _WAITING: Final = ("ready", "retry", "leased", "held")
 _FAILED: Final = ("failed", "expired", "in_doubt")
@@ -57,6 +59,7 @@ class Facts:
     last_event_at: datetime | None = None
     is_quiet: bool = False
     away_since: datetime | None = None
+    backlog: Backlog | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ def show(request: AdminRequest) -> Answer:
             last_event_at=today["last_event_at"],
             is_quiet=journal.is_unusually_quiet(conn, number),
             away_since=_away_since(conn, enterprise),
+            backlog=journal.find_backlog(conn, number, older_seconds=BEHIND_SECONDS),
         )
     found = connection(enterprise, facts)
     return {
@@ -184,6 +188,9 @@ def _of_people(enterprise: Enterprise, unknown: Sequence[Unknown]) -> Iterator[d
 
 
 def _of_calls(facts: Facts, *, is_enabled: bool) -> Iterator[dict[str, Any]]:
+    if facts.backlog and is_enabled:
+        message = f"Events come faster than they are worked on: {facts.backlog.events} wait"
+        yield _item("behind", message, None, events=facts.backlog.events, since=facts.backlog.since)
     if facts.failed and is_enabled:
         since = facts.failed[0][1]
         message = f"RetailCRM did not get the history of calls: {len(facts.failed)}"
@@ -239,6 +246,7 @@ _ITEM: Final = {
             "no_events",
             "lines_missing",
             "clock_wrong",
+            "behind",
         ),
         "message": TEXT,
         "action": _ACTION,
@@ -249,6 +257,7 @@ _ITEM: Final = {
         "since": MAYBE_MOMENT,
         "lines": listed(TEXT),
         "seconds": NUMBER,
+        "events": COUNT,
     },
     "additionalProperties": False,
 }

@@ -35,6 +35,7 @@ export default {
     history_failed: { title: "Calls that did not reach RetailCRM's history: {calls}", text: "Since {since}. Each of these calls says why. Fix the cause, then send them again: nothing is recorded twice." },
     no_events: { title: "No calls since {since}", text: "At this time there usually are some. Call any line; if no card appears, ask telephony support." },
     lines_missing: { title: "Calls come over lines that are not in the list: {lines}", text: "They get no shop and no number rule. Ask telephony support to add them." },
+    behind: { title: "Processing is behind: {events} events wait, since {since}", text: "Events come faster than we can process them. Nothing is lost: pop-ups of new calls go first, the rest catches up. If it lasts for more than ten minutes, tell support." },
     clock_wrong: { title: "The clock of the telephone host is wrong by {seconds} s", text: "Times of calls may be off. Tell telephony support." },
   },
   open: { connection: "Open the connection", managers: "Give numbers", lines: "Open the lines", try: "Look at an example", calls: "See the calls" },
