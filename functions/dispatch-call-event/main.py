@@ -35,9 +35,9 @@ BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
 def post_event(request: Request) -> Answer:
     body = http.read_json_object(request)
-    failpoints.hit("K1")
+    failpoints.hit("request_read")
     enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
-    failpoints.hit("K2")
+    failpoints.hit("token_known")
     accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
     return accepted.as_json(), 200 if accepted.is_copy else 202
 
@@ -75,10 +75,10 @@ def _as_json(one: Accepted | AppError) -> dict[str, object]:
 
 def post_host_event(event_type: str, request: Request) -> Answer:
     body = http.read_json_object(request)
-    failpoints.hit("K1")
+    failpoints.hit("request_read")
     token = forms.token_of(body, field="Token", header=request.headers.get("Token", ""))
     enterprise = enterprise_cache().by_token(token)
-    failpoints.hit("K2")
+    failpoints.hit("token_known")
     accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
     return {"status": "ok"}, 200
 
@@ -110,5 +110,5 @@ ROUTES = http.Routes(
 @functions_framework.http
 def dispatch_call_event(request: Request) -> Response:
     response = ROUTES.answer(request)
-    failpoints.when_written(response.call_on_close, "K6")
+    failpoints.when_written(response.call_on_close, "response_written")
     return response

@@ -49,7 +49,7 @@ def accept(event: NewEvent) -> Accepted:
     stored = None
     try:
         stored = _storing.run(event, within_seconds=db.QUICK_SECONDS)
-        failpoints.hit("K4")
+        failpoints.hit("event_committed")
     except Unavailable as error:
         log.warning("not stored", extra={"event_id": event.event_id, "reason": str(error)})
     except psycopg.Error:  # a schema that is out of date, a missing grant: the event can still be published
@@ -63,7 +63,7 @@ def accept(event: NewEvent) -> Accepted:
         if stored is None:
             raise _lost() from error
         log.warning("not published, the sweep will", extra={"event_id": event.event_id, "reason": str(error)})
-    failpoints.hit("K5")
+    failpoints.hit("event_published")
     return Accepted(event_id=event.event_id, is_copy=False)
 
 
@@ -78,7 +78,7 @@ def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
     refusals = dict(zip(messages, pubsub.publish_each(pubsub.CALL_EVENTS, [*messages.values()]), strict=True))
     if reasons := [str(refusal) for refusal in refusals.values() if refusal]:
         log.warning("not published, the sweep will", extra={"events": len(reasons), "reason": reasons[0]})
-    failpoints.hit("K5")
+    failpoints.hit("event_published")
     return [
         _outcome(event, one, is_published=refusals.get(place) is None)
         for place, (event, one) in enumerate(zip(new, stored, strict=True))
@@ -97,7 +97,7 @@ def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
     """None for each when the database is away. What cannot be stored is found by halves and harms no other."""
     try:
         stored = by_halves(_store_in_order, new, on=InvalidPayload)
-        failpoints.hit("K4")
+        failpoints.hit("event_committed")
     except Unavailable as error:
         log.warning("not stored", extra={"events": len(new), "reason": str(error)})
     except psycopg.Error:
@@ -109,7 +109,7 @@ def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
 
 def _store_in_order(new: Sequence[NewEvent]) -> list[Stored]:
     with db.connection(within_seconds=BATCH_SECONDS) as conn:
-        failpoints.soon("K3")
+        failpoints.soon("event_inserting")
         return events.insert_events(conn, new)
 
 
@@ -117,7 +117,7 @@ def _store(new: Sequence[NewEvent], seconds: float) -> list[Stored]:
     """Channels in one order everywhere, so that instances that store the same copies do not deadlock."""
     order = sorted(range(len(new)), key=lambda place: (new[place].enterprise_number, new[place].unique_id))
     with db.connection(within_seconds=seconds) as conn:
-        failpoints.soon("K3")
+        failpoints.soon("event_inserting")
         if len(new) == 1:
             return [events.insert_event(conn, new[0])]
         stored = dict(zip(order, events.insert_events(conn, [new[place] for place in order]), strict=True))

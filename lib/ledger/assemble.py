@@ -172,7 +172,7 @@ def _stored(message: NewEvent) -> NewEvent:
             stored = events.insert_event(conn, message)
         except errors.UniqueViolation as error:
             raise Unavailable("The same message is being stored at this moment") from error
-        failpoints.hit("K3")
+        failpoints.hit("event_inserting")
     return replace(message, event_id=stored.event_id, received_at=stored.received_at)
 
 

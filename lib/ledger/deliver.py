@@ -118,7 +118,7 @@ def admit(conn: Connection, claiming: Claiming, call_ids: Sequence[int]) -> Admi
     claimed = claiming.claimed.fetchall()
     admitted = Admitted()
     if claimed:
-        failpoints.hit("K7")
+        failpoints.hit("delivery_claimed")
         if not rules.settings(claiming.enterprise, claiming.crm.name).enabled:
             _end(conn, claimed, settlement.ended("superseded", "integration_disabled"))
         elif claiming.account is None or claiming.asked is None:
@@ -144,7 +144,7 @@ def claim_due(crm: CRM, enterprise: Enterprise, call_ids: Sequence[int]) -> Admi
         notices.settle_lost_leases(current.conn, call_ids)
         admitted = admit(current.conn, claim(current.conn, crm, enterprise, call_ids), call_ids)
     if admitted.outgoing:
-        failpoints.hit("K8")
+        failpoints.hit("attempt_committed")
     return admitted
 
 
@@ -211,8 +211,8 @@ def finish(outgoing: Outgoing, reply: Reply) -> bool:
         gate = gates.locked(conn, asking.account.base_url, asked)
         left = gate.leave(outgoing.place, asking.crm.limits(), key=asking.key, answer=answer_of(reply))
         gates.write(conn, left.gate)
-        failpoints.hit("K12")
-    failpoints.hit("K13")
+        failpoints.hit("result_recorded")
+    failpoints.hit("result_committed")
     if not is_ours:
         is_ours = _finish_where_it_is(claim_, result)
     if left.is_back:

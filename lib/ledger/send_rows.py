@@ -97,7 +97,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
             limit = 1 if entered.place.is_probe else asking.crm.batch
             claimed = rows.claim(conn, lane, limit=limit, lease_seconds=LEASE_SECONDS).fetchall()
             if claimed:
-                failpoints.hit("K7")
+                failpoints.hit("delivery_claimed")
                 batch = _begin(conn, asking, entered, claimed, begun_at)
         # Behind the claim: a row that a dead worker left may be one of them.
         stale = rows.list_stale(conn, lane, limit=STALE)
@@ -107,7 +107,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
         current.commit()
     to_derive = [call_id for (call_id,) in stale.fetchall()]
     if batch:
-        failpoints.hit("K8")
+        failpoints.hit("attempt_committed")
     _derive_again(lane, to_derive)
     return batch
 
@@ -140,13 +140,13 @@ def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
         gate = gates.locked(conn, asking.account.base_url, asked)
         left = gate.leave(batch.place, asking.crm.limits(), key=asking.key, answer=answer)
         gates.write(conn, left.gate)
-        failpoints.hit("K12")
+        failpoints.hit("result_recorded")
         current.commit_and_go_on()
         due = rows.settle_timer(conn, lane, account=asking.account.base_url)
         current.commit()
     ours = finished.fetchall()
     has_more = due.fetchone() == (True,)
-    failpoints.hit("K13")
+    failpoints.hit("result_committed")
     if left.is_back:
         deliver.wake_lanes_of(asking.account.base_url)
     if result.state != "retry":

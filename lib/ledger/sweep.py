@@ -34,7 +34,7 @@ def sweep() -> dict[str, int]:
         lambda conn: calls.give_back(conn, [id_ for _, id_ in due]),
     )
     if wakes:
-        failpoints.hit("K14")
+        failpoints.hit("wakes_published")
     with db.connection() as conn:
         lanes = rows.claim_due_lanes(conn, limit=LANES, again_seconds=LANE_AGAIN_SECONDS)
     _publish(pubsub.DUE_ROWS, [codec.rows_message(lane) for lane in lanes], lambda conn: rows.give_back(conn, lanes))

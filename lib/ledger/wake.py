@@ -64,7 +64,7 @@ def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:
     for lane in done.lanes:
         deliver.wake_lane(lane)
     if done.admitted.outgoing:
-        failpoints.hit("K8")
+        failpoints.hit("attempt_committed")
     deliver.send_all(done.admitted, crm=crm, enterprise_number=enterprise_number)
 
 

@@ -1,13 +1,14 @@
 """
 Named points at which a process kills or stops itself: armed by environment, for the chaos run only.
 
-`FAILPOINTS="K4=kill:0.01;K8=stop:1/50"`: at K4 `kill -9` of itself with a probability of 0.01, at K8 SIGSTOP of itself
-at every fiftieth hit; without a number, at every hit. Only with FAILPOINTS_ALLOWED=yes and an emulator in the place
-of Pub/Sub; else `hit` and `soon` do nothing, and cost a call of an empty function.
+`FAILPOINTS="event_committed=kill:0.01;attempt_committed=stop:1/50"`: a process kills itself with `kill -9` at the first place
+with a probability of 0.01, and stops itself with SIGSTOP at every fiftieth hit of the second; without a number, at every
+hit. Only with FAILPOINTS_ALLOWED=yes and an emulator in the place of Pub/Sub; else `hit` and `soon` do nothing, and cost
+a call of an empty function.
 
-K1 request read, K2 authenticated, K3 row being inserted, K4 committed, K5 published, K6 response written; K7 delivery
-claimed, K8 attempt row committed, K9 connected, K10 request written, K11 response read, K12 finish not committed,
-K13 finish committed, K14 next step published.
+request_read, token_known: of a host's request; event_inserting, event_committed, event_published, response_written;
+delivery_claimed (not committed), attempt_committed, connected, request_written, response_read, result_recorded (not
+committed), result_committed: of a delivery; wakes_published: of the sweep.
 """
 
 from __future__ import annotations
@@ -29,7 +30,22 @@ from lib.runtime.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-NAMES: Final = tuple(f"K{number}" for number in range(1, 15))
+NAMES: Final = (
+    "request_read",
+    "token_known",
+    "event_inserting",
+    "event_committed",
+    "event_published",
+    "response_written",
+    "delivery_claimed",
+    "attempt_committed",
+    "connected",
+    "request_written",
+    "response_read",
+    "result_recorded",
+    "result_committed",
+    "wakes_published",
+)
 _SIGNALS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 # About as long as a statement takes.
 _SOON_SECONDS: Final = 0.002
@@ -59,7 +75,9 @@ def parse(text: str) -> dict[str, list[Rule]]:
         name, _, what = part.partition("=")
         action, _, how_often = what.partition(":")
         if name not in NAMES or action not in _SIGNALS:
-            raise ConfigError(f"FAILPOINTS: {part} is not like K4=kill:0.01 or K8=stop:1/50")
+            raise ConfigError(
+                f"FAILPOINTS: {part} is not like event_committed=kill:0.01 or attempt_committed=stop:1/50"
+            )
         rules.setdefault(name, []).append(Rule(signal=_SIGNALS[action], is_due=_due(how_often or "1/1")))
     return rules
 

@@ -131,7 +131,7 @@ def _ask(network: Network, timeout_seconds: float, watch: _Watch, request: dict[
         text = _read(response, watch.deadline).decode("utf-8", "replace")
     finally:
         response.close()
-    failpoints.hit("K11")
+    failpoints.hit("response_read")
     return Response(
         status=response.status_code, text=text, retry_after_seconds=_seconds(response.headers.get("Retry-After"))
     )
@@ -241,7 +241,7 @@ class _Connection(HTTPConnection):
         watch: _Watch = _local.watch
         if not watch.is_sent:
             assert self.sock is not None  # noqa: S101  (connected above)
-            failpoints.hit("K9")
+            failpoints.hit("connected")
             if time.monotonic() > watch.deadline:  # the process was asleep
                 raise NotSent("Too late: nothing was sent")
             watch.attach(self.sock)
@@ -249,7 +249,7 @@ class _Connection(HTTPConnection):
         super().send(data)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own way
-        failpoints.hit("K10")
+        failpoints.hit("request_written")
         return super().getresponse()
 
 

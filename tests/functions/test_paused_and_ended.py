@@ -147,7 +147,7 @@ def test_who_slept_before_it_sent_a_pop_up_sends_nothing_when_it_wakes(desk, sta
         event_message(event, received_at=event.received_at)
         for event in desk.store(stream.dial(0, stream.id(1), ["150", "151"]).scenario(stream.id(1)))
     ]
-    sleeper = start("retailcrm-deliver", FAILPOINTS="K8=stop", FAILPOINTS_ALLOWED="yes")
+    sleeper = start("retailcrm-deliver", FAILPOINTS="attempt_committed=stop", FAILPOINTS_ALLOWED="yes")
     other = start("retailcrm-deliver")
 
     with in_background(lambda: sleeper.push(messages[0])):
@@ -173,7 +173,7 @@ def test_who_slept_after_it_sent_a_row_changes_nothing_of_what_its_successor_rec
     desk.assemble_all(desk.store(stream.scenario(main)), deliver=False)
     sql("UPDATE deliveries SET state = 'superseded' WHERE effect <> 'upload' RETURNING 1")
     wake = {"crm": "retailcrm", "enterprise_number": "0367"}
-    sleeper = start("retailcrm-upload", FAILPOINTS="K10=stop", FAILPOINTS_ALLOWED="yes")
+    sleeper = start("retailcrm-upload", FAILPOINTS="request_written=stop", FAILPOINTS_ALLOWED="yes")
     other = start("retailcrm-upload")
 
     with in_background(lambda: sleeper.push(wake)):

@@ -390,7 +390,7 @@ def test_what_was_answered_is_kept_though_the_process_dies_between_commit_and_an
         "PUBSUB_EMULATOR_HOST": broker.host,
         "GOOGLE_CLOUD_PROJECT": "local",
         "VAULT_KEYS": VAULT_KEYS,
-        "FAILPOINTS": "K4=kill:1/60",
+        "FAILPOINTS": "event_committed=kill:1/60",
         "FAILPOINTS_ALLOWED": "yes",
     }
     accepted, broken, guard = [], [], threading.Lock()

@@ -16,7 +16,7 @@ from tests.measure.chaos.verdict import Request, Row, Stored, Verdict, decide, r
 
 CALLS = 30
 PATHS = ("/start", "/dial", "/bridge", "/hangup")
-TROUBLE = Injection(fault="kill at K7", begin=0.0, end=10_000.0)
+TROUBLE = Injection(fault="kill at delivery_claimed", begin=0.0, end=10_000.0)
 OUTAGE = Injection(fault=DATABASE_AWAY, begin=0.0, end=10_000.0)
 
 
@@ -231,17 +231,20 @@ def test_only_a_whole_answer_that_says_no_for_good_of_this_row_is_a_refusal(
 def test_the_table_says_what_never_happened():
     verdict = judged(hosts())
 
-    lines = table(verdict, [TROUBLE], ["kill at K7", "stop at K8"]).splitlines()
+    lines = table(verdict, [TROUBLE], ["kill at delivery_claimed", "stop at attempt_committed"]).splitlines()
 
-    assert [line.split()[:4] for line in lines[1:3]] == [["kill", "at", "K7", "1"], ["stop", "at", "K8", "0"]]
+    assert [line.split()[:4] for line in lines[1:3]] == [
+        ["kill", "at", "delivery_claimed", "1"],
+        ["stop", "at", "attempt_committed", "0"],
+    ]
 
 
 def test_a_long_run_promises_every_kind_of_trouble_and_enough_kills():
-    kills, each = Counter({"kill at K1": 2000}), Counter(PROMISED)
+    kills, each = Counter({"kill at request_read": 2000}), Counter(PROMISED)
 
     assert too_little(kills + each, [], 1800) == []
     assert too_little(kills, [], 60) == []
-    assert "never hit: kill at K14" in too_little(kills, [], 1800)
+    assert "never hit: kill at wakes_published" in too_little(kills, [], 1800)
     assert too_little(each + Counter({"SIGTERM of sweep-calls": 5000}), [], 1800)
 
 

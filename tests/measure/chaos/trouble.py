@@ -22,6 +22,7 @@ import requests
 
 from infra.stand_ins.stack import Stack
 from lib.ledger.deliver import LEASE_SECONDS
+from lib.runtime import failpoints as failpoints_module
 
 FUNCTIONS: Final = ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "sweep-calls")
 # Those of which a worker may sleep.
@@ -51,17 +52,19 @@ CRM_MODES: Final[tuple[dict[str, Any], ...]] = (
     {"mode": "huge_body"},
     {"mode": "slow", "delay_ms": 2500},
 )
+INTAKE_POINTS: Final = failpoints_module.NAMES[:6]
+DELIVERY_POINTS: Final = failpoints_module.NAMES[6:13]
 # Kills per hit; a connection is made anew, and a call woken by the sweep, less often than the rest happens.
 KILLS: Final = {
-    **{f"K{n}": 0.015 for n in range(1, 7)},
-    **{f"K{n}": 0.035 for n in range(7, 14)},
-    "K14": 0.15,
+    **dict.fromkeys(INTAKE_POINTS, 0.015),
+    **dict.fromkeys(DELIVERY_POINTS, 0.035),
+    "wakes_published": 0.15,
 }
 # A stop lasts for half a minute, so it is rare: several times a place in half an hour.
 STOPS: Final = {
-    **{f"K{n}": 0.0003 for n in range(1, 7)},
-    **{f"K{n}": 0.0006 for n in range(7, 14)},
-    "K14": 0.004,
+    **dict.fromkeys(INTAKE_POINTS, 0.0003),
+    **dict.fromkeys(DELIVERY_POINTS, 0.0006),
+    "wakes_published": 0.004,
 }
 DATABASE_AWAY: Final = "kill -9 of postgres"
 BROKER_AWAY: Final = "kill -9 of emulator"

@@ -23,14 +23,22 @@ def run(code, **environment):
 
 
 def test_an_armed_failpoint_kills_the_process_and_reports_it():
-    ended = run("failpoints.hit('K3'); failpoints.hit('K4')", FAILPOINTS="K4=kill", **ALLOWED)
+    ended = run(
+        "failpoints.hit('event_inserting'); failpoints.hit('event_committed')",
+        FAILPOINTS="event_committed=kill",
+        **ALLOWED,
+    )
 
     assert ended.returncode == -signal.SIGKILL
-    assert json.loads(ended.stderr)["failpoint"] == "K4"
+    assert json.loads(ended.stderr)["failpoint"] == "event_committed"
 
 
 def test_every_third_hit_is_the_third():
-    ended = run("for n in range(9): print(n, flush=True); failpoints.hit('K7')", FAILPOINTS="K7=kill:1/3", **ALLOWED)
+    ended = run(
+        "for n in range(9): print(n, flush=True); failpoints.hit('delivery_claimed')",
+        FAILPOINTS="delivery_claimed=kill:1/3",
+        **ALLOWED,
+    )
 
     assert ended.returncode == -signal.SIGKILL
     assert ended.stdout.split() == ["0", "1", "2"]
@@ -45,20 +53,35 @@ def test_every_third_hit_is_the_third():
     ],
 )
 def test_failpoints_are_not_armed_without_permission_or_outside_of_an_emulator(environment):
-    ended = run("failpoints.hit('K4'); failpoints.soon('K4')", FAILPOINTS="K4=kill", **environment)
+    ended = run(
+        "failpoints.hit('event_committed'); failpoints.soon('event_committed')",
+        FAILPOINTS="event_committed=kill",
+        **environment,
+    )
 
     assert ended.stdout == "alive\n"
     assert "not obeyed" in ended.stderr
 
 
-@pytest.mark.parametrize("text", ["K15=kill", "K4", "K4=explode", "K4=kill:often", "K4=kill:1/x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "K15=kill",
+        "event_committed",
+        "event_committed=explode",
+        "event_committed=kill:often",
+        "event_committed=kill:1/x",
+    ],
+)
 def test_an_impossible_rule_is_refused(text):
     with pytest.raises(ConfigError, match="FAILPOINTS"):
         failpoints.parse(text)
 
 
 def test_an_unarmed_failpoint_costs_a_call_of_an_empty_function():
-    each = min(timeit.repeat("hit('K4')", globals={"hit": failpoints.hit}, number=10_000, repeat=5)) / 10_000
+    each = (
+        min(timeit.repeat("hit('event_committed')", globals={"hit": failpoints.hit}, number=10_000, repeat=5)) / 10_000
+    )
 
     assert failpoints.hit is failpoints.soon
     assert each < 2e-6
