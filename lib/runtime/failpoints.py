@@ -3,8 +3,8 @@ Named points at which a process kills or stops itself: armed by environment, for
 
 `FAILPOINTS="event_committed=kill:0.01;attempt_committed=stop:1/50"`: a process kills itself with `kill -9` at the first
 place with a probability of 0.01, and stops itself with SIGSTOP at every fiftieth hit of the second; without a number,
-at every hit. Only with FAILPOINTS_ALLOWED=yes and an emulator in the place of Pub/Sub; else `hit` and `soon` do nothing,
-and cost a call of an empty function.
+at every hit. Only with FAILPOINTS_ALLOWED=yes and an emulator in the place of Pub/Sub; else `hit` and `soon` do
+nothing, and cost a call of an empty function.
 
 request_read, token_known: of a host's request; event_inserting, event_committed, event_published, response_written;
 delivery_claimed (not committed), attempt_committed, connected, request_written, response_read, result_recorded (not
