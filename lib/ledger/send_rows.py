@@ -92,6 +92,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
         entered = gate.enter(limits, seconds=LEASE_SECONDS, key=asking.key)
         if isinstance(entered, PutOff):
             wait_seconds = min(entered.seconds, LOOK_AGAIN_SECONDS) * random.uniform(1, 1.2)  # noqa: S311  (jitter)
+            rows.say_why(conn, lane, reason=entered.reason)
         else:
             # Who finds out whether the CRM is back risks one row, not fifty.
             limit = 1 if entered.place.is_probe else asking.crm.batch

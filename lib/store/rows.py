@@ -23,8 +23,8 @@ from lib.store.states import LIVE_SQL, WAITING_SQL
 BROUGHT_FORWARD: Final = 2000
 # A row that waits for the end of its pop-up, or to be derived again, is asked for again so soon.
 BLOCKED_SECONDS: Final = 5.0
-# Of the oldest rows that wait, so many expire at a time.
-EXPIRED: Final = 500
+# Of the oldest rows that wait, so many expire, or say why they wait, at a time.
+OLDEST: Final = 500
 # A row (`d`) of `number` and `crm` that is due, whatever else is first.
 _IS_DUE: Final = SQL("""
     d.enterprise_number = %(number)s AND d.crm = %(crm)s AND d.effect = 'upload' AND d.state IN {waiting}
@@ -105,7 +105,7 @@ def free(conn: Connection, lane: Lane) -> None:
               AND old.state <> 'leased' AND old.expires_at < clock_timestamp()
             FOR UPDATE SKIP LOCKED))
         """).format(live=LIVE_SQL),
-        {"number": lane.enterprise_number, "crm": lane.crm, "oldest": EXPIRED},
+        {"number": lane.enterprise_number, "crm": lane.crm, "oldest": OLDEST},
     )
 
 
@@ -196,6 +196,21 @@ def settle_timer(
             "after": after_seconds,
             "account": account,
         },
+    )
+
+
+def say_why(conn: Connection, lane: Lane, *, reason: str) -> None:
+    """The oldest rows that are due wait for this, for whoever looks at their calls; they stay as they are otherwise."""
+    conn.execute(
+        SQL("""
+        UPDATE deliveries SET reason = %(reason)s
+        WHERE id = ANY(ARRAY(
+            SELECT d.id FROM deliveries d
+            WHERE d.id = ANY(ARRAY(SELECT d.id FROM deliveries d WHERE {is_due} ORDER BY d.id LIMIT %(oldest)s))
+              AND d.reason IS DISTINCT FROM %(reason)s
+            FOR UPDATE SKIP LOCKED))
+        """).format(is_due=_IS_DUE),
+        {"number": lane.enterprise_number, "crm": lane.crm, "reason": reason, "oldest": OLDEST},
     )
 
 
