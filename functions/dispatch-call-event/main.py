@@ -4,7 +4,7 @@ Take a call event in, and say so at once.
 Trigger   HTTP from call services and Asterisk hosts
 Reads     enterprises (cached)
 Writes    call_events
-Publishes call-events, the whole event
+Publishes call-events, the whole event: behind the answer, where the event is stored
 Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large
           429 rate_limited              503 neither stored nor published: send it again
 """
@@ -20,7 +20,7 @@ from flask import Request, Response
 from lib.admin import health
 from lib.enterprises.cache import enterprise_cache
 from lib.intake import forms
-from lib.intake.accept import Accepted, accept, accept_all
+from lib.intake.accept import Accepted, accept, accept_all, publish
 from lib.runtime import config, failpoints, http, logs, pg_json
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
@@ -39,6 +39,7 @@ def post_event(request: Request) -> Answer:
     enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     failpoints.hit("token_known")
     accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
+    http.behind_answer(partial(publish, accepted))
     return accepted.as_json(), 200 if accepted.is_copy else 202
 
 
@@ -79,7 +80,8 @@ def post_host_event(event_type: str, request: Request) -> Answer:
     token = forms.token_of(body, field="Token", header=request.headers.get("Token", ""))
     enterprise = enterprise_cache().by_token(token)
     failpoints.hit("token_known")
-    accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
+    accepted = accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
+    http.behind_answer(partial(publish, accepted))
     return {"status": "ok"}, 200
 
 
@@ -111,4 +113,5 @@ ROUTES = http.Routes(
 def dispatch_call_event(request: Request) -> Response:
     response = ROUTES.answer(request)
     failpoints.when_written(response.call_on_close, "response_written")
+    http.close_behind(response)
     return response

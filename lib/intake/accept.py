@@ -37,6 +37,8 @@ SHARED_EVENTS: Final = 100
 class Accepted:
     event_id: str
     is_copy: bool
+    # What is still to be published; None: nothing is.
+    message: Message | None = None
 
     def as_json(self) -> dict[str, object]:
         if self.is_copy:
@@ -45,7 +47,11 @@ class Accepted:
 
 
 def accept(event: NewEvent) -> Accepted:
-    """Raises Unavailable when the event could be neither stored nor published, InvalidPayload when it never can be."""
+    """
+    An event that is stored is accepted, and `publish` follows behind its answer; one that is not is published first.
+
+    Raises Unavailable when it could be neither stored nor published, InvalidPayload when it never can be.
+    """
     stored = None
     try:
         stored = _storing.run(event, within_seconds=db.QUICK_SECONDS)
@@ -56,15 +62,27 @@ def accept(event: NewEvent) -> Accepted:
         log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
         return Accepted(event_id=stored.event_id, is_copy=True)
+    if stored is not None:
+        return Accepted(event_id=event.event_id, is_copy=False, message=_message(event, stored))
+    patience = min(config.current(config.PubSub).pubsub_publish_timeout_seconds, UNSTORED_SECONDS)
     try:
-        patience = config.current(config.PubSub).pubsub_publish_timeout_seconds
-        _publishing.run(_message(event, stored), within_seconds=patience if stored else min(patience, UNSTORED_SECONDS))
+        _publishing.run(_message(event, None), within_seconds=patience)
     except Unavailable as error:
-        if stored is None:
-            raise _lost() from error
-        log.warning("not published, the sweep will", extra={"event_id": event.event_id, "reason": str(error)})
+        raise _lost() from error
     failpoints.hit("event_published")
     return Accepted(event_id=event.event_id, is_copy=False)
+
+
+def publish(accepted: Accepted) -> None:
+    """Wakes whoever assembles the event. Nothing depends on it: what is not published now, the sweep publishes."""
+    if accepted.message is None:
+        return
+    try:
+        patience = config.current(config.PubSub).pubsub_publish_timeout_seconds
+        _publishing.run(accepted.message, within_seconds=patience)
+    except Unavailable as error:
+        log.warning("not published, the sweep will", extra={"event_id": accepted.event_id, "reason": str(error)})
+    failpoints.hit("event_published")
 
 
 def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:

@@ -13,9 +13,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from flask import Request, Response
+from flask import Request, Response, g
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
@@ -70,6 +71,24 @@ class Routes:
             },
         )
         return response
+
+
+def behind_answer(act: Callable[[], None]) -> None:
+    """Of this request: done by its thread as soon as the answer is written, if the process lives that long."""
+    g.setdefault("behind_answer", []).append(act)
+
+
+def close_behind(response: Response) -> None:
+    """What `behind_answer` collected goes with this response."""
+    for act in g.pop("behind_answer", ()):
+        response.call_on_close(partial(_guarded, act))
+
+
+def _guarded(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception:
+        log.exception("bug")  # nobody is left to be told
 
 
 _HTTP_CODES = {400: "invalid_payload", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}

@@ -29,12 +29,20 @@ def crm_server() -> Iterator[CRM]:
         yield started
 
 
+class ServerLike(FlaskClient):
+    """Closes each response when it is written, as a server does: what follows behind an answer is done then."""
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        return super().open(*arguments, **{"buffered": True, **options})
+
+
 @pytest.fixture
 def function(process: pytest.MonkeyPatch) -> Callable[[str], FlaskClient]:
     """A client of a function by the name of its folder."""
 
     def client(name: str) -> FlaskClient:
         app = functions_framework.create_app(name.replace("-", "_"), f"functions/{name}/main.py")
+        app.test_client_class = ServerLike
         return app.test_client()
 
     return client
