@@ -200,14 +200,17 @@ def settle_timer(
 
 
 def say_why(conn: Connection, lane: Lane, *, reason: str) -> None:
-    """The oldest rows that are due wait for this, for whoever looks at their calls; they stay as they are otherwise."""
+    """
+    The oldest rows that are due wait for this, for whoever looks at their calls. One that failed keeps its own reason.
+    """
     conn.execute(
         SQL("""
         UPDATE deliveries SET reason = %(reason)s
         WHERE id = ANY(ARRAY(
             SELECT d.id FROM deliveries d
             WHERE d.id = ANY(ARRAY(SELECT d.id FROM deliveries d WHERE {is_due} ORDER BY d.id LIMIT %(oldest)s))
-              AND d.reason IS DISTINCT FROM %(reason)s
+              AND (d.reason IS NULL
+                   OR d.reason IN ('crm_busy', 'crm_away', 'authentication') AND d.reason <> %(reason)s)
             FOR UPDATE SKIP LOCKED))
         """).format(is_due=_IS_DUE),
         {"number": lane.enterprise_number, "crm": lane.crm, "reason": reason, "oldest": OLDEST},

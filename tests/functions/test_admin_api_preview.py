@@ -164,7 +164,7 @@ def test_everything_that_failed_since_a_time_is_sent_again(connected, gateway, c
 
     assert (item["calls"], asked.status_code) == (2, 202)
     assert (asked.json["calls"], len(asked.json["deliveries"]), asked.json["is_all"]) == (2, 2, True)
-    assert sql("SELECT count(*) FROM calls WHERE next_wake_at <= clock_timestamp()") == [(2,)]
+    assert sql("SELECT enterprise_number FROM row_timers WHERE wake_at <= clock_timestamp()") == [("0367",)]
     assert sql("SELECT requested_by FROM replays") == [("admin",)] * 2
     again = connected.post("replay/0367", {"since": "2020-01-01T00:00:00Z"})
     assert (again.status_code, again.json["error"]["code"]) == (409, "not_replayable")

@@ -152,7 +152,7 @@ def test_a_crm_that_is_away_costs_no_attempts_and_what_waited_goes_out_in_batche
 
     assert (asked, len(crm.entries("0367", "upload"))) == (gate.FAILURES, gate.FAILURES)
     assert sql("SELECT state, reason, attempts_made FROM deliveries WHERE call_id = %s", calls[129]) == [
-        ("ready", None, 0)
+        ("ready", "crm_away", 0)
     ]
     assert sql("SELECT away_since IS NOT NULL FROM crm_gates") == [(True,)]
 
@@ -242,7 +242,7 @@ def test_a_lane_that_is_put_off_asks_again_when_it_may_and_every_minute_at_least
     send_rows()
 
     assert least < sleeps_for(sql) < most
-    assert states(sql) == [("ready", None, 40)]
+    assert states(sql) == [("ready", "crm_away", 40)], "each says why it waits"
     assert crm.entries("0367") == []
 
 
@@ -254,7 +254,7 @@ def test_a_row_that_is_to_wait_an_hour_does_not_keep_the_others_asleep(account, 
     send_rows()
     send_rows()
 
-    assert states(sql) == [("ready", None, 2), ("retry", "busy", 1)]
+    assert states(sql) == [("ready", "crm_away", 2), ("retry", "busy", 1)]
     assert sleeps_for(sql) < 75
 
 
@@ -322,7 +322,7 @@ def test_a_refused_key_pauses_the_enterprise_and_a_new_one_is_used_at_once(
     send_rows()
 
     assert refused == [(1,)]
-    assert waiting == [("ready", None, 2), ("retry", "authentication", 2)]
+    assert waiting == [("ready", "authentication", 2), ("retry", "authentication", 2)]
     assert asleep < 75, "a new key is used within a minute, whoever does not say that there is one"
     assert sql("SELECT count(*) FROM deliveries WHERE effect = 'upload' AND state = 'delivered'") == [(3,)]
     assert sql("SELECT pauses FROM crm_gates") == [({},)]
@@ -358,7 +358,7 @@ def test_what_can_wait_leaves_places_to_what_cannot(account, crm, limited, sql, 
 
     kinds = [entry["kind"] for entry in crm.entries("0367")]
     assert (kinds.count("upload"), kinds.count("event")) == (0, 2)
-    assert states(sql) == [("delivered", None, 2), ("ready", None, 8), ("retry", "crm_busy", 1)]
+    assert states(sql) == [("delivered", None, 2), ("ready", "crm_busy", 8), ("retry", "crm_busy", 1)]
     assert sql("SELECT max(attempts_made) FROM deliveries WHERE state <> 'delivered'") == [(0,)]
 
 
@@ -404,7 +404,7 @@ def test_retry_after_holds_back_the_account(account, crm, sql, database_url):
     send_rows()
 
     assert len(crm.entries("0367", "upload")) == 1
-    assert states(sql) == [("ready", None, 1), ("retry", "busy", 1)]
+    assert states(sql) == [("ready", "crm_busy", 1), ("retry", "busy", 1)]
     [(seconds,)] = sql("SELECT extract(epoch FROM run_at - now())::float FROM deliveries WHERE reason = 'busy'")
     assert 25 < seconds <= 31
     assert 25 < sleeps_for(sql) < 37

@@ -32,6 +32,7 @@ export default {
   },
   reasons: {
     expired: "too late to be news",
+    enterprise_gone: "the enterprise is not here any more",
     call_over: "the call ended before",
     integration_disabled: "the integration was switched off",
     nobody_was_told: "nobody had a card, there is nothing to close",

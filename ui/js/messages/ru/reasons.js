@@ -32,6 +32,7 @@ export default {
   },
   reasons: {
     expired: "не успели: новость устарела",
+    enterprise_gone: "предприятия здесь больше нет",
     call_over: "звонок закончился раньше",
     integration_disabled: "интеграцию выключили",
     nobody_was_told: "карточки ни у кого не было, закрывать нечего",
