@@ -181,8 +181,9 @@ def test_a_call_goes_from_the_host_to_the_crm(  # noqa: PLR0917  (fixtures)
     crm_server.clear()
     crm_server.account("0367")
     provisioned(domain=crm_server.url)
-    subscription = own_broker.topic("call-events")
+    subscription, rows = own_broker.topic("call-events"), own_broker.topic("due-rows")
     dispatch, deliver, sweep = (function(name) for name in ("dispatch-call-event", "retailcrm-deliver", "sweep-calls"))
+    upload = function("retailcrm-upload")
     calls = [f"{int(time.time())}.{number}" for number in range(6)]
 
     def post(unique_id):
@@ -214,9 +215,12 @@ def test_a_call_goes_from_the_host_to_the_crm(  # noqa: PLR0917  (fixtures)
         assert time.monotonic() < deadline
         sql("UPDATE deliveries SET run_at = clock_timestamp() WHERE state IN ('ready', 'retry') RETURNING id")
         sql("UPDATE calls SET next_wake_at = clock_timestamp() WHERE next_wake_at IS NOT NULL RETURNING id")
+        sql("UPDATE row_timers SET wake_at = clock_timestamp() WHERE wake_at IS NOT NULL RETURNING crm")
         assert sweep.post("/", json=push_envelope({})).status_code == 204
         for message in own_broker.pull(subscription):
             push(message)
+        for message in own_broker.pull(rows):
+            assert upload.post("/", json=push_envelope(message)).status_code == 204
 
     assert sorted(row["externalId"] for row in crm_server.rows("0367")) == calls
     assert sql("SELECT count(*), max(copies) FROM call_events") == [(18, 0)]
