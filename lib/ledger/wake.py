@@ -33,7 +33,10 @@ def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM], is_
     if isinstance(message, WakeCall) and message.crm not in {None, crm.name}:
         return
     until = time.monotonic() + WAKE_SECONDS
-    current: NewEvent | WakeCall | None = (_newest_ring(message) if is_busy else None) or message
+    if is_busy and (ring := _newest_ring(message)):
+        _tell(assemble(ring, crm=crm, crms=crms), crm, message.enterprise_number)
+    # Also then: this event may be one that only Pub/Sub has.
+    current: NewEvent | WakeCall | None = message
     while current is not None:
         done = assemble(current, crm=crm, crms=crms)
         if not done.is_ours and isinstance(current, WakeCall):

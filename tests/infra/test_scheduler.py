@@ -12,7 +12,9 @@ from google.cloud import pubsub_v1
 from infra.deployment import topology
 from infra.deployment.scheduler import Scheduler
 
-ENDPOINTS = dict.fromkeys(("retailcrm-deliver", "sweep-calls", "register-module"), "https://functions.example.com")
+ENDPOINTS = dict.fromkeys(
+    ("retailcrm-deliver", "retailcrm-upload", "sweep-calls", "register-module"), "https://functions.example.com"
+)
 ACCOUNT, AUDIENCE = "pusher@local.iam.gserviceaccount.com", "https://functions.example.com"
 
 
