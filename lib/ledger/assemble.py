@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -115,36 +115,53 @@ def _assemble(
     *,
     alone: bool = False,
 ) -> Round:
-    known = rules.directory(enterprise, None)
+    known, is_left = rules.directory(enterprise, None), False
+
+    def update(current: pipeline.Transaction, turn: Turn, found: Found) -> Round:
+        return _update(current, _scene(enterprise, known, crms, turn, found), message, crm)
+
     for _ in range(_ROUNDS):
-        done: Round | None = None
         try:
-            with pipeline.transaction() as current:
-                asked = neighbourhood.take_turn(current.conn, enterprise.number)
-                question = _question(message, known, alone=alone)
-                answer = neighbourhood.read(current.conn, question, _SPANS)
-                turn = neighbourhood.turn(asked)
-                found = neighbourhood.found(answer, enterprise.number)
-                is_stored = found.is_stored or isinstance(message, WakeCall)
-                if turn.is_ours and is_stored:
-                    found = _with_neighbours_of_waiting(current.conn, question, found, known)
-                    scene = _scene(enterprise, known, crms, turn, found)
-                    done = _update(current, scene, message, crm)
-                    # Its answer comes with the end of the pipeline.
-                    left = neighbourhood.find_left(current.conn, enterprise.number)
-                else:
-                    current.roll_back()
+            done, is_stored = _take_turn(_question(message, known, alone=alone), known, update)
         except _Changed:
             continue
         except errors.UniqueViolation as error:
             raise Unavailable("Two calls that are one are being told of at this moment") from error
         if done is not None:
-            return replace(done, left=neighbourhood.left(left, enterprise.number))
-        if is_stored:
+            return done
+        if isinstance(message, WakeCall) or (is_stored and is_left):
             return Round(is_ours=False)
-        assert not isinstance(message, WakeCall)  # noqa: S101  (a call is always stored)
-        message = _stored(message)
+        if is_stored:
+            # The holder may have looked before the mark, so the turn is tried once more after it.
+            _leave(message)
+            is_left = True
+        else:
+            message = _stored(message)
     raise Unavailable("The calls around this event change faster than they can be read")
+
+
+def _take_turn(
+    question: Question, known: Directory, update: Callable[[pipeline.Transaction, Turn, Found], Round]
+) -> tuple[Round | None, bool]:
+    """What `update` came to, or None if it is another process's turn or the event is not stored; whether it is."""
+    with pipeline.transaction() as current:
+        asked = neighbourhood.take_turn(current.conn, question.enterprise_number)
+        answer = neighbourhood.read(current.conn, question, _SPANS)
+        turn = neighbourhood.turn(asked)
+        found = neighbourhood.found(answer, question.enterprise_number)
+        is_stored = found.is_stored or question.awake is not None
+        if not (turn.is_ours and is_stored):
+            current.roll_back()
+            return None, is_stored
+        done = update(current, turn, _with_neighbours_of_waiting(current.conn, question, found, known))
+        # Its answer comes with the end of the pipeline.
+        left = neighbourhood.find_left(current.conn, question.enterprise_number)
+    return replace(done, left=neighbourhood.left(left, question.enterprise_number)), is_stored
+
+
+def _leave(message: NewEvent) -> None:
+    with db.connection() as conn:
+        neighbourhood.leave(conn, message.event_id)
 
 
 def _question(message: NewEvent | WakeCall, known: Directory, *, alone: bool) -> Question:

@@ -235,16 +235,22 @@ def delete_calls(conn: Connection, call_ids: Sequence[int]) -> None:
     conn.execute("DELETE FROM calls WHERE id = ANY(%s)", [list(call_ids)])
 
 
+def leave(conn: Connection, event_id: str) -> None:
+    """Whoever is at the enterprise shall go on with this event. The turn must be tried once more after that."""
+    conn.execute(
+        "UPDATE call_events SET wake_at = clock_timestamp() WHERE event_id = %s AND call_id IS NULL", [event_id]
+    )
+
+
 def find_left(conn: Connection, enterprise_number: str) -> Cursor[tuple[Any, ...]]:
     """
-    The event to go on with, where some came while another process was at their enterprise: the newest ring first.
-
-    After the commit: what was left to this process before, it sees now.
+    The event to go on with, where some were left to this process: the newest ring first; not those whose own messages
+    are still on their way. After the commit: what was left before, it sees now.
     """
     return conn.execute(
         """
         SELECT event_id::text, unique_id, event_type, raw_data, record_url, data_source, received_at FROM call_events
-        WHERE enterprise_number = %s AND call_id IS NULL AND wakes < %s
+        WHERE enterprise_number = %s AND call_id IS NULL AND wakes < %s AND wake_at <= clock_timestamp()
         ORDER BY event_type = 'dial' DESC, received_at DESC LIMIT 1
         """,
         [enterprise_number, SUSPECT_AFTER_WAKES],

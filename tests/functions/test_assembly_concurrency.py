@@ -131,6 +131,7 @@ def test_what_comes_while_pop_ups_go_out_is_handed_to_somebody_else(desk, crm_se
     def find(conn, number):
         with db.transaction() as other:
             event_store.insert_event(other, late)
+            neighbourhood.leave(other, late.event_id)
         return find_left(conn, number)
 
     process.setattr(neighbourhood, "find_left", find)
