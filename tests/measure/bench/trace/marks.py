@@ -32,27 +32,15 @@ EMULATOR: Final[Mapping[str, Sequence[str]]] = {
 }
 DELIVER: Final[Mapping[str, Sequence[str]]] = {
     "route": ["lib.runtime.http:Routes.answer"],
-    "read": [
-        "lib.ledger.assemble:_stored",
-        "lib.ledger.assemble:_waiting",
-        "lib.ledger.assemble:_neighbours",
-        "lib.ledger.assemble:_ledger",
-        "lib.store.calls:lock_keys",
-        "lib.store.calls:find_linked",
-    ],
-    "fold": [
-        "lib.calls.call:assemble",
-        "lib.calls.linking:group",
-        "lib.ledger.assemble:plan",
-        "lib.ledger.assemble:_keys",
-        "lib.ledger.assemble:parsed",
-    ],
+    # In a pipeline a statement costs nothing until its answer is awaited.
+    "read": ["lib.ledger.assemble:_stored", "lib.store.neighbourhood:turn", "lib.store.neighbourhood:found"],
+    "fold": ["lib.ledger.assemble:derive", "lib.ledger.assemble:keys_of", "lib.ledger.assemble:parsed"],
     "write": ["lib.ledger.assemble:_write"],
-    "claim": ["lib.store.deliveries:claim_next", "lib.store.deliveries:claim_more_rows"],
-    "gate": ["lib.store.gates:enter", "lib.store.gates:leave"],
+    "claim": ["lib.ledger.deliver:claim", "lib.ledger.deliver:admit"],
+    "gate": ["lib.store.gates:locked", "lib.store.gates:write"],
     "attempt": ["lib.store.deliveries:begin_attempts"],
     "HTTP": ["lib.retailcrm.client:send"],
-    "finish": ["lib.store.deliveries:finish_all", "lib.store.integration_logs:insert"],
+    "finish": ["lib.store.deliveries:finish", "lib.store.integration_logs:insert_exchange"],
     **_DATABASE,
 }
 # What is said of a span besides its stage, from the arguments of the call.
