@@ -39,10 +39,6 @@ def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     return (local if local.tzinfo is not None else local.replace(tzinfo=zone)).astimezone(UTC)
 
 
-def seconds_between(earlier: datetime, later: datetime, zone: ZoneInfo) -> float:
-    return (to_utc(later, zone) - to_utc(earlier, zone)).total_seconds()
-
-
 def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
     """`lag`: of the first live `start` or `dial`, the only ones sent as soon as the channel begins."""
     lag = wall = None

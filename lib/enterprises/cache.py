@@ -118,12 +118,6 @@ class EnterpriseCache:
         entry = self._entries.get(number)
         return time.monotonic() - entry.loaded_at if entry else 0.0
 
-    def known(self) -> list[Enterprise]:
-        """All that are in memory: every one that there is, a moment after the first look-up. It unpacks them all."""
-        with self._lock:
-            entries = list(self._entries.values())
-        return [entry.enterprise or entry.packed.unpack() for entry in entries]
-
     def invalidate(self, number: str) -> None:
         """The next look-up asks the database; while that is away the old row serves."""
         with self._lock:
