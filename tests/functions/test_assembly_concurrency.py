@@ -110,7 +110,10 @@ def test_one_enterprise_at_work_does_not_keep_another_from_it(desk, provisioned,
     assert another.disorder() == []
 
 
-def test_what_comes_while_pop_ups_go_out_is_handed_to_somebody_else(desk, crm_server, sql, broker, process):
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_an_event_left_while_pop_ups_go_out_is_published_again_and_one_under_way_is_not(
+    desk, crm_server, broker, process, is_marked
+):
     """Nobody waits for the CRM of the call before; should the message be lost, the sweep finds the event."""
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     config.current.cache_clear()
@@ -131,7 +134,8 @@ def test_what_comes_while_pop_ups_go_out_is_handed_to_somebody_else(desk, crm_se
     def find(conn, number):
         with db.transaction() as other:
             event_store.insert_event(other, late)
-            neighbourhood.leave(other, late.event_id)
+            if is_marked:
+                neighbourhood.leave(other, late.event_id)
         return find_left(conn, number)
 
     process.setattr(neighbourhood, "find_left", find)
@@ -139,9 +143,21 @@ def test_what_comes_while_pop_ups_go_out_is_handed_to_somebody_else(desk, crm_se
     wake(dial, crm=RETAILCRM, crms=CRMS)
 
     assert [told["type"] for told in crm_server.events("0367")] == ["in"]
-    assert late.event_id in [
-        message["event"]["event_id"] for message in broker.pull(subscription) if "event" in message
-    ]
+    published = [message["event"]["event_id"] for message in broker.pull(subscription) if "event" in message]
+    assert (late.event_id in published) == is_marked
+
+
+def test_an_event_that_comes_while_another_process_has_the_turn_is_left_to_it(desk, database_url):
+    stream = Stream(epoch=int(time.time()) - 2)
+    [start] = desk.store(stream.start(0, stream.id(0)).scenario(stream.id(0)))
+    with psycopg.connect(database_url) as other:
+        neighbourhood.take_turn(other, "0367").fetchone()
+        wake(start, crm=RETAILCRM, crms=CRMS)
+        with db.connection() as conn:
+            left = neighbourhood.left(neighbourhood.find_left(conn, "0367"), "0367")
+
+    assert left is not None
+    assert left.event_id == start.event_id
 
 
 @pytest.mark.parametrize("seed", [1, 2])
