@@ -194,13 +194,18 @@ def _stored(message: NewEvent) -> NewEvent:
 
 
 def _with_neighbours_of_waiting(conn: Connection, question: Question, found: Found, known: Directory) -> Found:
-    """The message's own event found its neighbours already; others that wait have theirs."""
+    """
+    The message's own event found its neighbours already; others that wait have theirs. What came since has not been
+    asked for, and waits for its own message.
+    """
     others = [one for one in found.waiting if not question.keys or one.event_id != question.event_id]
     if not others:
         return found
     keys = _waiting_keys.of(question.enterprise_number, known, others)
     wider = replace(question, keys=[*question.keys, *keys.values()])
-    return neighbourhood.found(neighbourhood.read(conn, wider, _SPANS), question.enterprise_number)
+    again = neighbourhood.found(neighbourhood.read(conn, wider, _SPANS), question.enterprise_number)
+    asked_for = {one.event_id for one in found.waiting}
+    return replace(again, waiting=[one for one in again.waiting if one.event_id in asked_for])
 
 
 def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], turn: Turn, found: Found) -> Scene:

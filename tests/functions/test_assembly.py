@@ -10,6 +10,7 @@ import pytest
 from infra.commands import provision
 from lib.ledger import assemble, derive
 from lib.runtime import db
+from lib.store import neighbourhood
 from tests.harness.assembled import Desk, ended, row_differences, with_copies
 from tests.harness.enterprises import enterprise
 from tests.unit.calls import playback
@@ -380,6 +381,36 @@ def test_a_row_is_whole_however_long_the_events_of_its_call_waited_for_assembly(
 
     [row] = crm_server.rows("0367")
     assert (row["result"], row["code"]) == ("answered", "151")
+    assert one.disorder() == []
+
+
+def test_an_event_that_is_stored_between_two_reads_waits_for_its_own_message(desk, monkeypatch):
+    one, stream = desk("0367"), begun(100)
+    scenario = over(talking(stream), 50).scenario(stream.id(0))
+    hangup = len(scenario["events"]) - 1
+    first, *_ = one.store(scenario, *range(hangup - 1))
+    one.assemble(first)
+    [before_the_hangup] = one.store(scenario, hangup - 1)
+    other = begun(100)
+    [start] = one.store(other.start(0, other.id(77), "375297777777").scenario(other.id(77)))
+    came = []
+    read = neighbourhood.read
+
+    def reading(conn, question, spans):
+        # The second read is for the neighbours of what else waits.
+        if len(question.keys) > 1 and not came:
+            came.extend(one.store(scenario, hangup))
+        return read(conn, question, spans)
+
+    monkeypatch.setattr(neighbourhood, "read", reading)
+    one.assemble(start)
+    is_waiting = one.lost() == came
+    one.assemble_all(came)
+
+    assert came
+    assert is_waiting
+    assert len(one.held()) == 2
+    assert before_the_hangup.event_id in next(call for call in one.held() if call.result == "answered").events
     assert one.disorder() == []
 
 
