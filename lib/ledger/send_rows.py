@@ -29,7 +29,7 @@ from lib.store.enterprises import Enterprise
 from lib.store.gates import Entered, Place, PutOff
 from lib.store.rows import Lane
 
-# With the longest request this is within the ack deadline; what is left then goes on with a message of its own.
+# With the longest request this is within the ack deadline; then the lane is woken by a message of its own.
 LANE_SECONDS: Final = 20.0
 # A lane that waits for its CRM looks again after so long at most: a new key, or a CRM that is back, is soon used.
 LOOK_AGAIN_SECONDS: Final = 60.0

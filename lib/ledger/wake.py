@@ -17,7 +17,7 @@ from lib.runtime import db, failpoints, pubsub
 from lib.store import neighbourhood
 from lib.store.events import NewEvent, StoredEvent
 
-# With the longest request this is within the ack deadline; what is left then goes on with a message of its own.
+# With the longest request this is within the ack deadline; then the event that remains is published once more.
 WAKE_SECONDS: Final = 20.0
 # A call that woke while its enterprise was being assembled wakes again.
 BUSY_SECONDS: Final = 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -36,10 +36,10 @@ def enrol(stack: Stack, crm: CRM, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     config.current.cache_clear()
     vault.forget()
 
-    def make(number: str, **changes: Any) -> str:
+    def make(number: str, *, changes: Mapping[str, Any] | None = None, **retailcrm: Any) -> str:
         token = f"token-of-{number}"
         crm.account(number)
-        data = enterprise(number, token=token, domain=crm.url, **changes)
+        data = enterprise(number, token=token, domain=crm.url, **retailcrm) | dict(changes or {})
         assert provision.check(data) == []
         with psycopg.connect(stack.database_url) as conn:
             provision.provision(conn, data)
