@@ -1,11 +1,11 @@
 """
-Wake the calls whose time has come, and delete a little of what is too old.
+Wake the calls, the lanes of rows and the events whose time has come, and delete a little of what is too old.
 
 Trigger   Pub/Sub push: subscription `ticks.sweep-calls`; dead letters of every subscription at `/dead`
-Reads     call_events, calls
-Writes    calls and call_events (when each is to be woken again), rejected_messages; whatever is too old goes, from
-          every table that grows (docs/operations.md, "Retention")
-Publishes call-events
+Reads     call_events, calls, row_timers
+Writes    calls, call_events and row_timers (when each is to be woken again), rejected_messages; whatever is too old
+          goes, from every table that grows (docs/operations.md, "Retention")
+Publishes call-events, due-rows
 Answers   204 done, or kept as rejected
           503 give it back: the database or Pub/Sub is away
 """

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from psycopg import errors
+from psycopg import Cursor, errors
 
 from lib.calls.directory import Directory
 from lib.calls.keys import SPANS
@@ -86,7 +86,7 @@ _waiting_keys = _WaitingKeys()
 
 
 class _Changed(Exception):
-    """A call that was read is not there any more, or its events are not."""
+    """A call that was read is not there any more, or its events are not, or they became part of another one."""
 
 
 def assemble(message: NewEvent | WakeCall, *, crm: CRM | None, crms: Mapping[str, CRM]) -> Round:
@@ -101,10 +101,16 @@ def assemble(message: NewEvent | WakeCall, *, crm: CRM | None, crms: Mapping[str
         return _assemble(enterprise, message, crm, crms)
     except (TransientError, NotFound):
         raise
+    except errors.UniqueViolation:
+        # A pop-up of each of two calls that are one is on its way: only who joins them waits for that.
+        log.info("tried again without other events that wait: two calls that are one are being told of")
     except Exception:
         # An event that cannot be assembled holds up nothing but itself.
         log.exception("tried again without other events that wait")
+    try:
         return _assemble(enterprise, message, crm, crms, alone=True)
+    except errors.UniqueViolation as error:
+        raise Unavailable("Two calls that are one are being told of at this moment") from error
 
 
 def _assemble(
@@ -125,8 +131,6 @@ def _assemble(
             done, is_stored = _take_turn(_question(message, known, alone=alone), known, update)
         except _Changed:
             continue
-        except errors.UniqueViolation as error:
-            raise Unavailable("Two calls that are one are being told of at this moment") from error
         if done is not None:
             return done
         if isinstance(message, WakeCall) or (is_stored and is_left):
@@ -230,19 +234,22 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     awake = message.call_id if isinstance(message, WakeCall) else None
     derived = derive(scene, awake=awake, new_ids=lambda count: _new_ids(conn, scene, count))
     touched = {one.call_id for one in derived.calls} | derived.gone
-    read = sorted(touched & scene.calls.keys())
-    locked = neighbourhood.lock_calls(conn, read)
-    lanes = _write(conn, scene, derived)
-    ours = {crm.name} if crm else set()
-    to_claim = {one.call_id for one in derived.calls if one.may_have_notice(ours)}
+    read = touched & scene.calls.keys()
     own = awake or scene.found.home
-    if own is not None and own not in touched:
-        # Its own message comes again; or its events are not kept any more, and something of it is sent again.
-        notices.lock_calls(conn, [own])
-        notices.settle_lost_leases(conn, [own])
-        to_claim.add(own)
+    # Its own message comes again; or its events are not kept any more, and something of it is sent again.
+    untouched = {own} - touched if own is not None else set()
+    # All at once, and before anything of theirs.
+    locked = neighbourhood.lock_calls(conn, sorted(read | untouched))
+    if leased := untouched | derived.leased:
+        # Before their deliveries move: what a dead worker left must not stand in the way.
+        notices.settle_lost_leases(conn, sorted(leased))
+    lanes, written = _write(conn, scene, derived)
+    ours = {crm.name} if crm else set()
+    to_claim = {one.call_id for one in derived.calls if one.may_have_notice(ours)} | untouched
     claiming = deliver.claim(conn, crm, scene.enterprise, sorted(to_claim)) if crm and to_claim else None
-    if len(locked.fetchall()) < len(read):
+    if not read <= {call_id for (call_id,) in locked.fetchall()}:
+        raise _Changed
+    if sum(len(one.fetchall()) for one in written) < sum(len(one.change.gained) for one in derived.calls):
         raise _Changed
     admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
     others = {one.crm for one in scene.rules} - ours
@@ -263,11 +270,13 @@ def _new_ids(conn: Connection, scene: Scene, count: int) -> list[int]:
     return [scene.turn.new_call_id, *(neighbourhood.new_call_ids(conn, count - 1) if count > 1 else ())]
 
 
-def _write(conn: Connection, scene: Scene, derived: Derivation) -> list[Lane]:
-    """Stores the calls, and enters into the ledger what their CRMs must hear; the lanes in which a row is due."""
+def _write(conn: Connection, scene: Scene, derived: Derivation) -> tuple[list[Lane], list[Cursor[tuple[int]]]]:
+    """
+    Stores the calls, and enters into the ledger what their CRMs must hear; the lanes in which a row is due, and the
+    events that each call gained.
+    """
     number = scene.enterprise.number
-    for one in derived.calls:
-        _write_call(conn, scene, one)
+    written = [_write_call(conn, scene, one) for one in derived.calls]
     if has_rows := [one.call_id for one in derived.calls if one.has_rows]:
         rows.mark_stale(conn, has_rows)
     names = dict.fromkeys(crm for one in derived.calls for crm in one.crms_with_rows)
@@ -277,19 +286,18 @@ def _write(conn: Connection, scene: Scene, derived: Derivation) -> list[Lane]:
         rows.wake(conn, lane)
     if derived.gone:
         neighbourhood.delete_calls(conn, sorted(derived.gone))
-    return lanes
+    return lanes, written
 
 
-def _write_call(conn: Connection, scene: Scene, derived: Derived) -> None:
+def _write_call(conn: Connection, scene: Scene, derived: Derived) -> Cursor[tuple[int]]:
     number, call_id = scene.enterprise.number, derived.call_id
-    neighbourhood.write_call(conn, number, derived.change)
+    written = neighbourhood.write_call(conn, number, derived.change)
     moved = [delivery.id for delivery in derived.ledger if delivery.call_id != call_id]
     if moved:
         deliveries.move_deliveries(conn, moved, call_id)
-    if any(delivery.state == "leased" for delivery in derived.ledger):
-        notices.settle_lost_leases(conn, [call_id])
     for planned in derived.planned:
         _enter(conn, scene, call_id, planned)
+    return written
 
 
 def _enter(conn: Connection, scene: Scene, call_id: int, planned: Planned) -> None:

@@ -116,6 +116,11 @@ class Derivation:
     calls: Sequence[Derived]
     gone: AbstractSet[int]
 
+    @property
+    def leased(self) -> set[int]:
+        """Calls, as they were read, with a delivery that somebody is at, or was."""
+        return {told.call_id for one in self.calls for told in one.ledger if told.state == "leased"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
@@ -177,7 +182,11 @@ def _derived(scene: Scene, group: _Group, ledger: Sequence[Delivery], call_id: i
     change = CallChange(
         call_id=call_id,
         state=_state(planned, group.events),
-        gained=[event.event_id for event in group.events if scene.home[event.event_id] != call_id],
+        gained={
+            event.event_id: scene.home[event.event_id]
+            for event in group.events
+            if scene.home[event.event_id] != call_id
+        },
         keys=[keys_of(event, scene.linking) for event in fresh],
         forgets_links=group.regrouped,
     )

@@ -9,6 +9,7 @@ with who wanted it, when and why.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +21,6 @@ from lib.runtime.errors import Conflict, InvalidPayload, NotFound
 from lib.store import rejected, replays, rows
 from lib.store.rejected import Rejected
 from lib.store.replays import Replay, Replayable
-from lib.store.rows import Lane
 from lib.store.states import GIVEN_UP
 
 # Subscriptions are named after their topic: `<topic>.<function>`, and their dead letters `<topic>.<function>.dead`.
@@ -68,9 +68,34 @@ def send_again(
 
     Raises NotFound, and Conflict when there is nothing that could be sent again.
     """
+    entered = _enter(
+        conn, request, enterprise_number, _chosen(_locked(conn, enterprise_number, call_id, crm), delivery_id)
+    )
+    rows.wake_for_rows(conn, entered)
+    return entered
+
+
+def send_all_again(
+    conn: Connection, request: Request, *, enterprise_number: str, call_ids: Sequence[int], crm: str
+) -> list[int]:
+    """The rows of several calls that did not get through, as far as they can be sent again; the new generations."""
+    entered: list[int] = []
+    for call_id in sorted(call_ids):
+        with suppress(Conflict):
+            entered += _enter(
+                conn, request, enterprise_number, _chosen(_locked(conn, enterprise_number, call_id, crm), None)
+            )
+    # Behind all calls: whoever holds a call may wait for a lane's timer, and never the other way round.
+    rows.wake_for_rows(conn, entered)
+    return entered
+
+
+def _locked(conn: Connection, enterprise_number: str, call_id: int, crm: str | None) -> list[Replayable]:
     replays.lock_call(conn, call_id)
-    ledger = [one for one in replays.list_for_call(conn, enterprise_number, call_id) if crm in {None, one.crm}]
-    chosen = _chosen(ledger, delivery_id)
+    return [one for one in replays.list_for_call(conn, enterprise_number, call_id) if crm in {None, one.crm}]
+
+
+def _enter(conn: Connection, request: Request, enterprise_number: str, chosen: Sequence[Replayable]) -> list[int]:
     entered = []
     for item in chosen:
         again = replays.insert_generation(conn, item.id)
@@ -87,8 +112,6 @@ def send_again(
                     session_id=request.session_id,
                 ),
             )
-    for name in {item.crm for item in chosen}:
-        rows.wake(conn, Lane(enterprise_number=enterprise_number, crm=name))
     return entered
 
 

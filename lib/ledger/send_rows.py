@@ -106,7 +106,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
             current.commit_and_go_on()
             rows.settle_timer(conn, lane, account=asking.account.base_url, after_seconds=wait_seconds)
         current.commit()
-    to_derive = [call_id for (call_id,) in stale.fetchall()]
+    to_derive = sorted({call_id for (call_id,) in stale.fetchall()})
     if batch:
         failpoints.hit("attempt_committed")
     _derive_again(lane, to_derive)

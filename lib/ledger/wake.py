@@ -5,6 +5,7 @@ meanwhile is not forgotten.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -14,8 +15,11 @@ from lib.ledger import deliver
 from lib.ledger.assemble import Round, assemble
 from lib.ledger.crm import CRM
 from lib.runtime import db, failpoints, pubsub
+from lib.runtime.errors import Unavailable
 from lib.store import neighbourhood
 from lib.store.events import NewEvent, StoredEvent
+
+log = logging.getLogger(__name__)
 
 # With the longest request this is within the ack deadline; then the event that remains is published once more.
 WAKE_SECONDS: Final = 20.0
@@ -38,7 +42,14 @@ def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM], is_
     # Also then: this event may be one that only Pub/Sub has.
     current: NewEvent | WakeCall | None = message
     while current is not None:
-        done = assemble(current, crm=crm, crms=crms)
+        try:
+            done = assemble(current, crm=crm, crms=crms)
+        except Unavailable:
+            if current is message:
+                raise
+            # What was left keeps its mark, and this message's own event is done.
+            log.warning("left to the sweep", exc_info=True)
+            return
         if not done.is_ours and isinstance(current, WakeCall):
             _wake_behind_others(current, crm)
             return

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from psycopg import Cursor, errors
+from psycopg import Cursor
 from psycopg.rows import class_row
 from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
-from lib.runtime.errors import Unavailable
 from lib.store.states import LIVE_SQL, STATES, WAITING, WAITING_SQL
 
 FINISHED_SPAN_SECONDS: Final = 3600
@@ -206,12 +205,9 @@ def move_deliveries(conn: Connection, delivery_ids: Sequence[int], call_id: int)
     """
     When calls turn out to be one, or one to be two, what was sent goes with the main id it was sent under.
 
-    Raises Unavailable while both calls are being told of: one at a time, also when they are one.
+    Raises psycopg's UniqueViolation while both calls are being told of: one at a time, also when they are one.
     """
-    try:
-        conn.execute("UPDATE deliveries SET call_id = %s WHERE id = ANY(%s)", [call_id, list(delivery_ids)])
-    except errors.UniqueViolation as error:
-        raise Unavailable("Two calls that are one are being told of at this moment") from error
+    conn.execute("UPDATE deliveries SET call_id = %s WHERE id = ANY(%s)", [call_id, list(delivery_ids)])
 
 
 def begin_attempts(conn: Connection, claims: Sequence[Claim], requests: Sequence[Mapping[str, Any]]) -> None:
@@ -293,7 +289,9 @@ def settle_timers(conn: Connection, call_ids: Sequence[int]) -> None:
     """
     conn.execute(
         SQL("""
-        UPDATE calls SET next_wake_at = least(due_at, (
+        -- A call whose own time has come was woken for it; until its message comes again its timer stays.
+        UPDATE calls SET next_wake_at = least(
+            CASE WHEN due_at <= clock_timestamp() THEN greatest(due_at, next_wake_at) ELSE due_at END, (
             SELECT min(one.at) FROM (
                 SELECT coalesce(min(d.lease_until), min(d.run_at)) AS at FROM deliveries d
                 WHERE d.call_id = calls.id AND d.effect <> 'upload' AND d.state IN {live} GROUP BY d.crm) one))

@@ -100,21 +100,28 @@ class CallState:
 
 @dataclass(frozen=True, kw_only=True)
 class CallChange:
-    """`gained`: events that were not part of it; `keys`: link keys of events whose links are not stored for it yet."""
+    """
+    `gained`: events that were not part of it, with the call that each was part of (None: it waited); `keys`: link keys
+    of events whose links are not stored for it yet.
+    """
 
     call_id: int
     state: CallState
-    gained: Sequence[str]
+    gained: Mapping[str, int | None]
     keys: Sequence[Keys]
     forgets_links: bool
 
 
 def take_turn(conn: Connection, enterprise_number: str) -> Cursor[tuple[bool, datetime, int]]:
-    """Never waits: whoever cannot have the enterprise leaves its event to the one who has it."""
+    """
+    Never waits: whoever cannot have the enterprise leaves its event to the one who has it. `read` goes by this answer,
+    and does not try once more: who was refused must not hold what the next one needs.
+    """
     return conn.execute(
         """
-        SELECT pg_try_advisory_xact_lock(hashtextextended('assembly ' || %s, 0)), clock_timestamp(),
-               nextval(pg_get_serial_sequence('calls', 'id'))
+        SELECT set_config('gateway.turn',
+                          pg_try_advisory_xact_lock(hashtextextended('assembly ' || %s, 0))::text, true)::boolean,
+               clock_timestamp(), nextval(pg_get_serial_sequence('calls', 'id'))
         """,
         [enterprise_number],
     )
@@ -195,18 +202,25 @@ def found(cursor: Cursor[tuple[Any, ...]], enterprise_number: str) -> Found:
 
 
 def lock_calls(conn: Connection, call_ids: Sequence[int]) -> Cursor[tuple[int]]:
-    """Those that are still there and whose events are, in order of id: before their deliveries, as everybody does."""
+    """In order of id, before their deliveries, as everybody does; those that are there with their events."""
     return conn.execute(
-        "SELECT id FROM calls WHERE id = ANY(%s) AND NOT events_forgotten ORDER BY id FOR UPDATE", [list(call_ids)]
+        """
+        SELECT id FROM (SELECT id, events_forgotten FROM calls WHERE id = ANY(%s) ORDER BY id FOR UPDATE) locked
+        WHERE NOT events_forgotten
+        """,
+        [list(call_ids)],
     )
 
 
-def write_call(conn: Connection, enterprise_number: str, change: CallChange) -> None:
-    """The call, its links and which events it has; its timer is that of its notices, if it has any, or its own."""
+def write_call(conn: Connection, enterprise_number: str, change: CallChange) -> Cursor[tuple[int]]:
+    """
+    The call, its links and which events it has; its timer is that of its notices, if it has any, or its own. A row for
+    each event that it gained: fewer than wanted, and somebody else has put one into a call meanwhile.
+    """
     state = change.state
     if change.forgets_links:
         conn.execute("DELETE FROM call_links WHERE call_id = %s", [change.call_id])
-    conn.execute(
+    return conn.execute(
         _WRITE,
         {
             "number": enterprise_number,
@@ -224,6 +238,7 @@ def write_call(conn: Connection, enterprise_number: str, change: CallChange) -> 
             "due_at": state.due_at,
             "decisions": Jsonb(list(state.decisions)),
             "gained": list(change.gained),
+            "homes": list(change.gained.values()),
             "keys": [key for one in change.keys for key in (*one.exact, *one.weak)],
             "moments": [one.moment for one in change.keys for _ in (*one.exact, *one.weak)],
         },
@@ -327,9 +342,9 @@ _EVENT: Final = SQL("""
                       'call_id', e.call_id)
 """)
 _READ: Final = SQL("""
-    -- Who has not the turn reads next to nothing: the lock is ours already, or it is somebody else's.
+    -- Who has not the turn reads next to nothing.
     WITH RECURSIVE turn AS MATERIALIZED (
-        SELECT pg_try_advisory_xact_lock(hashtextextended('assembly ' || %(number)s, 0)) AS is_ours
+        SELECT current_setting('gateway.turn')::boolean AS is_ours
     ), waiting AS MATERIALIZED (
         (SELECT id FROM call_events
          WHERE (SELECT is_ours FROM turn) AND enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
@@ -422,5 +437,8 @@ _WRITE: Final = SQL("""
                           last_at = greatest(call_links.last_at, excluded.last_at)
             WHERE call_links.first_at > excluded.first_at OR call_links.last_at < excluded.last_at
     )
-    UPDATE call_events SET call_id = %(id)s WHERE event_id = ANY(%(gained)s::uuid[])
+    UPDATE call_events e SET call_id = %(id)s
+    FROM unnest(%(gained)s::uuid[], %(homes)s::bigint[]) AS gained (event_id, home)
+    WHERE e.event_id = gained.event_id AND e.call_id IS NOT DISTINCT FROM gained.home
+    RETURNING 1
 """).format(live=LIVE_SQL)

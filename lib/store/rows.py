@@ -1,7 +1,7 @@
 """
 The lane of history: for each enterprise and CRM the rows that wait, and one timer.
 
-Nobody waits for a row here: what somebody else has locked is passed over.
+Whoever looks for rows to send passes over what somebody else has locked; whoever changes a row of a call waits for it.
 """
 
 from __future__ import annotations
@@ -44,17 +44,29 @@ class Lane:
     crm: str
 
 
-def wake(conn: Connection, lane: Lane, *, seconds: float = 0.0) -> None:
-    """The lane wakes after so long at most."""
+def wake(conn: Connection, lane: Lane) -> None:
+    """The lane wakes now."""
     conn.execute(
         """
-        INSERT INTO row_timers (enterprise_number, crm, wake_at)
-        VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s))
+        INSERT INTO row_timers (enterprise_number, crm, wake_at) VALUES (%s, %s, clock_timestamp())
         ON CONFLICT (enterprise_number, crm)
             DO UPDATE SET wake_at = least(row_timers.wake_at, excluded.wake_at)
             WHERE row_timers.wake_at IS NULL OR row_timers.wake_at > excluded.wake_at
         """,
-        [lane.enterprise_number, lane.crm, seconds],
+        [lane.enterprise_number, lane.crm],
+    )
+
+
+def wake_for_rows(conn: Connection, delivery_ids: Sequence[int]) -> None:
+    """The lanes of these rows wake now."""
+    conn.execute(
+        """
+        INSERT INTO row_timers (enterprise_number, crm, wake_at)
+        SELECT DISTINCT enterprise_number, crm, clock_timestamp() FROM deliveries WHERE id = ANY(%s) ORDER BY 1, 2
+        ON CONFLICT (enterprise_number, crm)
+            DO UPDATE SET wake_at = least(row_timers.wake_at, excluded.wake_at)
+        """,
+        [list(delivery_ids)],
     )
 
 
@@ -218,12 +230,19 @@ def say_why(conn: Connection, lane: Lane, *, reason: str) -> None:
 
 
 def list_stale(conn: Connection, lane: Lane, *, limit: int) -> Cursor[tuple[int]]:
-    """Calls of rows that are due, and that must be derived again before they are sent."""
+    """
+    Calls of rows that are due, and that must be derived again before they are sent. Each is put off for as long as
+    that takes: the next look must not ask for it once more.
+    """
     return conn.execute(
-        SQL("SELECT DISTINCT d.call_id FROM deliveries d WHERE d.is_stale AND {is_due} LIMIT %(limit)s").format(
-            is_due=_IS_DUE
-        ),
-        {"number": lane.enterprise_number, "crm": lane.crm, "limit": limit},
+        SQL("""
+        UPDATE deliveries SET run_at = clock_timestamp() + make_interval(secs => %(blocked)s)
+        WHERE id = ANY(ARRAY(
+            SELECT d.id FROM deliveries d WHERE d.is_stale AND {is_due}
+            ORDER BY d.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+        RETURNING call_id
+        """).format(is_due=_IS_DUE),
+        {"number": lane.enterprise_number, "crm": lane.crm, "limit": limit, "blocked": BLOCKED_SECONDS},
     )
 
 
@@ -238,7 +257,7 @@ def bring_forward(conn: Connection, account: str) -> list[Lane]:
             UPDATE row_timers SET wake_at = clock_timestamp()
             WHERE (enterprise_number, crm) IN (
                 SELECT enterprise_number, crm FROM row_timers
-                WHERE account = %(account)s AND wake_at IS NOT NULL FOR UPDATE SKIP LOCKED)
+                WHERE account = %(account)s AND wake_at IS NOT NULL ORDER BY enterprise_number, crm FOR UPDATE)
             RETURNING enterprise_number, crm
         ), waiting AS (
             SELECT d.id FROM woken CROSS JOIN LATERAL (
@@ -285,13 +304,14 @@ def give_back(conn: Connection, lanes: Sequence[Lane]) -> None:
 
 
 def expire_all(conn: Connection, lane: Lane) -> None:
-    """Of an enterprise that is gone: what nobody wants any more expires, the rest waits until then."""
+    """Of an enterprise that is gone: what nobody wants any more expires, whoever held it; the rest waits until then."""
     conn.execute(
         SQL("""
-        UPDATE deliveries SET state = 'expired', reason = 'enterprise_gone', finished_at = clock_timestamp()
-        WHERE enterprise_number = %s AND crm = %s AND effect = 'upload' AND state IN {waiting}
-          AND expires_at < clock_timestamp()
-        """).format(waiting=WAITING_SQL),
+        UPDATE deliveries
+        SET state = 'expired', reason = 'enterprise_gone', finished_at = clock_timestamp(), lease_until = NULL
+        WHERE enterprise_number = %s AND crm = %s AND effect = 'upload' AND state IN {live}
+          AND (state <> 'leased' OR lease_until < clock_timestamp()) AND expires_at < clock_timestamp()
+        """).format(live=LIVE_SQL),
         [lane.enterprise_number, lane.crm],
     )
 
@@ -337,13 +357,18 @@ def mark_stale(conn: Connection, call_ids: Sequence[int]) -> None:
     """
     conn.execute(
         """
-        UPDATE deliveries SET is_stale = (state = 'leased')
+        UPDATE deliveries
+        SET is_stale = (state = 'leased'),
+            -- What was only put off to be derived again is due.
+            run_at = CASE WHEN is_stale AND state <> 'leased'
+                               AND run_at < clock_timestamp() + make_interval(secs => %s)
+                     THEN least(run_at, clock_timestamp()) ELSE run_at END
         WHERE id IN (
             -- In order of id, as whoever has sent a batch locks them.
             SELECT id FROM deliveries
             WHERE call_id = ANY(%s) AND effect = 'upload' AND is_stale <> (state = 'leased') ORDER BY id FOR UPDATE)
         """,
-        [list(call_ids)],
+        [BLOCKED_SECONDS, list(call_ids)],
     )
 
 

@@ -1,4 +1,4 @@
-"""The states of a delivery, and the sets of them that statements and screens speak of: each stands once, here."""
+"""The states of a delivery, and the sets of them that statements and screens speak of."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ WAITING: Final = ("ready", "retry")
 LIVE: Final = (*WAITING, "leased")
 # It came to nothing, and a person may have it sent again.
 GIVEN_UP: Final = ("failed", "expired", "in_doubt")
-# It never was, and never will be, on a screen.
-NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed"})
 
 # For statements: a partial index is found only by the words themselves.
 WAITING_SQL: Final = SQL("('ready', 'retry')")
 LIVE_SQL: Final = SQL("('ready', 'retry', 'leased')")
-GIVEN_UP_SQL: Final = SQL("('failed', 'expired', 'in_doubt')")

@@ -24,6 +24,7 @@ from lib.ledger.crm import Reply
 from lib.ledger.wake import wake
 from lib.runtime import config, db
 from lib.runtime.errors import Unavailable
+from lib.store import calls as call_store
 from lib.store import deliveries, neighbourhood, notices, rows
 from lib.store import events as event_store
 from lib.store.rows import Lane
@@ -290,6 +291,149 @@ def test_calls_whose_rows_are_both_being_sent_become_one_at_once(desk, sql):
     assert len(finished) == 2
     assert all(one.is_stale for one in finished), "what was sent is compared with what the call has become"
     assert desk.disorder() == []
+
+
+def two_that_are_being_told_of(desk, sql):
+    """Claimed pop-ups of two calls, and the stored events that make them one."""
+    stream = Stream(epoch=int(time.time()) - 5)
+    first, second = stream.id(0), stream.id(1, 1)
+    stream.start(0, first).dial(1, first, ["150"])
+    stream.start(2, second).dial(3, second, ["151"])
+    desk.assemble_all(desk.store(stream.scenario(first)), deliver=False)
+    assert len(claim_due(*(call_id for (call_id,) in sql("SELECT id FROM calls")))) == 2
+    stream.events.clear()
+    stream.joins(4, first, "SIP/0001301-0000000a", "B", CUSTOMER, "151")
+    stream.joins(4, second, "SIP/0001301-0000000b", "B", CUSTOMER, "150")
+    return desk.store(stream.scenario(first))
+
+
+def test_calls_that_are_both_being_told_of_hold_up_nothing_but_who_joins_them(desk, sql):
+    first, second = two_that_are_being_told_of(desk, sql)
+    other = Stream(epoch=int(time.time()) - 2)
+    unrelated = desk.store(
+        other.start(0, other.id(77), "375299999999").dial(1, other.id(77), ["152"], "375299999999").scenario("")
+    )
+
+    assert all(plan(message).is_ours for message in unrelated)
+    plan(first)
+    with pytest.raises(Unavailable):
+        plan(second)
+
+
+def test_an_event_that_was_left_and_must_wait_gives_nobody_elses_message_back(desk, sql):
+    joining = two_that_are_being_told_of(desk, sql)
+    for message in joining:
+        with db.connection() as conn:
+            neighbourhood.leave(conn, message.event_id)
+    other = Stream(epoch=int(time.time()) - 300)
+    [unrelated] = desk.store(other.start(0, other.id(77), "375299999999").scenario(""))
+
+    wake(unrelated, crm=RETAILCRM, crms=CRMS)
+
+    assert {message.event_id for message in desk.lost()} & {message.event_id for message in joining}
+    assert sql("SELECT count(*) FROM calls WHERE customer = '+375299999999'") == [(1,)]
+
+
+def test_what_a_dead_worker_left_does_not_keep_two_calls_apart(desk, sql):
+    joining = two_that_are_being_told_of(desk, sql)
+    sql("UPDATE deliveries SET lease_until = now() - interval '1 minute' RETURNING 1")
+
+    for message in joining:
+        plan(message)
+
+    assert sql("SELECT count(*) FROM calls") == [(1,)]
+    assert sql("SELECT DISTINCT state FROM deliveries WHERE effect = 'popup'") != [("leased",)]
+    assert desk.disorder() == []
+
+
+def test_who_was_refused_the_turn_does_not_hold_it(desk, sql, database_url):
+    """Its second statement comes when the turn is free again."""
+    [message] = desk.store(Stream(epoch=int(time.time())).start(0, "1.1").scenario(""))
+    question = neighbourhood.Question(enterprise_number="0367", event_id=message.event_id)
+    with psycopg.connect(database_url) as holder, psycopg.connect(database_url) as refused:
+        assert neighbourhood.turn(neighbourhood.take_turn(holder, "0367")).is_ours
+        is_ours = neighbourhood.turn(neighbourhood.take_turn(refused, "0367")).is_ours
+        holder.commit()
+        found = neighbourhood.found(neighbourhood.read(refused, question, []), "0367")
+        with db.transaction() as third:
+            can_be_had = neighbourhood.turn(neighbourhood.take_turn(third, "0367")).is_ours
+
+    assert not is_ours
+    assert found.is_stored
+    assert can_be_had
+
+
+def test_the_end_of_a_call_and_the_assembly_of_another_do_not_wait_for_each_other(desk, sql, database_url):
+    """A message of a call that was assembled comes again, while a row of another one is corrected."""
+    stream = Stream(epoch=int(time.time()) - 300)
+    one, other, phone = stream.id(0), stream.id(1, 100), "375298888888"
+    stream.start(0, one).dial(1, one, ["150"]).hangup(20, one, 0, "0", [""])
+    stream.start(100, other, phone).dial(101, other, ["151"], phone)
+    stream.hangup(125, other, 0, "0", [""], phone, started=100)
+    stored = desk.store(stream.scenario(one))
+    desk.assemble_all(stored, deliver=False)
+    ids = dict(sql("SELECT main_unique_id, id FROM calls"))
+    stream.events.clear()
+    desk.store(stream.hangup(126, other, 0, "0", ["151"], phone, started=100).scenario(other))
+    again = next(message for message in stored if message.unique_id == one and message.event_type == "hangup")
+
+    with psycopg.connect(database_url) as ending, ThreadPoolExecutor(1) as pool:
+        notices.lock_calls(ending, [ids[one]])
+        assembling = pool.submit(plan, again)
+        waiting_for_locks(sql, 1)
+        rows.wake_for_call(ending, Lane(enterprise_number="0367", crm="retailcrm"), ids[one])
+        ending.commit()
+        assembling.result(10)
+
+    assert desk.disorder() == []
+
+
+def test_an_event_that_another_version_puts_into_a_call_stays_there(desk, sql, database_url):
+    """A version that knows nothing of turns, as during a deployment."""
+    stream = Stream(epoch=int(time.time()) - 2)
+    main = stream.id(0)
+    start, dial = desk.store(stream.start(0, main).dial(1, main, ["150"]).scenario(main))
+
+    with psycopg.connect(database_url) as old, ThreadPoolExecutor(1) as pool:
+        [(call_id,)] = old.execute(
+            "INSERT INTO calls (enterprise_number, main_unique_id, kind, started_at, first_event_at, last_event_at) "
+            "VALUES ('0367', %s, 'in', now(), now(), now()) RETURNING id",
+            [main],
+        ).fetchall()
+        old.execute(
+            "INSERT INTO call_links (enterprise_number, key, call_id, first_at, last_at) "
+            "VALUES ('0367', %s, %s, now(), now())",
+            [f"u:{main}", call_id],
+        )
+        old.execute(
+            "UPDATE call_events SET call_id = %s WHERE event_id = ANY(%s::uuid[])",
+            [call_id, [start.event_id, dial.event_id]],
+        )
+        assembling = pool.submit(plan, dial)
+        waiting_for_locks(sql, 1)
+        old.commit()
+        assembling.result(10)
+
+    assert sql("SELECT DISTINCT call_id FROM call_events") == [(call_id,)]
+    assert sql("SELECT id FROM calls") == [(call_id,)]
+
+
+def test_a_call_that_the_sweep_woke_is_not_due_again_while_its_enterprise_is_busy(desk, sql):
+    stream = Stream(epoch=int(time.time()) - 2)
+    desk.assemble_all(desk.store(stream.start(0, stream.id(0)).scenario("")), deliver=False)
+    sql("UPDATE calls SET due_at = now() - interval '1 second', next_wake_at = now() - interval '1 second' RETURNING 1")
+    woken = []
+
+    with db.transaction() as busy:
+        assert neighbourhood.turn(neighbourhood.take_turn(busy, "0367")).is_ours
+        for _ in range(3):
+            with db.connection() as conn:
+                due = call_store.claim_due(conn, limit=10)
+            woken.append(len(due))
+            for number, call_id in due:
+                wake(WakeCall(enterprise_number=number, call_id=call_id), crm=RETAILCRM, crms=CRMS)
+
+    assert woken == [1, 0, 0]
 
 
 def answered(epoch, phone, salt):

@@ -306,6 +306,19 @@ def test_a_row_whose_call_changed_while_it_failed_is_derived_again_before_it_goe
     assert (row["result"], row["recordUrl"]) == ("answered", "https://records.example/1.mp3")
 
 
+def test_rows_that_must_be_derived_again_are_asked_for_once(crm, sql, database_url, monkeypatch):
+    fill(database_url, "0367", 3, with_events=True)
+    sql("UPDATE deliveries SET is_stale = true RETURNING 1")
+    asked = []
+    monkeypatch.setattr(lanes, "_derive_again", lambda lane, call_ids: asked.append(len(call_ids)))
+
+    for _ in range(3):
+        send_due(LANE, crm=RETAILCRM)
+
+    assert asked[0] == 3
+    assert sum(asked) == 3
+
+
 def test_a_row_that_is_refused_is_split_off_and_the_others_get_through(crm, sql, database_url):
     calls = fill(database_url, "0367", 50)
     sql(
@@ -390,6 +403,20 @@ def test_rows_of_an_enterprise_that_is_gone_wait_until_they_are_too_old(crm, sql
     assert crm.entries("0367") == []
     assert states(sql) == [("expired", "enterprise_gone", 1), ("ready", None, 2)]
     assert 3000 < sleeps_for(sql) <= 3600
+
+
+def test_what_a_dead_worker_left_of_an_enterprise_that_is_gone_expires(crm, sql, database_url):
+    fill(database_url, "0367", 1)
+    sql(
+        "UPDATE deliveries SET state = 'leased', lease_until = now() - interval '1 day', "
+        "expires_at = now() - interval '1 hour' RETURNING 1"
+    )
+    sql("DELETE FROM enterprises WHERE number = '0367' RETURNING 1")
+    enterprise_cache.forget()
+
+    send_due(LANE, crm=RETAILCRM)
+
+    assert sql("SELECT state FROM deliveries") == [("expired",)]
 
 
 def test_a_row_that_nobody_wants_any_more_expires_and_the_others_go(crm, sql, database_url):

@@ -39,7 +39,7 @@ from tests.unit.calls.playback import base_of
 from tests.unit.calls.renaming import Renaming
 
 Message = NewEvent | WakeCall
-_LANE_LOOKS = 30
+_LANE_LOOKS = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +141,15 @@ class Desk:
         return [WakeCall(enterprise_number=self.number, call_id=call_id) for (call_id,) in found]
 
     def wake(self) -> None:
-        """As the sweep does, once for every event whose message was lost, every call, and the lane until it is quiet."""
+        """As the sweep does, once for every event whose message was lost, every call, and the lane."""
         self.assemble_all(self.lost())
         self.assemble_all(self.wakes())
         # A lane that sent as much as the account takes in a second is put off for the rest of it.
         for _ in range(_LANE_LOOKS):
             self.send_rows()
             if not self.sql(
-                "SELECT FROM row_timers WHERE enterprise_number = %s AND wake_at < now() + interval '1 second'",
+                "SELECT FROM deliveries WHERE enterprise_number = %s AND effect = 'upload' AND state = 'ready' "
+                "AND reason = 'crm_busy'",
                 self.number,
             ):
                 return

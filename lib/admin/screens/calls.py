@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -144,14 +143,11 @@ def replay_since(request: AdminRequest) -> Answer:
     number = request.enterprise.number
     since = paging.moment(request.body, "since")
     assert since is not None  # noqa: S101  (the guard requires it)
-    again: list[int] = []
     with db.transaction() as conn:
         found = [call_id for call_id, _ in journal.list_failed_rows(conn, number, since=since, limit=_CALLS_AT_ONCE)]
-        for call_id in sorted(found):
-            with suppress(Conflict):
-                again += replaying.send_again(
-                    conn, _asked_by(request), enterprise_number=number, call_id=call_id, crm=RETAILCRM.name
-                )
+        again = replaying.send_all_again(
+            conn, _asked_by(request), enterprise_number=number, call_ids=found, crm=RETAILCRM.name
+        )
         if not again:
             raise Conflict("There is nothing that could be sent again", code="not_replayable")
         audit.remember(conn, request, "replay", {"since": since.isoformat(), "calls": len(found), "deliveries": again})
