@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -247,9 +248,7 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     ours = {crm.name} if crm else set()
     to_claim = {one.call_id for one in derived.calls if one.may_have_notice(ours)} | untouched
     claiming = deliver.claim(conn, crm, scene.enterprise, sorted(to_claim)) if crm and to_claim else None
-    if not read <= {call_id for (call_id,) in locked.fetchall()}:
-        raise _Changed
-    if sum(len(one.fetchall()) for one in written) < sum(len(one.change.gained) for one in derived.calls):
+    if not _is_as_read(read, derived, locked, written):
         raise _Changed
     admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
     others = {one.crm for one in scene.rules} - ours
@@ -263,6 +262,14 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
         others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,
     )
+
+
+def _is_as_read(
+    read: AbstractSet[int], derived: Derivation, locked: Cursor[tuple[int]], written: Sequence[Cursor[tuple[int]]]
+) -> bool:
+    """The calls are there with their events, and every event was where it was read."""
+    gained = sum(len(one.change.gained) for one in derived.calls)
+    return read <= {call_id for (call_id,) in locked} and gained == sum(len(one.fetchall()) for one in written)
 
 
 def _new_ids(conn: Connection, scene: Scene, count: int) -> list[int]:

@@ -40,25 +40,31 @@ def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM], is_
     if is_busy and (ring := _newest_ring(message)):
         _tell(assemble(ring, crm=crm, crms=crms), crm, message.enterprise_number)
     # Also then: this event may be one that only Pub/Sub has.
-    current: NewEvent | WakeCall | None = message
-    while current is not None:
-        try:
-            done = assemble(current, crm=crm, crms=crms)
-        except Unavailable:
-            if current is message:
-                raise
-            # What was left keeps its mark, and this message's own event is done.
-            log.warning("left to the sweep", exc_info=True)
-            return
-        if not done.is_ours and isinstance(current, WakeCall):
-            _wake_behind_others(current, crm)
-            return
-        # Pop-ups first, and somebody else goes on meanwhile with what came.
-        has_to_send = bool(done.admitted.outgoing) or time.monotonic() > until
-        if done.left is not None and has_to_send:
-            _hand_on(done.left)
-        _tell(done, crm, message.enterprise_number)
-        current = _as_new(done.left) if done.left is not None and not has_to_send else None
+    done = assemble(message, crm=crm, crms=crms)
+    if not done.is_ours and isinstance(message, WakeCall):
+        _wake_behind_others(message, crm)
+        return
+    left = _tell_first(done, until, crm, message.enterprise_number)
+    while left is not None and (more := _go_on(left, crm, crms)):
+        left = _tell_first(more, until, crm, message.enterprise_number)
+
+
+def _tell_first(done: Round, until: float, crm: CRM, enterprise_number: str) -> NewEvent | None:
+    """Pop-ups first, and somebody else goes on meanwhile with what came; the event to go on with, if nobody else does."""
+    has_to_send = bool(done.admitted.outgoing) or time.monotonic() > until
+    if done.left is not None and has_to_send:
+        _hand_on(done.left)
+    _tell(done, crm, enterprise_number)
+    return _as_new(done.left) if done.left is not None and not has_to_send else None
+
+
+def _go_on(left: NewEvent, crm: CRM, crms: Mapping[str, CRM]) -> Round | None:
+    """What was left keeps its mark where it must wait: the message that came has its own event done by then."""
+    try:
+        return assemble(left, crm=crm, crms=crms)
+    except Unavailable:
+        log.warning("left to the sweep", exc_info=True)
+        return None
 
 
 def _newest_ring(message: NewEvent | WakeCall) -> NewEvent | None:
