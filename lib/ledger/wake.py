@@ -50,7 +50,7 @@ def wake(message: NewEvent | WakeCall, *, crm: CRM, crms: Mapping[str, CRM], is_
 
 
 def _tell_first(done: Round, until: float, crm: CRM, enterprise_number: str) -> NewEvent | None:
-    """Pop-ups first, and somebody else goes on meanwhile with what came; the event to go on with, if nobody else does."""
+    """Pop-ups first, while somebody else goes on with what came; the event to go on with, if nobody else does."""
     has_to_send = bool(done.admitted.outgoing) or time.monotonic() > until
     if done.left is not None and has_to_send:
         _hand_on(done.left)
