@@ -2,11 +2,13 @@
 Parses what hosts and call services post into events that can be stored.
 
 Two forms: our own envelope (`{token, uniqueId, event_type, raw, …}`) and the hosts' own (`POST /dial`, the token
-in a header or in the body). Only the frame is checked here; `lib.calls` interprets the body.
+in a header or in the body), both as `bodies` reads them. Only the frame is checked here; `lib.calls` interprets the
+body, and says of a `record_url` that is no address that it is none.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
@@ -29,7 +31,6 @@ HOST_EVENT_TYPES: Final = tuple(kind for kind in EVENT_TYPES if kind != "recordi
 ORIGINS: Final = ("live", "download", "backfill")
 BATCH_SIZE: Final = 500
 _TEXT_LENGTH = 255
-_URL_LENGTH = 2000
 
 
 def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: str | None = None) -> NewEvent:
@@ -51,7 +52,7 @@ def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: st
         unique_id=_text(body, "uniqueId"),
         event_type=event_type,
         raw=_without_token(raw),
-        record_url=_url(body.get("record_url")),
+        record_url=_record_url(body.get("record_url")),
         data_source=data_source,
     )
 
@@ -95,9 +96,8 @@ def _text(body: Mapping[str, Any], field: str) -> str:
     return value.strip()
 
 
-def _url(value: object) -> str | None:
+def _record_url(value: object) -> str | None:
+    """As it was sent, an address or not."""
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > _URL_LENGTH or not value.startswith(("https://", "http://")):
-        raise InvalidPayload("record_url: must be an http(s) address")
-    return value
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
