@@ -146,9 +146,9 @@ def _parameters(request: Request) -> dict[str, str]:
     if request.mimetype == "application/json" or body.lstrip()[:1] == b"{":
         return given | _texts(bodies.parse(body))
     try:
-        return given | dict(parse_qsl(bodies.text(body), keep_blank_values=True, max_num_fields=_PARAMETERS))
+        return given | dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_PARAMETERS))
     except ValueError as error:
-        raise InvalidPayload("The body is neither a form nor JSON") from error
+        raise InvalidPayload("The body is neither a form nor JSON in UTF-8") from error
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

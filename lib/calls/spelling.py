@@ -45,7 +45,8 @@ _UNKNOWN: Final = frozenset({"", "unknown", "none", "null", "anonymous"})
 _PARAMETER: Final = re.compile(
     r';\s*(?!ext(?:ension)?\b)[a-z][\w.-]*\s*(?:=\s*(?:"[^"]*"|[^;>@\s,]*))?', re.IGNORECASE | re.ASCII
 )
-_HOST_OR_HEADERS: Final = re.compile(r"@[^\s;,>]*|\?\S*")
+_HOST: Final = re.compile(r"@[^\s;,>]*")
+_HEADERS: Final = re.compile(r"\?\S*")
 _QUOTED: Final = re.compile(r'"([^"]*)"')
 _SERVICE_PREFIX: Final = re.compile(r"^(\D*?)[*#]{1,2}\d{1,3}#(?=[\s(]*\+?\s*\d)")
 # What was cut leaves a mark: what stood on its two sides is not one number.
@@ -99,7 +100,7 @@ def read(raw: str) -> Spelled | None:
         return None
     if _PLAIN.fullmatch(text):
         return Spelled(text)
-    text = _unwrapped(_in_plain_characters(unquote(text)))
+    text = _unwrapped(_in_plain_characters(unquote(_HEADERS.sub(_CUT, text))))
     chunks, behind = _chunks(text)
     if _touches_a_word(text):
         return None
@@ -141,7 +142,7 @@ def _unwrapped(text: str) -> str:
     text = _BRACKETED.sub(_CUT, text)
     text = _SCHEME.sub("", text)
     text = _PARAMETER.sub(_CUT, text)
-    text = _HOST_OR_HEADERS.sub(_CUT, text)
+    text = _HOST.sub(_CUT, text)
     text = _QUOTED.sub(_without_name, text).replace('"', _CUT)
     text = re.sub(rf"(?<=[\d)]){_BROKEN}+(?=[\d(])", " ", text)
     return _SERVICE_PREFIX.sub(r"\1", text)
@@ -214,7 +215,7 @@ def _extension(chunks: Sequence[_Chunk]) -> str | None:
         words = _WORD_BEHIND.findall(chunk.before)
         if "&" in chunk.before:
             return None
-        if all(map(_TO_EXTENSION.fullmatch, words)) and (words or _PAUSES.intersection(chunk.before)):
+        if _TO_EXTENSION.fullmatch(words[-1]) if words else _PAUSES.intersection(chunk.before):
             digits = chunk.text.strip()
             if printed := _PRINTED_FLOAT.fullmatch(digits):
                 digits = printed[1]

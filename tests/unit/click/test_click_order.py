@@ -65,6 +65,31 @@ def test_a_plus_that_became_a_space_is_a_plus_again(phone, dialled):
     assert order.dialled(phone, DIRECTORY) == dialled
 
 
+@pytest.mark.parametrize(
+    ("phone", "not_dialled"),
+    [("+375291111111,101", "101"), (" 375291111111 доб. 9", "9"), ("375291111111", ""), ("375291111111#", "")],
+)
+def test_an_extension_behind_the_number_is_left_to_the_manager(phone, not_dialled):
+    wanted = order.read({"phone": phone, "userId": "19"}, DIRECTORY)
+
+    assert (wanted.phone, wanted.not_dialled) == (CUSTOMER, not_dialled)
+
+
+@pytest.mark.parametrize(
+    ("phone", "why"),
+    [
+        ("151", "extension"),
+        ("999", "extension"),
+        ('"Иван" <151>', "extension"),
+        ("+375291111111; +375292222222", "not one number"),
+        ("Иван", "not one number"),
+    ],
+)
+def test_what_is_not_dialled_is_refused_with_the_reason(phone, why):
+    with pytest.raises(InvalidPayload, match=why):
+        order.dialled(phone, DIRECTORY)
+
+
 def test_the_log_of_a_click_is_printable_short_and_has_no_clientid():
     shown = order.as_log({"clientId": "secret", "phone": "\x00" + "1" * 500, "code": "", "userId": "19"})
 
