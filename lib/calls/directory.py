@@ -67,13 +67,16 @@ class Directory:
         None: no external number.
         """
         digits = bare(value)
-        if digits is None or any(self.is_extension(name) or name in self.lines for name in (value, digits)):
+        if digits is None or self._names_us(digits) or (digits != value and self._names_us(value)):
             return None
         known = e164(digits, self.region)
         if known is not None:
             return known
         digits = digits.removeprefix("+")
         return digits if len(digits) > _EXTENSION_DIGITS else None
+
+    def _names_us(self, name: str) -> bool:
+        return self.is_extension(name) or name in self.lines
 
     def person(self, value: str) -> str | None:
         """The extension of the person at this number: the extension itself, or that of a personal phone."""

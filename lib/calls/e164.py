@@ -16,8 +16,7 @@ _NEIGHBOURS: Final = ("375", "7")
 
 def bare(raw: str) -> str | None:
     """The digits, and the plus if there is one; None where no number, or more than one, is written."""
-    spelled = spelling.read(raw)
-    return None if spelled is None else spelled.number
+    return spelling.number_in(raw)
 
 
 def e164(raw: str, region: str) -> str | None:

@@ -47,7 +47,6 @@ _STATUSES: Final = {
 }
 # Longer than anything that a switch names; link keys and caches are made of these.
 _MOST_CHARACTERS: Final = 255
-_MOST_ADDRESS_CHARACTERS: Final = 2000
 _MOST_EXTENSIONS: Final = 500
 
 
@@ -125,7 +124,7 @@ def parse(event: RawEvent) -> CallEvent:
         unique_id="" if unique_id.lower() in _UNKNOWN else unique_id,
         received_at=event.received_at,
         origin=event.origin,
-        record_url=_address(_text(event.record_url) or _text(fields.any("record_url") or fields.any("recordurl"))),
+        record_url=_text(event.record_url) or _text(fields.any("record_url") or fields.any("recordurl")) or None,
         call_type=_small_int(fields.text("calltype"), most=2),
         status=_status(fields.text("callstatus")),
         phone=spelling.plain(fields.known("phone")),
@@ -204,7 +203,11 @@ def _extensions(value: object, depth: int = 0) -> Iterable[str]:
             for item in value:
                 yield from _extensions(item, depth + 1)
         return
-    for part in _SEPARATORS.split(_text(value)):
+    text = _text(value)
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_CHARACTERS:
+        yield text
+        return
+    for part in _SEPARATORS.split(text):
         yield from filter(_is_a_name, map(_bare_name, _names_in(part)))
 
 
@@ -229,13 +232,6 @@ def _first_names(names: Iterable[str]) -> tuple[str, ...]:
 
 def _status(text: str) -> str:
     return _STATUSES.get(_BETWEEN_WORDS.sub("", text).lower(), text.removesuffix(".0"))
-
-
-def _address(text: str) -> str | None:
-    """Never half an address."""
-    if not text:
-        return None
-    return text if len(text) <= _MOST_ADDRESS_CHARACTERS else f"(over {_MOST_ADDRESS_CHARACTERS} characters)"
 
 
 def _local_time(text: str) -> datetime | None:

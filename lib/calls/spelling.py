@@ -113,10 +113,17 @@ def read(raw: str) -> Spelled | None:
     return None if number is None or extension is None else Spelled(number, extension)
 
 
+def number_in(raw: str) -> str | None:
+    """The number in this text, without its extension; None as `read`."""
+    if _PLAIN.fullmatch(raw):
+        return raw
+    spelled = read(raw)
+    return None if spelled is None else spelled.number
+
+
 def plain(raw: str) -> str:
     """The number in this text; the text itself, where no number can be read."""
-    spelled = read(raw)
-    return raw if spelled is None else spelled.number
+    return number_in(raw) or raw
 
 
 def _in_plain_characters(text: str) -> str:

@@ -204,10 +204,6 @@ def test_what_is_no_address_is_left_as_it_is_for_the_rules(sent):
     assert read({}, record_url=sent).record_url == read({"recordUrl": sent}).record_url == sent
 
 
-def test_an_address_is_never_cut():
-    assert read({"record_url": "https://example.com/" + "x" * 3000}).record_url == "(over 2000 characters)"
-
-
 def test_within_one_instant_what_opens_goes_before_what_closes():
     events = [read({}, event_type=event_type) for event_type in reversed(EVENT_TYPES)]
 
