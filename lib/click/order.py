@@ -13,7 +13,7 @@ from lib.calls.numbers import normalize
 from lib.runtime.errors import InvalidPayload
 
 _EXTENSION: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
-_USER_ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_USER_ID: Final = re.compile(r"([0-9]{1,18})(?:\.0+)?", re.ASCII)
 _SHOWN_CHARACTERS: Final = 64
 
 
@@ -47,9 +47,10 @@ def user_id_of(given: Mapping[str, str]) -> int | None:
     text = given.get("userId", "").strip()
     if not text:
         return None
-    if not _USER_ID.fullmatch(text):
+    found = _USER_ID.fullmatch(text)
+    if found is None:
         raise InvalidPayload("userId: must be the number of a RetailCRM user")
-    return int(text)
+    return int(found[1])
 
 
 def extension_of(code: str, user_id: int | None, directory: Directory) -> str:
