@@ -117,7 +117,7 @@ class Directory:
     def _without_zeros(self) -> dict[str, str]:
         """A name that stands for two lines stands for none."""
         short = Counter(name.lstrip("0") for name in self.lines)
-        return {name.lstrip("0"): name for name in self.lines if short[name.lstrip("0")] == 1}
+        return {rest: name for name in self.lines if (rest := name.lstrip("0")) and short[rest] == 1}
 
 
 @cache

@@ -33,7 +33,6 @@ _EPOCH: Final = re.compile(r"(?:^|-)(\d{1,10})(?:\.\d+)?$")
 _SEPARATORS: Final = re.compile(r"[&,;|]+")
 _BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
 _TECHNOLOGY: Final = re.compile(r"^[A-Za-z][A-Za-z0-9]*/")
-_NO_NAME: Final = re.compile("[=<]")
 _LIST_MARKS: Final = re.compile(r"[\[\](){}'\"]+")
 _NUMBER_WITH_BLANKS: Final = re.compile(r"\+\d{1,6}[\s(-]", re.ASCII)
 _PRINTED_FLOAT: Final = re.compile(r"^(\d+)\.0+$", re.ASCII)
@@ -208,14 +207,14 @@ def _extensions(value: object, depth: int = 0) -> Iterable[str]:
         yield text
         return
     for part in _SEPARATORS.split(text):
-        yield from filter(_is_a_name, map(_bare_name, _names_in(part)))
+        yield from filter(_is_a_name, map(_bare_name, _words_in(part)))
 
 
-def _names_in(part: str) -> list[str]:
-    """A number with blanks in it, or with its owner's name, is one; else each word is."""
+def _words_in(part: str) -> list[str]:
+    """A number with blanks in it, or with its owner's name, is one; else each word, but a parameter `rn=…`, is."""
     if _NUMBER_WITH_BLANKS.match(part.strip()) or "<" in part:
         return [part.strip()]
-    return _LIST_MARKS.sub(" ", part).split()
+    return [word for word in _LIST_MARKS.sub(" ", part).split() if "=" not in word]
 
 
 def _bare_name(word: str) -> str:
@@ -223,7 +222,7 @@ def _bare_name(word: str) -> str:
 
 
 def _is_a_name(word: str) -> bool:
-    return word.lower() not in _UNKNOWN and not _NO_NAME.search(word) and len(word) <= _MOST_CHARACTERS
+    return word.lower() not in _UNKNOWN and "<" not in word and len(word) <= _MOST_CHARACTERS
 
 
 def _first_names(names: Iterable[str]) -> tuple[str, ...]:

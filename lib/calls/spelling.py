@@ -194,9 +194,8 @@ def _short(chunks: Sequence[_Chunk], behind: str) -> Spelled | None:
 
 def _is_name(chunks: Sequence[_Chunk]) -> bool:
     """Whether what stands before the last of these is a name with digits in it, rather than another number."""
-    between = chunks[-1].before
     return len(chunks) == 1 or (
-        (chunks[0].names_something or chunks[-1].names_something) and not _OF_A_LIST.intersection(between)
+        all(chunk.names_something for chunk in chunks[:-1]) and not _OF_A_LIST.intersection(chunks[-1].before)
     )
 
 
