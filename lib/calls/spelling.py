@@ -23,6 +23,8 @@ _LEAST_DIGITS: Final = 7
 _PLAIN: Final = re.compile(rf"\+?\d{{1,{MOST_DIGITS}}}", re.ASCII)
 _PRINTED_FLOAT: Final = re.compile(r"(\+?\d+)\.0+", re.ASCII)
 
+_SCIENTIFIC: Final = re.compile(r"(\d)[.,](\d+)[eE]\+?(\d{1,2})", re.ASCII)
+
 # What a character means, by its category in Unicode, and of those that look alike.
 _MEANINGS: Final = {"Cf": "", "Zs": " ", "Zl": " ", "Zp": " ", "Pd": "-", "Ps": "(", "Pe": ")", "Pi": '"', "Pf": '"'}
 _BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
@@ -100,17 +102,15 @@ def read(raw: str) -> Spelled | None:
         return None
     if _PLAIN.fullmatch(text):
         return Spelled(text)
+    if printed := _SCIENTIFIC.fullmatch(text):
+        return _whole(printed[1], printed[2], int(printed[3]))
     text = _unwrapped(_in_plain_characters(unquote(_HEADERS.sub(_CUT, text))))
-    chunks, behind = _chunks(text)
-    if _touches_a_word(text):
-        return None
-    long = [place for place, chunk in enumerate(chunks) if chunk.is_long]
-    if not long:
-        return _short(chunks, behind)
-    if len(long) > 1 or not _is_name(chunks[: long[0] + 1]):
-        return None
-    number, extension = _number(chunks[long[0]].text), _extension(chunks[long[0] + 1 :])
-    return None if number is None or extension is None else Spelled(number, extension)
+    return None if _touches_a_word(text) else _of_chunks(*_chunks(text))
+
+
+def _whole(first: str, rest: str, exponent: int) -> Spelled | None:
+    """`3.75291111111E+11`; None where digits were rounded away."""
+    return Spelled(first + rest[:exponent]) if len(rest.rstrip("0")) <= exponent <= len(rest) else None
 
 
 def number_in(raw: str) -> str | None:
@@ -174,13 +174,23 @@ def _chunks(text: str) -> tuple[list[_Chunk], str]:
 def _touches_a_word(text: str) -> bool:
     """A letter among digits may be a digit mistyped, but for the words that stand before numbers and extensions."""
     for found in _CHUNK.finditer(text):
-        word = _WORD_BEFORE.search(text, 0, found.start())
+        word = None if found[0].startswith("+") else _WORD_BEFORE.search(text, 0, found.start())
         if word and not _TO_NUMBER.fullmatch(word[0]) and not _TO_EXTENSION.fullmatch(word[0]):
             return True
         word = _WORD_BEHIND.match(text, found.end())
         if word and text[found.end() - 1].isdigit() and not _TO_EXTENSION.fullmatch(word[0]):
             return True
     return False
+
+
+def _of_chunks(chunks: Sequence[_Chunk], behind: str) -> Spelled | None:
+    long = [place for place, chunk in enumerate(chunks) if chunk.is_long]
+    if not long:
+        return _short(chunks, behind)
+    if len(long) > 1 or not _is_name(chunks[: long[0] + 1]):
+        return None
+    number, extension = _number(chunks[long[0]].text), _extension(chunks[long[0] + 1 :])
+    return None if number is None or extension is None else Spelled(number, extension)
 
 
 def _short(chunks: Sequence[_Chunk], behind: str) -> Spelled | None:

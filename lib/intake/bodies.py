@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 from lib.runtime.errors import InvalidPayload
@@ -18,16 +19,13 @@ DEPTH: Final = 50
 _WHOLE_DIGITS: Final = 15
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _NOTHING: Final = re.compile("[\x00\ufeff]")
+_ESCAPES: Final = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|\\')
 _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|[^"\[\]{}]+', re.DOTALL)
 
 
 def parse(body: bytes) -> dict[str, Any]:
     """The JSON object in these bytes, mended. Raises InvalidPayload."""
-    written = text(body)
-    try:
-        value = _loaded(written)
-    except RecursionError:
-        value = _loaded(_shallow(written))
+    value = _loaded(text(body))
     if not isinstance(value, dict):
         raise InvalidPayload("The body is not a JSON object")
     mended: dict[str, Any] = _mended(value, DEPTH)
@@ -52,11 +50,23 @@ def _has_letters_in_utf8(body: bytes) -> bool:
 
 
 def _loaded(written: str) -> object:
-    """Numbers with a point, with an exponent, or very long, keep the digits that were sent: as text."""
+    """As it is; else without what is nested too deep, and with backslashes that escape nothing as themselves."""
+    with suppress(ValueError, RecursionError):
+        return _json(written)
     try:
-        return json.loads(written, strict=False, parse_float=str, parse_int=_whole, parse_constant=str)
+        return _json(_shallow(_ESCAPES.sub(_escaped, written)))
     except ValueError as error:
         raise InvalidPayload("The body is not JSON") from error
+
+
+def _json(written: str) -> object:
+    """Numbers with a point, with an exponent, or very long, keep the digits that were sent: as text."""
+    return json.loads(written, strict=False, parse_float=str, parse_int=_whole, parse_constant=str)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A name has a backslash of its own, or was cut in the middle of an escaped letter."""
+    return found[0] if len(found[0]) > 1 else found[0] * 2
 
 
 def _whole(digits: str) -> int | str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
+from lib.intake import bodies
 from lib.runtime.errors import InvalidPayload
 from lib.store.events import NewEvent
 
@@ -38,8 +40,8 @@ def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: st
     event_type = body.get("event_type")
     if event_type not in EVENT_TYPES:
         raise InvalidPayload(f"event_type: must be one of {', '.join(EVENT_TYPES)}")
-    raw = body.get("raw")
-    if not isinstance(raw, dict):
+    raw = _object(body.get("raw"))
+    if raw is None:
         raise InvalidPayload("raw: must be an object, the event as the host sent it")
     data_source = body.get("origin", origin or "live")
     if data_source not in ORIGINS:
@@ -76,6 +78,14 @@ def token_of(body: Mapping[str, Any], *, field: str, header: str = "") -> str:
     if not isinstance(token, str) or not token.strip():
         raise InvalidPayload(f"{field}: is missing or not text")
     return token.strip()
+
+
+def _object(value: object) -> dict[str, Any] | None:
+    """The event that the host sent, or its text."""
+    if isinstance(value, str):
+        with suppress(InvalidPayload):
+            return bodies.parse(value.encode())
+    return value if isinstance(value, dict) else None
 
 
 def _without_token(raw: Mapping[str, Any]) -> dict[str, Any]:

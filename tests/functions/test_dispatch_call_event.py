@@ -203,6 +203,7 @@ def test_odd_but_meaningful_bodies_are_accepted(dispatch):
         {**DIAL, "Extensions": ["152&151"]},
         {**DIAL, "Extensions": None, "Phone": 375291111111},
         {**DIAL, "CallType": "0", "CallStatus": 2},
+        json.dumps({**DIAL, "CallType": 1}),
         {},
     ):
         assert dispatch.post("/dispatch/call-event", json=envelope(raw=raw)).status_code == 202
