@@ -19,9 +19,9 @@ from flask import Request, Response
 
 from lib.admin import health
 from lib.enterprises.cache import enterprise_cache
-from lib.intake import forms
+from lib.intake import bodies, forms
 from lib.intake.accept import Accepted, accept, accept_all, publish
-from lib.runtime import config, failpoints, http, logs, pg_json
+from lib.runtime import config, failpoints, http, logs
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
 from lib.runtime.http import Answer
@@ -34,7 +34,7 @@ BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
 
 def post_event(request: Request) -> Answer:
-    body = http.read_json_object(request)
+    body = bodies.parse(http.read_body(request))
     failpoints.hit("request_read")
     enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     failpoints.hit("token_known")
@@ -44,8 +44,7 @@ def post_event(request: Request) -> Answer:
 
 
 def post_events(request: Request) -> Answer:
-    body = pg_json.parse_unchecked(http.read_body(request, limit=BATCH_BYTES))
-    pg_json.check({name: value for name, value in body.items() if name != "events"})
+    body = bodies.parse(http.read_body(request, limit=BATCH_BYTES))
     enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
     events = body.get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
@@ -60,7 +59,6 @@ def _event(item: object, enterprise_number: str, origin: str | None) -> NewEvent
     try:
         if not isinstance(item, dict):
             raise InvalidPayload("must be an object")
-        pg_json.check(item)
         if len(json.dumps(item, ensure_ascii=False).encode()) > http.EVENT_BODY_BYTES:
             raise TooLarge(f"one event may have {http.EVENT_BODY_BYTES // 1024} kB")
         return forms.from_envelope(item, enterprise_number=enterprise_number, origin=origin)
@@ -75,7 +73,7 @@ def _as_json(one: Accepted | AppError) -> dict[str, object]:
 
 
 def post_host_event(event_type: str, request: Request) -> Answer:
-    body = http.read_json_object(request)
+    body = bodies.parse(http.read_body(request))
     failpoints.hit("request_read")
     token = forms.token_of(body, field="Token", header=request.headers.get("Token", ""))
     enterprise = enterprise_cache().by_token(token)

@@ -27,6 +27,7 @@ from lib.admin import health
 from lib.click import order
 from lib.click.place import place
 from lib.enterprises.rules import directory, settings
+from lib.intake import bodies
 from lib.retailcrm import address
 from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db, http, logs, pg_json
@@ -52,6 +53,7 @@ def make_a_call(request: Request) -> Answer:
             raise NotFound("The integration of this enterprise is switched off", code="integration_off")
         wanted = order.read(given, directory(enterprise))
         shown |= {"extension": wanted.extension, "dialled": wanted.phone}
+        shown |= {"not_dialled": wanted.not_dialled} if wanted.not_dialled else {}
         told = place(enterprise, wanted)
     except AppError as error:
         _remember(enterprise, "make_call", shown, {"http_status": error.status, "code": error.code}, str(error))
@@ -142,7 +144,7 @@ def _parameters(request: Request) -> dict[str, str]:
     if not body.strip():
         return given
     if request.mimetype == "application/json" or body.lstrip()[:1] == b"{":
-        return given | _texts(pg_json.parse_object(body))
+        return given | _texts(bodies.parse(body))
     try:
         return given | dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_PARAMETERS))
     except ValueError as error:

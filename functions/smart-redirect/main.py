@@ -18,6 +18,7 @@ import functions_framework
 from flask import Request, Response
 
 from lib.admin import health
+from lib.intake import bodies
 from lib.redirect import reply
 from lib.redirect.router import Question, router
 from lib.runtime import config, http, logs
@@ -32,7 +33,7 @@ config.require(
 
 def ask_for_dialplan(request: Request) -> Answer:
     try:
-        body = http.read_json_object(request)
+        body = bodies.parse(http.read_body(request))
     except (InvalidPayload, TooLarge):  # the phone rings all the same
         body = {}
     question = Question(
@@ -47,7 +48,7 @@ def ask_for_dialplan(request: Request) -> Answer:
 
 
 def ask_for_extension(request: Request) -> Answer:
-    body = http.read_json_object(request)
+    body = bodies.parse(http.read_body(request))
     question = Question(
         token=request.headers.get("Token", ""),
         enterprise_number=_text(body, "enterprise_number"),

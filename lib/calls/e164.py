@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Final
 
 import phonenumbers
 
-_SPELLING: Final = re.compile(r"^\+?[\d\s().\-]+$", re.ASCII)
-_PUNCTUATION: Final = re.compile(r"[\s().\-]+")
+from lib.calls import spelling
+
 # One dialling habit: 8 before national, 8~10 before international numbers.
 _EIGHT: Final = frozenset({"BY", "RU", "KZ"})
 _NEIGHBOURS: Final = ("375", "7")
 
 
 def bare(raw: str) -> str | None:
-    """The digits, and the plus if there is one; None where anything else is written."""
-    return _PUNCTUATION.sub("", raw) if _SPELLING.match(raw) else None
+    """The digits, and the plus if there is one; None where no number, or more than one, is written."""
+    return spelling.number_in(raw)
+
+
+def e164(raw: str, region: str) -> str | None:
+    digits = bare(raw)
+    return None if digits is None else _e164(digits, region)
 
 
 @lru_cache(maxsize=20_000)
-def e164(raw: str, region: str) -> str | None:
-    digits = bare(raw)
-    if not digits:
-        return None
+def _e164(digits: str, region: str) -> str | None:
     return international(digits, region) or _national(digits, region) or _foreign(digits, region)
 
 

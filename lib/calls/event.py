@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
+
+from lib.calls import spelling
 
 EVENT_TYPES: Final = (
     "start",
@@ -27,13 +30,31 @@ CHANNEL_EVENTS: Final = ("bridge", "bridge_leave", "new_callerid")
 _RANK: Final = {event_type: rank for rank, event_type in enumerate(EVENT_TYPES)}
 _UNKNOWN: Final = frozenset({"", "<unknown>", "unknown", "<хрен>", "<none>", "none", "null"})
 _EPOCH: Final = re.compile(r"(?:^|-)(\d{1,10})(?:\.\d+)?$")
-_SEPARATORS: Final = re.compile(r"[&,;\s]+")
+_SEPARATORS: Final = re.compile(r"[&,;|]+")
+_BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
 _TECHNOLOGY: Final = re.compile(r"^[A-Za-z][A-Za-z0-9]*/")
+_LIST_MARKS: Final = re.compile(r"[\[\](){}'\"]+")
+_NUMBER_WITH_BLANKS: Final = re.compile(r"\+\d{1,6}[\s(-]", re.ASCII)
+_PRINTED_FLOAT: Final = re.compile(r"^(\d+)\.0+$", re.ASCII)
+# The codes into which the hosts fold what Asterisk calls DIALSTATUS.
+_STATUSES: Final = {
+    **dict.fromkeys(("answer", "answered"), "2"),
+    **dict.fromkeys(("cancel", "canceled", "cancelled", "noanswer", "noanswered"), "0"),
+    **dict.fromkeys(("busy", "congestion", "chanunavail", "failed"), "0"),
+    **dict.fromkeys(("other", "dontcall", "torture", "invalidargs"), "1"),
+    **dict.fromkeys(("talk", "talking"), "5"),
+}
+# Longer than anything that a switch names; link keys and caches are made of these.
+_MOST_CHARACTERS: Final = 255
+_MOST_EXTENSIONS: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallEvent:
-    """`phone`, `caller_id` and the like are as sent, or empty where the host said that it does not know."""
+    """
+    `phone`, `caller_id`, `connected_line` and `exten` are the number that is written there, as sent where none can be
+    read, or empty where the host said that it does not know. `record_url` is as sent, an address or not.
+    """
 
     event_id: str
     event_type: str
@@ -102,16 +123,16 @@ def parse(event: RawEvent) -> CallEvent:
         unique_id="" if unique_id.lower() in _UNKNOWN else unique_id,
         received_at=event.received_at,
         origin=event.origin,
-        record_url=_text(event.record_url) or fields.text("record_url") or fields.text("recordurl") or None,
+        record_url=_text(event.record_url) or _text(fields.any("record_url") or fields.any("recordurl")) or None,
         call_type=_small_int(fields.text("calltype"), most=2),
-        status=fields.text("callstatus").removesuffix(".0"),
-        phone=fields.known("phone"),
-        extensions=tuple(dict.fromkeys(_extensions(fields.any("extensions") or fields.any("extension")))),
-        trunk=fields.known("trunk", "trunkid", "incall"),
+        status=_status(fields.text("callstatus")),
+        phone=spelling.plain(fields.known("phone")),
+        extensions=_first_names(_extensions(fields.any("extensions") or fields.any("extension"))),
+        trunk=_PRINTED_FLOAT.sub(r"\1", fields.known("trunk", "trunkid", "incall")),
         channel=fields.known("channel"),
-        exten=fields.known("exten"),
-        caller_id=fields.known("calleridnum"),
-        connected_line=fields.known("connectedlinenum"),
+        exten=spelling.plain(fields.known("exten")),
+        caller_id=spelling.plain(fields.known("calleridnum")),
+        connected_line=spelling.plain(fields.known("connectedlinenum")),
         bridge_id="" if bridge.lower() in _UNKNOWN else bridge,
         bridge_channels=_small_int(fields.text("bridgenumchannels"), most=10_000),
         start_time=_local_time(fields.text("starttime")),
@@ -143,11 +164,12 @@ class _Fields:
         return self._values.get(name)
 
     def text(self, name: str) -> str:
-        return _text(self._values.get(name))
+        value = _text(self._values.get(name))
+        return value if len(value) <= _MOST_CHARACTERS else ""
 
     def known(self, *names: str) -> str:
         for name in names:
-            value = _text(self._values.get(name))
+            value = self.text(name)
             if value and value.lower() not in _UNKNOWN:
                 return value
         return ""
@@ -180,10 +202,35 @@ def _extensions(value: object, depth: int = 0) -> Iterable[str]:
             for item in value:
                 yield from _extensions(item, depth + 1)
         return
-    for part in _SEPARATORS.split(_text(value)):
-        bare = _TECHNOLOGY.sub("", part).partition("@")[0].partition("/")[0]
-        if bare.lower() not in _UNKNOWN:
-            yield bare
+    text = _text(value)
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_CHARACTERS:
+        yield text
+        return
+    for part in _SEPARATORS.split(text):
+        yield from filter(_is_a_name, map(_bare_name, _words_in(part)))
+
+
+def _words_in(part: str) -> list[str]:
+    """A number with blanks in it, or with its owner's name, is one; else each word, but a parameter `rn=…`, is."""
+    if _NUMBER_WITH_BLANKS.match(part.strip()) or "<" in part:
+        return [part.strip()]
+    return [word for word in _LIST_MARKS.sub(" ", part).split() if "=" not in word]
+
+
+def _bare_name(word: str) -> str:
+    return spelling.plain(_TECHNOLOGY.sub("", word).partition("@")[0].partition("/")[0])
+
+
+def _is_a_name(word: str) -> bool:
+    return word.lower() not in _UNKNOWN and "<" not in word and len(word) <= _MOST_CHARACTERS
+
+
+def _first_names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice(dict.fromkeys(names), _MOST_EXTENSIONS))
+
+
+def _status(text: str) -> str:
+    return _STATUSES.get(_BETWEEN_WORDS.sub("", text).lower(), text.removesuffix(".0"))
 
 
 def _local_time(text: str) -> datetime | None:

@@ -20,6 +20,7 @@ from lib.calls.legs import (
     other_party,
     phone_extension,
 )
+from lib.calls.naming import named
 
 LONGEST_CALL: Final = timedelta(hours=4)
 LONGEST_RINGING: Final = timedelta(minutes=10)
@@ -48,6 +49,7 @@ class LinkKeys:
 
 
 def link_keys(event: CallEvent, directory: Directory) -> LinkKeys:
+    event = named(event, directory)
     exact = {f"u:{event.unique_id}"} if event.unique_id else set()
     if event.bridge_id:
         exact.add(f"b:{event.bridge_id}")

@@ -29,6 +29,7 @@ from lib.calls.legs import (
     other_party,
     phone_extension,
 )
+from lib.calls.naming import named
 from lib.calls.trees import Tree, Union, trees_of
 
 __all__ = ["LinkKeys", "Sought", "group", "link_keys"]
@@ -36,7 +37,7 @@ __all__ = ["LinkKeys", "Sought", "group", "link_keys"]
 
 def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[CallEvent, ...], ...]:
     """Rules 1 to 3 make trees; a tree that is no call of its own then joins the one call that may own it."""
-    ordered = in_order(events)
+    ordered = in_order(named(event, directory) for event in events)
     keys = {id(event): link_keys(event, directory) for event in ordered}
     trees = [Tree(index, members, directory) for index, members in enumerate(trees_of(ordered, keys))]
     index = _Index(trees, keys)

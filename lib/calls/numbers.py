@@ -10,6 +10,7 @@ import phonenumbers
 from lib.calls.directory import Directory, Line
 from lib.calls.e164 import bare, e164, international, valid
 
+_DIGITS: Final = frozenset("0123456789")
 _TRANSFORM: Final = re.compile(r"^(\+?\d*)\{(\d{1,2})\}$", re.ASCII)
 
 
@@ -18,15 +19,20 @@ def normalize(raw: str, directory: Directory, *, line: Line | None = None) -> st
     E.164 with `+`, or None where there is no valid external number. `line`: the line over which an incoming
     call came; its rule is for those calls alone, an outgoing or foreign number would be destroyed by it.
     """
-    raw = raw.strip()
     digits = bare(raw)
-    if not digits or raw in directory.lines or directory.knows(raw):
+    if digits is None or any(name in directory.lines or directory.knows(name) for name in (raw.strip(), digits)):
         return None
     if line is not None and line.incoming_transform:
         ruled = _transformed(digits, line.incoming_transform, directory.region)
         if ruled is not None:
             return ruled
-    return e164(raw, directory.region)
+    return e164(digits, directory.region)
+
+
+def sought(text: str, region: str) -> str:
+    """The digits by which a number is searched for: those of its E.164, else what is written of it."""
+    found = e164(text, region) or bare(text) or text
+    return "".join(character for character in found if character in _DIGITS)
 
 
 def _transformed(digits: str, rule: str, region: str) -> str | None:

@@ -7,31 +7,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from lib.calls import spelling
 from lib.calls.directory import Directory
 from lib.calls.numbers import normalize
 from lib.runtime.errors import InvalidPayload
 
 _EXTENSION: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
-_USER_ID: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_USER_ID: Final = re.compile(r"([0-9]{1,18})(?:\.0+)?", re.ASCII)
 _SHOWN_CHARACTERS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Ring the extension, then dial the phone, in E.164. `user_id`: the manager in RetailCRM who clicked."""
+    """
+    Ring the extension, then dial the phone, in E.164. `user_id`: the manager in RetailCRM who clicked. `not_dialled`:
+    the extension behind the phone, which the manager dials when somebody answers; empty, if there is none.
+    """
 
     extension: str
     phone: str
     user_id: int | None
+    not_dialled: str = ""
 
 
 def read(given: Mapping[str, str], directory: Directory) -> Order:
     """Raises InvalidPayload: `invalid_phone`, `no_extension`, or a parameter of a wrong form."""
     user_id = user_id_of(given)
+    phone = given.get("phone", "")
+    spelled = spelling.read(phone)
     return Order(
         extension=extension_of(given.get("code", ""), user_id, directory),
-        phone=dialled(given.get("phone", ""), directory),
+        phone=dialled(phone, directory),
         user_id=user_id,
+        not_dialled=spelled.extension if spelled else "",
     )
 
 
@@ -39,9 +47,10 @@ def user_id_of(given: Mapping[str, str]) -> int | None:
     text = given.get("userId", "").strip()
     if not text:
         return None
-    if not _USER_ID.fullmatch(text):
+    found = _USER_ID.fullmatch(text)
+    if found is None:
         raise InvalidPayload("userId: must be the number of a RetailCRM user")
-    return int(text)
+    return int(found[1])
 
 
 def extension_of(code: str, user_id: int | None, directory: Directory) -> str:
@@ -66,9 +75,11 @@ def dialled(phone: str, directory: Directory) -> str:
         raise InvalidPayload("phone: is missing", code="invalid_phone")
     with_plus = normalize("+" + phone.strip(), directory) if phone.startswith(" ") else None
     number = with_plus or normalize(phone, directory)
-    if number is None:
-        raise InvalidPayload("phone: is not a number that can be called", code="invalid_phone")
-    return number
+    if number is not None:
+        return number
+    if directory.is_extension(spelling.plain(phone)):
+        raise InvalidPayload("phone: is an extension; a click calls numbers outside", code="invalid_phone")
+    raise InvalidPayload("phone: is not one number that can be called", code="invalid_phone")
 
 
 def as_log(given: Mapping[str, str]) -> dict[str, str]:

@@ -131,6 +131,9 @@ def _told(reply: asterisk.HostReply, order: Order, click_id: int) -> Told:
     if reply.outcome == "accepted":
         message = f"Call initiated: {order.extension} -> {order.phone}"
         body = {"success": True, "message": message, "extension": order.extension, "phone": order.phone}
+        if order.not_dialled:
+            body["message"] = f"{message}; extension {order.not_dialled} is left to the manager to dial"
+            body["not_dialled"] = order.not_dialled
         return Told(status=200, body=body, click_id=click_id)
     status, code = _ERRORS[reply.outcome]
     return Told(status=status, body={"error": {"code": code, "message": reply.cause}}, click_id=click_id)

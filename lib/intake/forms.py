@@ -2,15 +2,19 @@
 Parses what hosts and call services post into events that can be stored.
 
 Two forms: our own envelope (`{token, uniqueId, event_type, raw, …}`) and the hosts' own (`POST /dial`, the token
-in a header or in the body). Only the frame is checked here; `lib.calls` interprets the body.
+in a header or in the body), both as `bodies` reads them. Only the frame is checked here; `lib.calls` interprets the
+body, and says of a `record_url` that is no address that it is none.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
+from lib.intake import bodies
 from lib.runtime.errors import InvalidPayload
 from lib.store.events import NewEvent
 
@@ -29,7 +33,6 @@ HOST_EVENT_TYPES: Final = tuple(kind for kind in EVENT_TYPES if kind != "recordi
 ORIGINS: Final = ("live", "download", "backfill")
 BATCH_SIZE: Final = 500
 _TEXT_LENGTH = 255
-_URL_LENGTH = 2000
 
 
 def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: str | None = None) -> NewEvent:
@@ -37,8 +40,8 @@ def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: st
     event_type = body.get("event_type")
     if event_type not in EVENT_TYPES:
         raise InvalidPayload(f"event_type: must be one of {', '.join(EVENT_TYPES)}")
-    raw = body.get("raw")
-    if not isinstance(raw, dict):
+    raw = _object(body.get("raw"))
+    if raw is None:
         raise InvalidPayload("raw: must be an object, the event as the host sent it")
     data_source = body.get("origin", origin or "live")
     if data_source not in ORIGINS:
@@ -51,7 +54,7 @@ def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: st
         unique_id=_text(body, "uniqueId"),
         event_type=event_type,
         raw=_without_token(raw),
-        record_url=_url(body.get("record_url")),
+        record_url=_record_url(body.get("record_url")),
         data_source=data_source,
     )
 
@@ -77,6 +80,14 @@ def token_of(body: Mapping[str, Any], *, field: str, header: str = "") -> str:
     return token.strip()
 
 
+def _object(value: object) -> dict[str, Any] | None:
+    """The event that the host sent, or its text."""
+    if isinstance(value, str):
+        with suppress(InvalidPayload):
+            return bodies.parse(value.encode())
+    return value if isinstance(value, dict) else None
+
+
 def _without_token(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The body without the token, which must not be stored with every event or shown in messages and pages."""
     return {name: value for name, value in raw.items() if name.lower() != "token"}
@@ -95,9 +106,8 @@ def _text(body: Mapping[str, Any], field: str) -> str:
     return value.strip()
 
 
-def _url(value: object) -> str | None:
+def _record_url(value: object) -> str | None:
+    """As it was sent, an address or not."""
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > _URL_LENGTH or not value.startswith(("https://", "http://")):
-        raise InvalidPayload("record_url: must be an http(s) address")
-    return value
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -125,7 +125,7 @@ class Router:
         if not call_settings(enterprise).enabled or mode == "off":
             return _usual(question, "off")
         known = directory(enterprise)
-        line = known.lines.get(question.line_id)
+        line = known.lines.get(known.line_named(question.line_id))
         phone = normalize(question.phone, known, line=line)
         is_routing = mode == "routing+name" and question.wants_routing
         responsible: Responsible | UsualScheme = UsualScheme("no_customer_number")

@@ -12,23 +12,17 @@ DEPTH: Final = 50
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in these bytes. Raises InvalidPayload."""
-    value = parse_unchecked(body)
-    check(value)
-    return value
-
-
-def parse_unchecked(body: bytes) -> dict[str, Any]:
-    """The JSON object in these bytes, whose parts are still to be checked. Raises InvalidPayload."""
     try:
         value = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidPayload("The body is not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise InvalidPayload("The body is not a JSON object")
+    _check(value)
     return value
 
 
-def check(value: object) -> None:
+def _check(value: object) -> None:
     """Raises InvalidPayload when PostgreSQL cannot store it."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")

@@ -87,7 +87,12 @@ def test_a_call_is_listed_with_its_outcome(connected, missed):
     [
         ({"phone": "29 111-11-11"}, True),
         ({"phone": "+375291111111"}, True),
+        ({"phone": "8 (029) 111-11-11"}, True),
+        ({"phone": "tel:+375291111111;ext=101"}, True),
+        ({"phone": '"Иван Петров, отдел закупок" <sip:+375291111111@10.0.0.5>'}, True),
+        ({"phone": "1111"}, True),
         ({"phone": "2222222"}, False),
+        ({"phone": "+79291111111"}, False),
         ({"extension": "150"}, True),
         ({"extension": "151"}, False),
         ({"manager": "18"}, True),

@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -173,7 +174,7 @@ def test_a_number_is_dialled_in_one_form_however_it_is_spelt(click, asterisk, sp
 
 
 @pytest.mark.parametrize(
-    "phone", ["", "150", "0001301", "anonymous", "+1", "375291111111;reboot", "$(id)", "`id`", "1" * 5000]
+    "phone", ["", "150", "0001301", "anonymous", "+1", "375$(id)291111111", "$(id)", "`id`", "1" * 5000]
 )
 def test_only_a_customers_number_is_dialled(click, asterisk, sql, phone):
     answer = click(phone=phone)
@@ -181,6 +182,32 @@ def test_only_a_customers_number_is_dialled(click, asterisk, sql, phone):
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "invalid_phone")
     assert asterisk.orders() == []
     assert [row[0] for row in logged(sql)] == ["error"]
+
+
+CLICKS = json.loads(Path(__file__).with_name("data").joinpath("clicks.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("row", CLICKS, ids=lambda row: ascii(row["phone"]))
+def test_a_number_is_dialled_as_people_mean_it(click, asterisk, sql, row):
+    answer = click(phone=row["phone"])
+
+    [(status, _, request, _)] = logged(sql)
+    if "refused" in row:
+        assert (answer.status_code, answer.json["error"]["code"], status) == (400, "invalid_phone", "error")
+        assert row["refused"] in answer.json["error"]["message"]
+        assert calls(asterisk) == []
+        return
+    assert answer.status_code == 200
+    assert calls(asterisk) == [("151", row["dialled"])]
+    assert answer.json.get("not_dialled") == request.get("not_dialled") == row.get("not_dialled")
+    assert row.get("not_dialled", "") in answer.json["message"]
+
+
+def test_a_phone_that_a_form_sends_as_a_float_is_dialled(module, client_id, asterisk):
+    body = f'{{"clientId": "{client_id}", "userId": 19, "phone": 375291111111.0}}'
+
+    assert module.post("/retailcrm/make-call", data=body).status_code == 200
+    assert calls(asterisk) == [("151", CUSTOMER)]
 
 
 @pytest.mark.parametrize("code", ["151;reboot", "$(id)", "151\n", "'", "../..", "\x00", "１５１"])

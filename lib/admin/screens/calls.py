@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -28,6 +27,7 @@ from lib.admin.schemas import (
 )
 from lib.admin.screens import drawn_story
 from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
+from lib.calls.numbers import sought
 from lib.crms import RETAILCRM
 from lib.enterprises.rules import directory
 from lib.intake.messages import WakeCall, call_message
@@ -88,7 +88,7 @@ def search(request: AdminRequest) -> Answer:
     if "manager" in query and extension is None:
         return _found(request, [], None)
     chosen = CallFilter(
-        phone=re.sub("[^0-9]", "", query.get("phone", "")) or None,
+        phone=sought(query.get("phone", ""), request.enterprise.region) or None,
         extension=extension,
         kind=query.get("kind"),
         result=query.get("result"),
@@ -289,7 +289,7 @@ OPERATIONS: Final = (
         query=obj(
             {
                 **paging.QUERY,
-                "phone": text(40, pattern="[0-9]", description="a number, or a part of one"),
+                "phone": text(100, pattern="[0-9]", description="a number, or a part of one"),
                 "extension": text(20),
                 "manager": text(20, pattern="^[0-9]+$", description="a user id of RetailCRM"),
                 "kind": {"type": "string", "enum": ["in", "out", "internal", "unknown"]},

@@ -171,7 +171,7 @@ OPERATIONS: Final = (
         body=obj(
             {
                 "user_id": {"type": "integer", "minimum": 1, "maximum": 2**53},
-                "phone": text(40, least=1),
+                "phone": text(100, least=1),
                 "seconds": {"type": "integer", "minimum": 0, "maximum": 10},
             },
             required=("user_id",),

@@ -38,6 +38,24 @@ def read(raw: dict, *, event_type: str = "hangup", unique_id: str = "1760000000.
         (None, ()),
         ({"a": 1}, ()),
         ([None, {}, True], ("true",)),
+        ("['150', '151']", ("150", "151")),
+        ('["150", "151"]', ("150", "151")),
+        ("('150', '151')", ("150", "151")),
+        ("{150,151}", ("150", "151")),
+        ("['']", ()),
+        ("[]", ()),
+        ("150&151", ("150", "151")),
+        ("150 | 151", ("150", "151")),
+        (["150 151"], ("150", "151")),
+        ([151.0, "152.0"], ("151", "152")),
+        ("375292222222.0", ("375292222222",)),
+        (["+375 29 222-22-22", "150"], ("+375292222222", "150")),
+        ("150, +375 (29) 222-22-22", ("150", "+375292222222")),
+        (["sip:151@10.0.0.5", '"Иван" <152>', "<unknown>"], ("151", "152")),
+        (["#31#375292222222"], ("375292222222",)),
+        (["375292222222;npdi;rn=+375290000000"], ("375292222222", "npdi")),
+        (["X-152"], ("X-152",)),
+        (["1" * 300, "150"], ("150",)),
     ],
 )
 def test_extensions_in_every_form(sent, names):
@@ -57,9 +75,58 @@ def test_call_types_as_numbers_and_strings(sent, call_type):
     assert read({"CallType": sent}).call_type == call_type
 
 
-@pytest.mark.parametrize(("sent", "status"), [(2, "2"), ("2", "2"), (2.0, "2"), ("", ""), (None, ""), ([], "")])
-def test_statuses_as_numbers_and_strings(sent, status):
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        *((2, "2"), ("2", "2"), (2.0, "2"), ("", ""), (None, ""), ([], ""), ("7", "7"), ("strange", "strange")),
+        *(("ANSWER", "2"), ("answered", "2"), ("NO ANSWER", "0"), ("NOANSWER", "0"), ("no_answer", "0"), ("BUSY", "0")),
+        *(("Cancel", "0"), ("CANCELLED", "0"), ("CONGESTION", "0"), ("CHANUNAVAIL", "0"), ("FAILED", "0")),
+        *(("OTHER", "1"), ("TALK", "5")),
+    ],
+)
+def test_statuses_as_numbers_strings_and_words(sent, status):
     assert read({"CallStatus": sent}).status == status
+
+
+@pytest.mark.parametrize(
+    ("sent", "number"),
+    [
+        ("375291111111", "375291111111"),
+        ("+375 (29) 111-11-11", "+375291111111"),
+        (375291111111, "375291111111"),
+        (375291111111.0, "375291111111"),
+        ("sip:+375291111111;npdi@10.0.0.5", "+375291111111"),
+        ('"Иван" <375291111111>', "375291111111"),
+        ("375291111111,101", "375291111111"),
+        ("#31#375291111111", "375291111111"),
+        ("sip:151@10.0.0.5", "151"),
+        ("375291111111, 375292222222", "375291111111, 375292222222"),
+        ("belline1", "belline1"),
+        ("*65", "*65"),
+        ("Anonymous", "Anonymous"),
+        (" " * 60_000, ""),
+        ("1" * 60_000, ""),
+    ],
+)
+def test_every_field_with_a_number_is_read_alike(sent, number):
+    event = read({"Phone": sent, "CallerIDNum": sent, "ConnectedLineNum": sent, "Exten": sent})
+
+    assert {event.phone, event.caller_id, event.connected_line, event.exten} == {number}
+
+
+def test_what_is_longer_than_anything_that_a_switch_names_is_as_if_it_had_not_been_sent():
+    long = "SIP/151-" + "0" * 60_000
+    event = read({"Channel": long, "BridgeUniqueid": long, "UniqueId": long, "Trunk": long}, unique_id="")
+
+    assert (event.channel, event.bridge_id, event.unique_id, event.trunk) == ("", "", "", "")
+    assert len(read({"Extensions": [str(number) for number in range(5000)]}).extensions) == 500
+
+
+def test_a_line_and_an_extension_that_were_printed_as_floats():
+    event = read({"Trunk": 3000001.0, "Extensions": [151.0]}, unique_id="1761010900.0")
+
+    assert (event.trunk, event.extensions) == ("3000001", ("151",))
+    assert event.unique_id == "1761010900.0"
 
 
 @pytest.mark.parametrize("unknown", ["<unknown>", "", "<ХРЕН>", "<Unknown>", None])
@@ -129,6 +196,12 @@ def test_recordings_come_beside_the_body_or_in_it():
     assert read({}, record_url="https://example.com/1.wav").record_url == "https://example.com/1.wav"
     assert read({"record_url": "https://example.com/2.wav"}).record_url == "https://example.com/2.wav"
     assert read({"record_url": ""}).record_url is None
+    assert read({"record_url": ["x"]}).record_url is None
+
+
+@pytest.mark.parametrize("sent", ["None", "/monitor/x.wav", "ftp://example.com/1.wav", "javascript:alert(1)"])
+def test_what_is_no_address_is_left_as_it_is_for_the_rules(sent):
+    assert read({}, record_url=sent).record_url == read({"recordUrl": sent}).record_url == sent
 
 
 def test_within_one_instant_what_opens_goes_before_what_closes():

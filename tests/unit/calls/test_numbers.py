@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.calls.directory import Directory, Line
-from lib.calls.numbers import normalize
+from lib.calls.numbers import normalize, sought
 
 LINES = {
     line.line_id: line
@@ -120,7 +120,7 @@ NOBODY = [
     *("", " ", "<unknown>", "unknown", "Anonymous", "anonymous", "Restricted", "+", "+000", "000", "+0", "0", "-1"),
     *("101", "102", "103", "104", "112", "911", "0611", "185", "*65", "#", "375", "+375", "+37529", "8102"),
     *("150", "30152", "4117", "0001301", "3000001", "291234567", "belline1"),
-    *("+375291111111;ext=1", "375291111111x5", "sip:375291111111@example.org", "+3752911111ll", "٣٧٥٢٩١١١١١١١١"),
+    *("<150>", "sip:30152@example.org", "4117.0", "sip:0001301@10.0.0.5", "+3752911111ll", "٣٧٥٢٩١١١١١١١١"),
     *("1" * 40, "9" * 3000, "+375\x00291111111", "375291111111,375292222222"),
 ]
 
@@ -157,6 +157,9 @@ def test_what_is_nobodys_number(region, raw):
         ("mts1", "89161234567", "+79161234567"),
         ("mts1", "9161234567", "+79161234567"),
         ("odd", "80291111111", "+375291111111"),
+        ("belline1", '"Иван" <sip:80291111111@10.0.0.5>', "+375291111111"),
+        ("belline1", "291111111,101", "+375291111111"),
+        ("belline1", "80291111111, 80292222222", None),
     ],
 )
 def test_the_rule_of_a_line_for_incoming_calls(line, raw, number):
@@ -169,3 +172,21 @@ def test_whatever_is_sent_gives_e164_or_nothing(raw, region):
 
     assert number is None or (number.startswith("+") and number[1:].isdecimal() and 8 <= len(number) <= 17)
     assert number is None or normalize(number, directory(region)) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("+375 29 111-11-11", "375291111111"),
+        ("80291111111", "375291111111"),
+        ("\u2066+375291111111\u2069, доб. 101", "375291111111"),
+        ("111-11-11", "1111111"),
+        ("1111", "1111"),
+        ("37529", "37529"),
+        ("Иван 111", "111"),
+        ("Иван", ""),
+        ("", ""),
+    ],
+)
+def test_a_number_is_searched_for_in_the_spelling_in_which_it_is_kept(text, digits):
+    assert sought(text, "BY") == digits

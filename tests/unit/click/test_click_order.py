@@ -19,6 +19,7 @@ CUSTOMER = "+375291111111"
     ("given", "extension", "user_id"),
     [
         ({"userId": "19"}, "151", 19),
+        ({"userId": "19.0"}, "151", 19),
         ({"userId": "19", "code": "109"}, "109", 19),
         ({"userId": "19", "code": ""}, "151", 19),
         ({"userId": "19", "code": "777"}, "151", 19),
@@ -63,6 +64,31 @@ def test_an_order_without_extension_or_number_is_refused_with_the_reason(given, 
 )
 def test_a_plus_that_became_a_space_is_a_plus_again(phone, dialled):
     assert order.dialled(phone, DIRECTORY) == dialled
+
+
+@pytest.mark.parametrize(
+    ("phone", "not_dialled"),
+    [("+375291111111,101", "101"), (" 375291111111 доб. 9", "9"), ("375291111111", ""), ("375291111111#", "")],
+)
+def test_an_extension_behind_the_number_is_left_to_the_manager(phone, not_dialled):
+    wanted = order.read({"phone": phone, "userId": "19"}, DIRECTORY)
+
+    assert (wanted.phone, wanted.not_dialled) == (CUSTOMER, not_dialled)
+
+
+@pytest.mark.parametrize(
+    ("phone", "why"),
+    [
+        ("151", "extension"),
+        ("999", "extension"),
+        ('"Иван" <151>', "extension"),
+        ("+375291111111; +375292222222", "not one number"),
+        ("Иван", "not one number"),
+    ],
+)
+def test_what_is_not_dialled_is_refused_with_the_reason(phone, why):
+    with pytest.raises(InvalidPayload, match=why):
+        order.dialled(phone, DIRECTORY)
 
 
 def test_the_log_of_a_click_is_printable_short_and_has_no_clientid():

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from lib.enterprises import rules
 from lib.store.enterprises import Enterprise
 from lib.store.integration import Integration
@@ -42,6 +46,15 @@ def test_a_mobile_counts_as_the_extension_that_this_crm_knows():
 
     assert rules.directory(both).personal_phones == {"+375292222222": "150"}
     assert rules.directory(both, "amocrm").personal_phones == {"+375292222222": "151"}
+
+
+@pytest.mark.parametrize(
+    "written", ["8 (029) 222-22-22", "\u202a+375292222222\u202c", "tel:+375292222222", "292222222, доб. 1"]
+)
+def test_a_mobile_is_known_however_it_was_entered(written):
+    one = dataclasses.replace(enterprise(retailcrm={}), users=[{"personal_phone": written, "phones": ["150"]}])
+
+    assert rules.directory(one).personal_phones == {"+375292222222": "150"}
 
 
 def test_with_one_crm_linking_knows_what_the_crm_knows():

@@ -39,7 +39,7 @@ export async function show({ t, common, query, signal }) {
     const choices = (name, any = t("any")) => [["", any], ...Object.keys(words(name)).map((key) => [key, t(`${name}s.${key}`)])];
     const owner = ({ extension, first_name: first, last_name: last }) => [extension, [first, last].filter(Boolean).join(" ")].filter(Boolean).join(" · ");
     const made = {
-      phone: textField(t("phone"), { type: "search", value: chosen.phone, inputmode: "tel", autocomplete: "off", maxlength: 40 }),
+      phone: textField(t("phone"), { type: "search", value: chosen.phone, inputmode: "tel", autocomplete: "off", maxlength: 100 }),
       kind: selectField(t("kind"), choices("kind"), { value: chosen.kind }),
       result: selectField(t("result"), choices("result"), { value: chosen.result }),
       extension: selectField(t("extension"), [["", t("anyone")], ...phones.map((each) => [each.extension, owner(each)])], { value: chosen.extension }),

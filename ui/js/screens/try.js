@@ -92,7 +92,7 @@ function popup({ t, signal }) {
   function form(mapped) {
     const name = ({ first_name: first, last_name: last, extension }) => [[first, last].filter(Boolean).join(" "), extension].filter(Boolean).join(" · ");
     const manager = selectField(t("popup.manager"), mapped.map((each) => [String(each.user_id), name(each)]), { hint: t("popup.manager_hint"), value: String(mapped[0].user_id) });
-    const customer = textField(t("popup.phone"), { hint: t("popup.phone_hint"), optional: t("popup.optional"), inputmode: "tel", autocomplete: "off", maxlength: 40 });
+    const customer = textField(t("popup.phone"), { hint: t("popup.phone_hint"), optional: t("popup.optional"), inputmode: "tel", autocomplete: "off", maxlength: 100 });
     const said = h("div", { role: "status" });
     const send = button(t("popup.send"), async () => {
       fill(said);

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.intake import bodies
+from lib.runtime.errors import InvalidPayload
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ('{"name": "Иван"}'.encode(), "Иван"),
+        ('{"name": "Ива'.encode() + b'\xd0"}', "Ива\N{REPLACEMENT CHARACTER}"),
+        (b'{"name": "\\u0418\\udcd0"}', "И\N{REPLACEMENT CHARACTER}"),
+        (b'{"name": "\\ud83d\\ude00"}', "\N{GRINNING FACE}"),
+        ('{"name": "Иван"}'.encode("cp1251"), "Иван"),
+        ('{"name": "Иван"}'.encode("utf-16"), "Иван"),
+        ('{"name": "Иван"}'.encode("utf-16-be"), "Иван"),
+        (b"\xef\xbb\xbf" + '{"name": "Иван"}'.encode(), "Иван"),
+        (b'{"name": "a\x00b"}\x00\x00', "ab"),
+        (b'{"name": "a\\u0000b\\ufeff"}', "ab"),
+        (b'{"name": "a\tb\n"}', "a\tb\n"),
+        (b'{"name": "Ivan\\Petrov"}', "Ivan\\Petrov"),
+        (b'{"name": "\\u0418\\u04"}', "И\\u04"),
+        (b'{"name": "a\\\\u0418 \\"b\\" \\x"}', 'a\\u0418 "b" \\x'),
+        (b'{"name\\u0000": "a"}', "a"),
+        (b'{"name\\u0000": "mended", "name": "whole"}', "whole"),
+        (b'{"name": "whole", "name\\u0000": "mended"}', "whole"),
+    ],
+)
+def test_what_is_broken_costs_a_letter(body, name):
+    assert bodies.parse(body) == {"name": name}
+
+
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [
+        ("1761010900.30", "1761010900.30"),
+        ("1761010900.0", "1761010900.0"),
+        ("375291111111.0", "375291111111.0"),
+        ("375291111111", 375291111111),
+        ("0", 0),
+        ("-1", -1),
+        ("1e999", "1e999"),
+        ("NaN", "NaN"),
+        ("-Infinity", "-Infinity"),
+        ("1" * 5000, "1" * 5000),
+        ("1234567890123456789", "1234567890123456789"),
+    ],
+)
+def test_a_number_keeps_the_digits_that_were_sent(number, kept):
+    assert bodies.parse(f'{{"n": [{number}]}}'.encode()) == {"n": [kept]}
+
+
+@pytest.mark.parametrize("depth", [60, 500, 5_000])
+@pytest.mark.parametrize(("opens", "closes"), [('{"a": ', "}"), ("[", "]")])
+def test_what_is_nested_too_deep_is_cut_off_and_what_stands_beside_it_is_kept(depth, opens, closes):
+    body = f'{{"deep": {opens * depth}"]}}{{"{closes * depth}, "Phone": "375291111111"}}'
+
+    found = bodies.parse(body.encode())
+
+    assert found["Phone"] == "375291111111"
+    assert json.dumps(found).count("null") == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"no json", b'"text"', b"[1]", b"\xff\xfe", b'{"a": ', b"{'a': 1}", b'{"a":' * 5_000]
+)
+def test_what_is_no_object_is_refused(body):
+    with pytest.raises(InvalidPayload):
+        bodies.parse(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec=None)), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(codec=None), max_size=8), JSON, max_size=4), st.booleans())
+def test_whatever_an_object_holds_can_be_stored(value, is_ascii):
+    body = json.dumps(value, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+
+    stored = json.dumps(bodies.parse(body), ensure_ascii=False, allow_nan=False)
+
+    assert "\x00" not in stored
+    assert "\\u0000" not in stored
+    assert stored.encode()
+
+
+def test_what_was_read_is_read_again_as_it_is():
+    found = bodies.parse(b'{"a": [1761010900.30, "\xd0", {"b": NaN}], "c": null, "d": true}')
+
+    assert bodies.parse(json.dumps(found).encode()) == found
