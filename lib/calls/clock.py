@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,6 +17,10 @@ _ZONE_TOLERANCE: Final = timedelta(minutes=10)
 _LEAST_LAG: Final = timedelta(seconds=-5)
 _MOST_LAG: Final = timedelta(seconds=60)
 _LONGEST: Final = timedelta(days=1)
+# An id as Asterisk makes it; what a test call writes in its place is no clock.
+_CHANNEL_ID: Final = re.compile(r"(?:.*-)?\d{1,10}\.\d+", re.ASCII)
+# No host of ours is older: a clock that was never set.
+NEVER_SET_BEFORE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +41,43 @@ class Clock:
 
 
 def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    return (local if local.tzinfo is not None else local.replace(tzinfo=zone)).astimezone(UTC)
+    return _readings(local, zone)[0]
+
+
+def _readings(local: datetime, zone: ZoneInfo) -> Sequence[datetime]:
+    """The instants that a wall clock may mean: two in the hour that a clock which goes back has twice."""
+    if local.tzinfo is not None:
+        return (local.astimezone(UTC),)
+    first = local.replace(tzinfo=zone).astimezone(UTC)
+    second = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    return (first,) if first == second else (min(first, second), max(first, second))
+
+
+def wall_start(event: CallEvent, zone: ZoneInfo) -> datetime | None:
+    """`StartTime` in UTC, of two readings the nearer to the epoch of the id."""
+    if event.start_time is None:
+        return None
+    readings = _readings(event.start_time, zone)
+    return readings[0] if event.epoch is None else min(readings, key=lambda reading: abs(reading - event.moment))
+
+
+def started_at(event: CallEvent, zone: ZoneInfo) -> datetime | None:
+    """`StartTime` in UTC; the epoch of the channel's id, where the two are too far apart."""
+    start = wall_start(event, zone)
+    if start is None or event.epoch is None or not _CHANNEL_ID.fullmatch(event.sent_id):
+        return start
+    return event.moment if abs(start - event.moment) > _ZONE_TOLERANCE else start
+
+
+def _wall_end(event: CallEvent, zone: ZoneInfo) -> datetime | None:
+    """`EndTime` in UTC, of two readings the first that is not before the start."""
+    if event.end_time is None:
+        return None
+    readings = _readings(event.end_time, zone)
+    start = wall_start(event, zone)
+    if start is None and event.epoch is not None:
+        start = event.moment
+    return next((reading for reading in readings if start is None or reading >= start), readings[0])
 
 
 def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
@@ -47,26 +88,36 @@ def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
             continue
         if lag is None and event.live and event.event_type in ("start", "dial"):
             lag = (event.received_at - event.moment).total_seconds()
-        if wall is None and event.start_time is not None:
-            wall = (to_utc(event.start_time, zone) - event.moment).total_seconds()
+        if wall is None and (start := wall_start(event, zone)) is not None:
+            wall = (start - event.moment).total_seconds()
     return Clock(lag_seconds=lag, wall_seconds=wall)
 
 
 def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
     """
-    `EndTime` in UTC. Where `StartTime` shows that the zone is wrong, both are moved together to the epoch; a time that
-    then still lies before the channel or far after it is no time.
+    `EndTime` in UTC. Where `StartTime` shows that the zone is wrong, both are moved together to the epoch, or only
+    `StartTime` was wrong; a time that then still lies before the channel or far after it is no time.
     """
-    if hangup.end_time is None:
-        return None
-    end = to_utc(hangup.end_time, zone)
-    if hangup.epoch is None:
+    end = _wall_end(hangup, zone)
+    if end is None or hangup.epoch is None:
         return end
-    if hangup.start_time is not None:
-        off = to_utc(hangup.start_time, zone) - hangup.moment
-        if abs(off) > _ZONE_TOLERANCE:
-            end -= off
-    return end if timedelta(0) <= end - hangup.moment <= _LONGEST else None
+    start = wall_start(hangup, zone)
+    off = start - hangup.moment if start is not None else timedelta(0)
+    moved = end - off if abs(off) > _ZONE_TOLERANCE else end
+    return next((time for time in (moved, end) if timedelta(0) <= time - hangup.moment <= _LONGEST), None)
+
+
+def lasted(hangup: CallEvent, zone: ZoneInfo) -> timedelta | None:
+    """From `StartTime` to `EndTime` where both are of one clock, else from what stands in for either; None: unknown."""
+    start, end = wall_start(hangup, zone), _wall_end(hangup, zone)
+    if start is not None and end is not None and timedelta(0) <= end - start <= _LONGEST:
+        return end - start
+    start, end = started_at(hangup, zone), hung_up_at(hangup, zone)
+    if start is None and hangup.date_received is not None:
+        start = to_utc(hangup.date_received, zone)
+    if start is None and hangup.epoch is not None:
+        start = hangup.moment
+    return end - start if end is not None and start is not None and end - start <= _LONGEST else None
 
 
 def counting_from(main_events: list[CallEvent]) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -11,7 +12,6 @@ from zoneinfo import ZoneInfo
 from lib.calls.e164 import bare, e164
 
 _EXTENSION_DIGITS: Final = 5
-_TAIL_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +62,18 @@ class Directory:
         return extension in self.extension_users
 
     def outside(self, value: str) -> str | None:
-        """The last 9 digits of an external number, which are equal in all its spellings. None: no external number."""
-        if not value or self.is_extension(value) or value in self.lines:
+        """
+        An external number in E.164, equal in all its spellings; the digits as they are of one that is nowhere valid.
+        None: no external number.
+        """
+        digits = bare(value)
+        if digits is None or any(self.is_extension(name) or name in self.lines for name in (value, digits)):
             return None
-        digits = (e164(value, self.region) or bare(value) or "").removeprefix("+")
-        return digits[-_TAIL_DIGITS:] if len(digits) > _EXTENSION_DIGITS else None
+        known = e164(digits, self.region)
+        if known is not None:
+            return known
+        digits = digits.removeprefix("+")
+        return digits if len(digits) > _EXTENSION_DIGITS else None
 
     def person(self, value: str) -> str | None:
         """The extension of the person at this number: the extension itself, or that of a personal phone."""
@@ -75,22 +82,39 @@ class Directory:
         return self.mobile_person(value)
 
     def mobile_person(self, value: str) -> str | None:
-        tail = self.outside(value)
-        return None if tail is None else self._personal_tails.get(tail)
+        number = self.outside(value)
+        return None if number is None else self._personal_numbers.get(number)
 
     def is_own_line(self, value: str) -> bool:
         """The name of a line, or its number."""
-        return value in self.lines or self.outside(value) in self._own_tails
+        return value in self.lines or self.outside(value) in self._own_numbers
+
+    def line_named(self, trunk: str) -> str:
+        """The line's name in full, where its leading zeros are missing; else as it is."""
+        return trunk if trunk in self.lines else self._without_zeros.get(trunk, trunk)
+
+    def extension_named(self, name: str) -> str:
+        """`X-152` is the known extension 152, whatever X; else as it is."""
+        if self.knows(name) or name in self.lines:
+            return name
+        last = name.rpartition("-")[2]
+        return last if self.knows(last) else name
 
     @cached_property
-    def _own_tails(self) -> frozenset[str]:
-        tails = (self.outside(line.phone_number) for line in self.lines.values() if line.phone_number)
-        return frozenset(tail for tail in tails if tail is not None)
+    def _own_numbers(self) -> frozenset[str]:
+        numbers = (self.outside(line.phone_number) for line in self.lines.values() if line.phone_number)
+        return frozenset(number for number in numbers if number is not None)
 
     @cached_property
-    def _personal_tails(self) -> dict[str, str]:
-        tails = ((self.outside(number), extension) for number, extension in sorted(self.personal_phones.items()))
-        return {tail: extension for tail, extension in tails if tail is not None}
+    def _personal_numbers(self) -> dict[str, str]:
+        people = ((self.outside(number), extension) for number, extension in sorted(self.personal_phones.items()))
+        return {number: extension for number, extension in people if number is not None}
+
+    @cached_property
+    def _without_zeros(self) -> dict[str, str]:
+        """A name that stands for two lines stands for none."""
+        short = Counter(name.lstrip("0") for name in self.lines)
+        return {name.lstrip("0"): name for name in self.lines if short[name.lstrip("0")] == 1}
 
 
 @cache
