@@ -46,4 +46,6 @@ def _type(event: CallEvent, directory: Directory) -> int | None:
         return event.call_type
     if directory.is_extension(event.caller_id):
         return 1
+    if directory.is_own_line(event.caller_id):
+        return None
     return 0 if directory.outside(event.caller_id) else None

@@ -252,13 +252,14 @@ def _callers_of_lines(
         key: directory.outside(event.caller_id)
         for key, event in shown.items()
         if key.unique_id != found.main_id and key not in found.telephones.at
+        if key.channel or directory.outside(event.caller_id)
     }
 
 
 def _shown(events: Sequence[CallEvent]) -> dict[ChannelKey, CallEvent]:
-    """Real channels, each with the event that first shows it."""
+    """Real channels, each with the event that first shows it; older hosts give no names."""
     shown: dict[ChannelKey, CallEvent] = {}
     for event in events:
-        if event.event_type in CHANNEL_EVENTS and event.channel and not channel_named(event.channel).is_local:
+        if event.event_type in CHANNEL_EVENTS and event.unique_id and not channel_named(event.channel).is_local:
             shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
     return shown

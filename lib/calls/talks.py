@@ -60,7 +60,7 @@ def _callers(seen: Picture) -> dict[ChannelKey, str]:
     """The number at a channel: its caller id as first shown; a transfer overwrites it later."""
     found: dict[ChannelKey, str] = {}
     for event in seen.events:
-        if event.event_type in CHANNEL_EVENTS and event.channel:
+        if event.event_type in CHANNEL_EVENTS:
             number = event.caller_id
             if seen.directory.outside(number) or seen.directory.is_extension(number):
                 found.setdefault(ChannelKey(event.unique_id, event.channel), number)
