@@ -33,10 +33,7 @@ _TECHNOLOGY: Final = re.compile(r"^[A-Za-z][A-Za-z0-9]*/")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallEvent:
-    """
-    `phone`, `caller_id` and the like are as sent, or empty where the host said that it does not know. `has_phone`: the
-    host names an external number, be it an empty one. `again`: the id is the n-th of this name (see `restarts`).
-    """
+    """`phone`, `caller_id` and the like are as sent, or empty where the host said that it does not know."""
 
     event_id: str
     event_type: str
@@ -62,7 +59,9 @@ class CallEvent:
     epoch: int | None = None
     external_initiated: bool = False
     fingerprint: str = ""
+    # The record has a field for the external number, be it an empty one.
     has_phone: bool = True
+    # Of an id that the host gave before: which time this is (see `restarts`).
     again: int = 0
 
     @property
