@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.linking import LinkKeys, group, link_keys
 from tests.unit.calls import playback
@@ -33,9 +34,9 @@ def step(one: CallEvent, other: CallEvent, keys: dict[str, LinkKeys]) -> bool:
     return any(s.key in theirs.weak and s.since <= other.moment <= s.until for s in mine.sought)
 
 
-def unconnected(members: Sequence[CallEvent]) -> set[str]:
+def unconnected(members: Sequence[CallEvent], directory: Directory = DIRECTORY) -> set[str]:
     """The events of a group that no chain of keys leads to from its first one."""
-    keys = {event.event_id: link_keys(event, DIRECTORY) for event in members}
+    keys = {event.event_id: link_keys(event, directory) for event in members}
     reached, frontier = {members[0].event_id}, [members[0]]
     while frontier:
         event = frontier.pop()
@@ -136,7 +137,7 @@ def test_adding_one_event_after_another_gives_the_same_calls_as_all_at_once(
 
 
 def test_every_key_that_is_sought_is_the_other_side_of_one_that_is_stored():
-    sides = {"c<": "c>", "c>": "c<", "m<": "m>", "m>": "m<", "e<": "e>", "e>": "e<", "x<": "x>", "x>": "x<", "l:": "l:"}
+    sides = {f"{kind}<": f"{kind}>" for kind in "cmexr"} | {f"{kind}>": f"{kind}<" for kind in "cmexr"} | {"l:": "l:"}
     for scenario in SCENARIOS:
         for event in playback.parsed(scenario):
             keys = link_keys(event, DIRECTORY)
