@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,7 @@ def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     return _readings(local, zone)[0]
 
 
+@lru_cache(maxsize=4_000)
 def _readings(local: datetime, zone: ZoneInfo) -> Sequence[datetime]:
     """The instants that a wall clock may mean: two in the hour that a clock which goes back has twice."""
     if local.tzinfo is not None:

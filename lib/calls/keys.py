@@ -49,7 +49,11 @@ class LinkKeys:
 
 
 def link_keys(event: CallEvent, directory: Directory) -> LinkKeys:
-    event = understood(event, directory)
+    return keys_of(understood(event, directory), directory)
+
+
+def keys_of(event: CallEvent, directory: Directory) -> LinkKeys:
+    """Of an event that is understood already."""
     exact = {f"u:{event.sent_id}"} if event.unique_id else set()
     if event.bridge_id:
         exact.add(f"b:{event.bridge_id}")

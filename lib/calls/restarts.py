@@ -17,7 +17,7 @@ from typing import Final
 
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
-from lib.calls.keys import LONGEST_CALL, LinkKeys, link_keys
+from lib.calls.keys import LONGEST_CALL, LinkKeys, keys_of
 from lib.calls.trees import trees_of
 
 Keys = Mapping[int, LinkKeys]
@@ -28,7 +28,7 @@ _SILENCE: Final = timedelta(seconds=90)
 
 def told_apart(ordered: Sequence[CallEvent], directory: Directory) -> tuple[Sequence[CallEvent], Keys]:
     """The events, and the keys by which they are grouped (by `id`)."""
-    keys = {id(event): link_keys(event, directory) for event in ordered}
+    keys = {id(event): keys_of(event, directory) for event in ordered}
     cuts = _cuts(ordered, directory)
     if not cuts:
         return ordered, keys
@@ -131,7 +131,7 @@ def _beginnings(cuts: Sequence[CallEvent]) -> list[tuple[datetime, int, str, str
 
 def _keys(event: CallEvent, directory: Directory) -> LinkKeys:
     """An id, or a Local name, that was given again leads to no event of its former life."""
-    found = link_keys(event, directory)
+    found = keys_of(event, directory)
     if not event.again:
         return found
     return replace(
