@@ -28,6 +28,7 @@ _SILENCE: Final = timedelta(seconds=90)
 
 def told_apart(ordered: Sequence[CallEvent], directory: Directory) -> tuple[Sequence[CallEvent], Keys]:
     """The events, and the keys by which they are grouped (by `id`)."""
+    ordered = [event if not event.again else replace(event, unique_id=event.sent_id, again=0) for event in ordered]
     keys = {id(event): keys_of(event, directory) for event in ordered}
     cuts = _cuts(ordered, directory)
     if not cuts:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from lib.calls.linking import group
 from tests.unit.calls import playback
-from tests.unit.calls.test_linking import unconnected
+from tests.unit.calls.test_linking import Store, unconnected
 
 ENTERPRISE, CASES = playback.load_field()
 BY_ID = {case["id"]: case for case in CASES}
@@ -24,8 +27,22 @@ def test_a_case_gives_what_it_expects(case):
 def test_keys_lead_to_every_event_of_a_case(case):
     directory = playback.field_directory(ENTERPRISE, case)
 
-    for members in playback.group(playback.taken_in(case), directory):
+    for members in group(playback.taken_in(case), directory):
         assert unconnected(members, directory) == set()
+
+
+@every_case
+@pytest.mark.parametrize("seed", range(5))
+def test_events_of_a_case_that_are_stored_one_by_one_make_the_same_calls(case, seed):
+    directory = playback.field_directory(ENTERPRISE, case)
+    events = playback.taken_in(case)
+    store = Store(directory)
+
+    for event in random.Random(seed).sample(events, len(events)):
+        store.add(event)
+
+    whole = {frozenset(event.event_id for event in members) for members in group(events, directory)}
+    assert {frozenset(event.event_id for event in members) for members in store.calls.values()} == whole
 
 
 @every_case

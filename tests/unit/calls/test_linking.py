@@ -85,7 +85,8 @@ def mixed(chosen: Sequence[int], offsets: Sequence[int], *, same_customer: bool)
 class Store:
     """Keeps what was grouped, and regroups what two steps of the keys lead to from each new event."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Directory = DIRECTORY) -> None:
+        self.directory = directory
         self.calls: dict[int, list[CallEvent]] = {}
         self._call_of: dict[str, int] = {}
         self._exact: dict[str, set[str]] = defaultdict(set)
@@ -95,11 +96,11 @@ class Store:
         near = self._found_by([event])
         near |= self._found_by([other for call in near for other in self.calls[call]])
         members = [event, *(other for call in near for other in self.calls.pop(call))]
-        for grouped in group(members, DIRECTORY):
+        for grouped in group(members, self.directory):
             number = max([*self.calls, *self._call_of.values()], default=0) + 1
             self.calls[number] = list(grouped)
             self._call_of |= {member.event_id: number for member in grouped}
-        keys = link_keys(event, DIRECTORY)
+        keys = link_keys(event, self.directory)
         for key in keys.exact:
             self._exact[key].add(event.event_id)
         for key in keys.weak:
@@ -107,7 +108,7 @@ class Store:
 
     def _found_by(self, events: Sequence[CallEvent]) -> set[int]:
         found: set[str] = set()
-        for keys in (link_keys(event, DIRECTORY) for event in events):
+        for keys in (link_keys(event, self.directory) for event in events):
             for key in keys.exact:
                 found |= self._exact[key]
             for key, since, until in keys.sought:
