@@ -65,10 +65,14 @@ def wall_start(event: CallEvent, zone: ZoneInfo) -> datetime | None:
 
 def started_at(event: CallEvent, zone: ZoneInfo) -> datetime | None:
     """`StartTime` in UTC; the epoch of the channel's id, where the two are too far apart."""
+    return event.moment if _gives_way(event, zone) else wall_start(event, zone)
+
+
+def _gives_way(event: CallEvent, zone: ZoneInfo) -> bool:
     start = wall_start(event, zone)
-    if start is None or event.epoch is None or not _CHANNEL_ID.fullmatch(event.sent_id):
-        return start
-    return event.moment if abs(start - event.moment) > _ZONE_TOLERANCE else start
+    if start is None or event.epoch is None or abs(start - event.moment) <= _ZONE_TOLERANCE:
+        return False
+    return _CHANNEL_ID.fullmatch(event.sent_id) is not None
 
 
 def _wall_end(event: CallEvent, zone: ZoneInfo) -> datetime | None:
@@ -97,29 +101,33 @@ def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
 
 def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
     """
-    `EndTime` in UTC. Where `StartTime` shows that the zone is wrong, both are moved together to the epoch, or only
-    `StartTime` was wrong; a time that then still lies before the channel or far after it is no time.
+    `EndTime` in UTC. Where `StartTime` is too far from the epoch, either both are moved together, or `EndTime` was
+    right: what lies nearer to the receipt. A time before the channel or far after it is no time.
     """
     end = _wall_end(hangup, zone)
     if end is None or hangup.epoch is None:
         return end
     start = wall_start(hangup, zone)
     off = start - hangup.moment if start is not None else timedelta(0)
-    moved = end - off if abs(off) > _ZONE_TOLERANCE else end
-    return next((time for time in (moved, end) if timedelta(0) <= time - hangup.moment <= _LONGEST), None)
+    readings = [end - off, end] if abs(off) > _ZONE_TOLERANCE else [end]
+    found = [time for time in readings if timedelta(0) <= time - hangup.moment <= _LONGEST]
+    if not hangup.live:
+        return next(iter(found), None)
+    return min(found, key=lambda time: abs(time - hangup.received_at), default=None)
 
 
 def lasted(hangup: CallEvent, zone: ZoneInfo) -> timedelta | None:
-    """From `StartTime` to `EndTime` where both are of one clock, else from what stands in for either; None: unknown."""
-    start, end = wall_start(hangup, zone), _wall_end(hangup, zone)
-    if start is not None and end is not None and timedelta(0) <= end - start <= _LONGEST:
-        return end - start
-    start, end = started_at(hangup, zone), hung_up_at(hangup, zone)
-    if start is None and hangup.date_received is not None:
-        start = to_utc(hangup.date_received, zone)
-    if start is None and hangup.epoch is not None:
-        start = hangup.moment
+    """From `StartTime` to `EndTime`, or between what stands in for them; None: the host does not say."""
+    gives_way = _gives_way(hangup, zone)
+    end = hung_up_at(hangup, zone) if gives_way else _wall_end(hangup, zone)
+    start = hangup.moment if gives_way else wall_start(hangup, zone) or _other_start(hangup, zone)
     return end - start if end is not None and start is not None and end - start <= _LONGEST else None
+
+
+def _other_start(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
+    if hangup.date_received is not None:
+        return to_utc(hangup.date_received, zone)
+    return hangup.moment if hangup.epoch is not None else None
 
 
 def counting_from(main_events: list[CallEvent]) -> datetime | None:

@@ -81,9 +81,7 @@ class Conversation:
 
     def at(self, position: int) -> list[Stay]:
         """The stays that last after the event at this position, where people can talk."""
-        return [
-            stay for stay in self.stays if stay.first <= position < stay.last and stay.bridge not in self.holding
-        ]
+        return [stay for stay in self.stays if stay.first <= position < stay.last and stay.bridge not in self.holding]
 
 
 def conversation(events: Sequence[CallEvent], directory: Directory) -> Conversation:

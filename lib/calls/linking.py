@@ -168,7 +168,8 @@ def _forwarded_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
     """Rule 5a. Among several calls that ring the telephone: the one that began to ring it last."""
     if not owner.incoming_ids or not owner.lives_at(record.moment):
         return None
-    seen = leg.by_id[record.unique_id][0].received_at
+    first = leg.by_id[record.unique_id][0]
+    seen = first.received_at if first.event_type != "hangup" else owner.received_after(record.moment)
     extensions = record.forwarded_by(owner.customers, owner.rung, owner.directory)
     since = [rung for extension in extensions if (rung := owner.ringing_since(extension, seen)) is not None]
     return (1, (seen - max(since)).total_seconds()) if since else None

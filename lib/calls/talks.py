@@ -99,9 +99,7 @@ def _rung_numbers(seen: Picture) -> frozenset[str]:
     """What the dials of the call rang: telephones, and the numbers of its legs."""
     found, outside = seen.roles, seen.directory.outside
     names = {name for dial in found.main_dials for name in dial.extensions if name != dial.trunk}
-    names |= {
-        event.phone for unique_id in found.legs for event in found.by_id[unique_id] if event.event_type == "dial"
-    }
+    names |= {event.phone for unique_id in found.legs for event in found.by_id[unique_id] if event.event_type == "dial"}
     return frozenset(outside(name) or name for name in names)
 
 
@@ -156,9 +154,7 @@ def plain_stays(seen: Picture) -> list[Stay]:
     """The customer's, but in a holding bridge or with an application."""
     applications = _applications(seen)
     return [
-        stay
-        for stay in seen.stays
-        if stay.bridge not in seen.conversation.holding and not _is_with(stay, applications)
+        stay for stay in seen.stays if stay.bridge not in seen.conversation.holding and not _is_with(stay, applications)
     ]
 
 

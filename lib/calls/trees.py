@@ -179,6 +179,10 @@ class Tree:
     def _host_time(self, received: datetime) -> datetime:
         return received - self._lag
 
+    def received_after(self, moment: datetime) -> datetime:
+        """When we heard at the latest of what began in this second of the host's clock."""
+        return moment + self._lag + timedelta(seconds=1)
+
     @cached_property
     def _lag(self) -> timedelta:
         lags = [event.received_at - event.moment for event in self.events if event.epoch is not None]

@@ -10,6 +10,7 @@ import pytest
 
 from lib.calls.call import Call
 from lib.calls.directory import Directory, Line
+from lib.calls.plan import CallRow, EndNotice, RingNotice
 from tests.unit.calls import playback
 from tests.unit.calls.streams import CUSTOMER, MOBILE, OTHER_MOBILE, Stream
 
@@ -232,7 +233,9 @@ def test_an_application_behind_a_local_channel_answers_nothing_whatever_name_and
 
 def test_a_local_channel_that_leads_to_a_person_is_no_application():
     stream, local = incoming(Stream(), ["150"]), "Local/sales@app-0000000a"
-    stream.joins(5, stream.id(0), LINE, "A", CUSTOMER, "sales").joins(5, stream.id(2, 4), local + ";1", "A", "sales", "")
+    stream.joins(5, stream.id(0), LINE, "A", CUSTOMER, "sales").joins(
+        5, stream.id(2, 4), local + ";1", "A", "sales", ""
+    )
     stream.joins(6, stream.id(3, 4), local + ";2", "C", "", "152").joins(
         6, stream.id(4, 4), "SIP/152-00000003", "C", "152", ""
     )
@@ -288,7 +291,7 @@ def test_a_second_device_is_told_of_as_soon_as_its_channel_shows_whose_it_is():
     outcome = played(stream)
 
     assert popups(outcome) == [("in", "+" + CUSTOMER, ("152",))]
-    assert outcome.when(playback.RingNotice, stream.base) == [5]
+    assert outcome.when(RingNotice, stream.base) == [5]
     assert rows(outcome) == [("in", "+" + CUSTOMER, "answered", "152", 10)]
 
 
@@ -364,6 +367,16 @@ def test_without_evidence_it_is_an_outgoing_call(number, extensions, local):
     ]
 
 
+def test_a_forwarded_leg_whose_dial_was_lost_is_judged_by_when_it_began():
+    stream = talk(incoming(Stream(), ["151", "152"]), 15, 60, "SIP/151-0000001e", "151")
+    stream.hangup(17, stream.id(5, 9), 1, "0", [CUSTOMER], STRANGER, started=9)
+    stream.hangup(17.5, stream.id(6, 9), 1, "0", [""], MOBILE, started=9).hangup(61, stream.id(0), 0, "2", ["151"])
+    dial = incoming(Stream(), ["151", "152", "153"]).events[1]
+    stream.events = [dial if event["endpoint"] == "/dial" else event for event in stream.events]
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", "151", 45)]
+
+
 def test_who_rang_before_somebody_answered_forwards_nothing_any_more():
     stream = talk(incoming(Stream(), ["151", "152"]), 5, 60, "SIP/151-0000001e", "151")
     forwarded(stream, 20, STRANGER, ["152"], local="152").hangup(61, stream.id(0), 0, "2", ["151"])
@@ -397,7 +410,9 @@ def test_the_epoch_of_the_id_wins_over_a_clock_in_another_zone(zone, status):
 
 
 @pytest.mark.parametrize(
-    "start", ["1970-01-01 03:00:05", "2000-01-01 00:00:00", "2038-01-19 03:14:07"], ids=["1970", "2000", "2038"]
+    "start",
+    ["1970-01-01 03:00:05", "2000-01-01 00:00:00", "2038-01-19 03:14:07", "2025-10-10 12:00:00", "2025-10-10 17:00:00"],
+    ids=["1970", "2000", "2038", "three hours before", "two hours after"],
 )
 def test_a_start_that_cannot_be_gives_way_to_the_epoch(start):
     stream = incoming(Stream()).hangup(40, Stream().id(0), 0, "2", ["150"], ended=38, StartTime=start)
@@ -426,7 +441,7 @@ def test_a_host_that_lives_in_1970_has_the_time_of_our_receipt():
 
     (row,) = playback.play(events, DIRECTORY).uploads
 
-    assert (row.date, row.duration, row.waiting) == (datetime(2025, 10, 21, 13, 0), 10, 5)
+    assert (row.date, row.duration, row.waiting) == (now.astimezone(DIRECTORY.zone).replace(tzinfo=None), 10, 5)
 
 
 @pytest.mark.parametrize(
@@ -546,7 +561,7 @@ def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent():
 def test_a_missed_call_that_rang_nobody_waits_for_what_may_be_late():
     stream = Stream().start(0, Stream().id(0)).hangup(9, Stream().id(0), 0, "1", [""])
 
-    assert played(stream).when(playback.CallRow, stream.base) == [14]
+    assert played(stream).when(CallRow, stream.base) == [14]
 
 
 def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
@@ -555,14 +570,17 @@ def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
     stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, "150").dial_out(6, stream.id(8, 6), [CUSTOMER], OTHER_MOBILE)
     stream.hangup(30, stream.id(0), 0, "2", ["150"], ended=30)
 
-    assert played(stream).when(playback.EndNotice, stream.base) == [30]
+    assert played(stream).when(EndNotice, stream.base) == [30]
 
 
 @pytest.mark.parametrize(
     ("sent", "link"),
     [
         ("https://pbx.example/rec/1.wav", "https://pbx.example/rec/1.wav"),
-        ("HTTP://pbx.example:8080/a b/запись 1.wav?x=я&y=1", "http://pbx.example:8080/a%20b/%D0%B7%D0%B0%D0%BF%D0%B8%D1%81%D1%8C%201.wav?x=%D1%8F&y=1"),
+        (
+            "HTTP://pbx.example:8080/a b/запись 1.wav?x=я&y=1",
+            "http://pbx.example:8080/a%20b/%D0%B7%D0%B0%D0%BF%D0%B8%D1%81%D1%8C%201.wav?x=%D1%8F&y=1",
+        ),
         ("https://pbx.example/a%20b/100%.wav", "https://pbx.example/a%20b/100%25.wav"),
         ("https://пример.бел/1.wav", "https://xn--e1afmkfd.xn--90ais/1.wav"),
         ("None", None),
