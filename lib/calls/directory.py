@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from lib.calls.e164 import bare, e164
 
 _EXTENSION_DIGITS: Final = 5
-_REMEMBERED: Final = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,28 +66,17 @@ class Directory:
         An external number in E.164, equal in all its spellings; the digits as they are of one that is nowhere valid.
         None: no external number.
         """
-        number = self._read_before.get(value, "")
-        if number == "":
-            number = self._read(value)
-            if len(self._read_before) >= _REMEMBERED:
-                self._read_before.clear()
-            self._read_before[value] = number
-        return number
-
-    @cached_property
-    def _read_before(self) -> dict[str, str | None]:
-        """The same few numbers stand in all events of a call."""
-        return {}
-
-    def _read(self, value: str) -> str | None:
         digits = bare(value)
-        if digits is None or any(self.is_extension(name) or name in self.lines for name in (value, digits)):
+        if digits is None or self._names_us(digits) or (digits != value and self._names_us(value)):
             return None
         known = e164(digits, self.region)
         if known is not None:
             return known
         digits = digits.removeprefix("+")
         return digits if len(digits) > _EXTENSION_DIGITS else None
+
+    def _names_us(self, name: str) -> bool:
+        return self.is_extension(name) or name in self.lines
 
     def person(self, value: str) -> str | None:
         """The extension of the person at this number: the extension itself, or that of a personal phone."""

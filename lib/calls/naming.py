@@ -10,6 +10,8 @@ from lib.calls.event import CallEvent
 
 def named(event: CallEvent, directory: Directory) -> CallEvent:
     """The event with the enterprise's names in `extensions` and `trunk`; the same object, where it has them already."""
+    if not event.trunk and not event.extensions:
+        return event
     trunk = directory.line_named(event.trunk)
     phone = trunk if event.phone == event.trunk else event.phone
     extensions = tuple(
