@@ -310,11 +310,16 @@ def _decisions(seen: Picture, result: Outcome, *, goes: bool, over: bool) -> Ite
         yield Decision(code="no_phone", at=last)
     if goes and over and result.owner is None:
         yield Decision(code="no_owner", at=last)
+    yield from _departures(seen, last, is_answered=goes and result.answered)
+
+
+def _departures(seen: Picture, last: datetime, *, is_answered: bool) -> Iterator[Decision]:
+    """Where the row says something else than the host did."""
     sent = _with_recording(seen)
-    if goes and result.answered and sent and _record_url(seen) is None:
+    if is_answered and sent and _record_url(seen) is None:
         yield Decision(code="no_link_to_recording", params={"sent": str(sent[0].record_url)[:100]}, at=last)
-    if again := next((event for event in found.main_events if event.again), None):
-        params = {"unique_id": again.sent_id, "external_id": found.main_id}
+    if again := next((event for event in seen.roles.main_events if event.again), None):
+        params = {"unique_id": again.sent_id, "external_id": seen.roles.main_id}
         yield Decision(code="id_began_again", params=params, at=again.received_at)
 
 

@@ -98,15 +98,18 @@ def _weak_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
     elif kind in ("start", "dial") or is_main_hangup(event):
         if customer:
             yield f"c<{customer}"
-        if kind == "dial":
-            yield from (f"m<{mobile}" for mobile in named_customers(event, directory))
-            yield from (f"r<{extension}" for extension in named_extensions(event, directory))
+        yield from _ringing_keys(event, directory) if kind == "dial" else ()
     elif kind == "hangup":
         yield from _secondary_hangup_keys(event, customer, directory)
     elif kind in CHANNEL_EVENTS:
         yield from _channel_keys(event, directory)
     if event.channel and channel_named(event.channel).is_local:
         yield f"l:{channel_named(event.channel).pair}"
+
+
+def _ringing_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
+    yield from (f"m<{mobile}" for mobile in named_customers(event, directory))
+    yield from (f"r<{extension}" for extension in named_extensions(event, directory))
 
 
 def _secondary_hangup_keys(event: CallEvent, customer: str | None, directory: Directory) -> Iterator[str]:
