@@ -1,4 +1,4 @@
-"""What a dialplan's record says of both ends of a call, where it has no `Phone` and names them by caller id alone."""
+"""What a dialplan's record says of both ends of a call, where it names them by caller id alone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,22 @@ def understood(event: CallEvent, directory: Directory) -> CallEvent:
     if event.event_type not in _RECORDS:
         return event
     event = named(event, directory)
-    if event.has_phone or not (event.caller_id or event.connected_line):
+    if not event.caller_id and not event.connected_line:
         return event
+    if event.has_phone:
+        return _with_caller(event, directory)
     return replace(event, has_phone=True, **_ends(event, event.extensions, directory))
+
+
+def _with_caller(event: CallEvent, directory: Directory) -> CallEvent:
+    """A `dial` that has its number, and says only by its caller id that it is an outgoing one, or whose."""
+    if event.event_type != "dial" or event.call_type not in (None, 1) or not directory.is_extension(event.caller_id):
+        return event
+    if directory.outside(event.phone) is None:
+        return event
+    silent = not any(directory.is_extension(name) or directory.outside(name) for name in event.extensions)
+    extensions = (*event.extensions, event.caller_id) if silent else event.extensions
+    return replace(event, call_type=1, extensions=extensions)
 
 
 def _ends(event: CallEvent, extensions: Sequence[str], directory: Directory) -> dict[str, Any]:

@@ -104,6 +104,19 @@ def test_of_an_outgoing_record_without_a_phone_the_customer_is_who_was_called(co
     assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "answered", "150", 20)]
 
 
+@pytest.mark.parametrize(
+    "named", [{"CallType": 1, "Extensions": [""]}, {"Extensions": ["0001301"]}, {"Extension": "150"}]
+)
+def test_a_dial_with_a_phone_may_name_its_caller_by_caller_id_alone(named):
+    stream = Stream().add(0, "dial", Stream().id(0), Phone=OTHER_MOBILE, CallerIDNum="150", Trunk="0001301", **named)
+    stream.hangup(9, stream.id(0), 1, "0", [""], OTHER_MOBILE)
+
+    outcome = played(stream)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, ("150",))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "no answer", "150", 0)]
+
+
 def test_an_empty_phone_is_not_a_missing_one():
     stream = Stream()
     stream.start(0, stream.id(0), "", CallerIDNum=OTHER_MOBILE)
@@ -304,6 +317,16 @@ def test_a_second_device_that_shows_itself_too_late_is_told_nothing():
     assert popups(outcome) == []
     assert "expired" in outcome.reasons[0]
     assert rows(outcome)[0][3] == "152"
+
+
+@pytest.mark.parametrize("rung", ["152", "91152"])
+def test_a_second_device_is_linked_by_either_of_its_numbers(rung):
+    """Bridge ids differ, and the customer's own channel is not shown."""
+    stream = incoming(Stream(), [rung]).joins(5, Stream().id(1, 1), "PJSIP/91152-0000001e", "B1", "152", CUSTOMER)
+    stream.leaves(15, stream.id(1, 1), "PJSIP/91152-0000001e", "B1", "152", CUSTOMER, 1)
+    stream.hangup(16, stream.id(0), 0, "0", [""], ended=15)
+
+    assert [row[:4] for row in rows(played(stream))] == [("in", "+" + CUSTOMER, "answered", "152")]
 
 
 @pytest.mark.parametrize("channel", ["SIP/elsewhere-0000000a", "PJSIP/trunk-151-0000000a", "DAHDI/1-1"])
