@@ -330,8 +330,8 @@ def test_a_row_whose_call_changed_while_it_was_sent_waits_for_its_own_call(desk,
     sql("UPDATE crm_gates SET pause_until = NULL, away_since = NULL, ask_at = NULL RETURNING 1")
 
     other = Stream(epoch=stream.epoch - 7200)
-    other.start(0, other.id(0), MOBILE).hangup(20, other.id(0), 0, "0", [""], MOBILE)
-    follow(one, other)
+    other.start(0, other.id(0), MOBILE).dial(1, other.id(0), ["150"], MOBILE)
+    follow(one, other.hangup(20, other.id(0), 0, "0", [""], MOBILE))
     beside = [row["externalId"] for row in crm_server.rows("0367")]
     follow(one, over(stream, 50))
     one.wake()
