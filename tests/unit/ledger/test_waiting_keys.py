@@ -33,7 +33,7 @@ def test_they_are_made_once_and_only_of_what_still_waits():
 
     assert second.keys() == {waiting(2).event_id, waiting(3).event_id}
     assert second[waiting(2).event_id] is first[waiting(2).event_id]
-    assert "c<291111111" in second[waiting(3).event_id].weak
+    assert "c<+375291111111" in second[waiting(3).event_id].weak
 
 
 def test_another_configuration_makes_them_anew():
