@@ -102,7 +102,7 @@ def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
 def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
     """
     `EndTime` in UTC. Where `StartTime` is too far from the epoch, either both are moved together, or `EndTime` was
-    right: what lies nearer to the receipt. A time before the channel or far after it is no time.
+    right: what lies nearer to the receipt. A time before the channel, far after it or after we heard of it is no time.
     """
     end = _wall_end(hangup, zone)
     if end is None or hangup.epoch is None:
@@ -110,7 +110,10 @@ def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
     start = wall_start(hangup, zone)
     off = start - hangup.moment if start is not None else timedelta(0)
     readings = [end - off, end] if abs(off) > _ZONE_TOLERANCE else [end]
-    found = [time for time in readings if timedelta(0) <= time - hangup.moment <= _LONGEST]
+    latest = hangup.moment + _LONGEST
+    if hangup.moment <= hangup.received_at:
+        latest = min(latest, hangup.received_at + _ZONE_TOLERANCE)
+    found = [time for time in readings if hangup.moment <= time <= latest]
     if not hangup.live:
         return next(iter(found), None)
     return min(found, key=lambda time: abs(time - hangup.received_at), default=None)

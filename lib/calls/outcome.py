@@ -136,15 +136,16 @@ def _waiting(seen: Picture, talked: Sequence[Stay] | Sequence[Talk], *, answered
     began = clock.counting_from(seen.roles.main_events)
     if began is None:
         return None
+    # When a call of a clock that was never set was recovered says nothing of how long it was.
+    counts = began >= clock.NEVER_SET_BEFORE
     if answered:
-        return _whole_seconds(min(one.since for one in talked) - began) if talked else None
+        return _whole_seconds(min(one.since for one in talked) - began) if talked and counts else None
     hangup = seen.roles.main_hangup
-    if hangup is None:
-        return _whole_seconds(seen.last_news_at - began)
-    ended = clock.hung_up_at(hangup, seen.directory.zone)
-    if ended is not None and hangup.epoch is not None and _credible(hangup, ended):
+    ended = clock.hung_up_at(hangup, seen.directory.zone) if hangup is not None else None
+    if hangup is not None and ended is not None and hangup.epoch is not None and _credible(hangup, ended):
         return _whole_seconds(ended - hangup.moment)
-    return _whole_seconds(hangup.received_at - began)
+    heard = hangup.received_at if hangup is not None else seen.last_news_at
+    return _whole_seconds(heard - began) if counts else None
 
 
 def _credible(hangup: CallEvent, ended: datetime) -> bool:
