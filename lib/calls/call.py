@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from lib.calls import clock
+from lib.calls import clock, recording
 from lib.calls.channels import channel_named
 from lib.calls.conversation import ChannelKey, Talk
 from lib.calls.decision import Decision
 from lib.calls.directory import Directory
 from lib.calls.ending import Ending, Pending, ending
 from lib.calls.event import CallEvent
-from lib.calls.legs import phone_extension
 from lib.calls.outcome import Outcome, Result, outcome
 from lib.calls.picture import Picture, picture
 from lib.calls.roles import Kind, Roles
@@ -27,7 +26,8 @@ ChannelRole = Literal["customer", "phone", "line", "local"]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ring:
     """
-    Telephones that begin to ring. `people` are the mapped extensions to notify, `unmapped` what nobody is mapped to.
+    Telephones that begin to ring. `people` are the mapped extensions to notify, `unmapped` what nobody is mapped to,
+    `devices` the numbers that stand for another extension.
     `synthetic`: told by the hangup alone; `happened_at` is then when the host says that the call ended.
     """
 
@@ -37,6 +37,7 @@ class Ring:
     extensions: tuple[str, ...]
     people: tuple[str, ...]
     unmapped: tuple[str, ...]
+    devices: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
     happened_at: datetime | None = None
 
@@ -124,7 +125,7 @@ def assemble(events: Sequence[CallEvent], directory: Directory, settings: Settin
         external_phone=found.line.phone_number if found.line else None,
         site=found.line.site_code if found.line else None,
         started_at=clock.counting_from(found.main_events) or seen.events[0].received_at,
-        date_local=_date(found, directory),
+        date_local=_date(seen),
         rings=tuple(_rings(found, directory)),
         talks=result.talks,
         customer_intervals=result.customer_intervals,
@@ -164,22 +165,22 @@ def _rings(found: Roles, directory: Directory) -> Iterator[Ring]:
     if found.kind not in ("in", "out"):
         return
     if hangup is not None and not any(dial.order < hangup.order for dial in dials):
-        stand_in = _ring(hangup, directory, found.kind)
+        stand_in = _ring(hangup, directory, found)
         if stand_in is not None:
             yield stand_in
     for dial in dials:
-        ring = _ring(dial, directory, found.kind)
+        ring = _ring(dial, directory, found)
         if ring is not None:
             yield ring
             if found.kind == "out":
                 return
 
 
-def _ring(event: CallEvent, directory: Directory, kind: Kind) -> Ring | None:
-    names = _rung_names(event, directory, kind)
+def _ring(event: CallEvent, directory: Directory, found: Roles) -> Ring | None:
+    names = _rung_names(event, directory, found.kind)
     if not names:
         return None
-    people = {name: directory.person(name) for name in names}
+    people = {name: found.telephones.person(name) for name in names}
     mapped = [person for person in people.values() if person is not None and directory.is_mapped(person)]
     synthetic = event.event_type == "hangup"
     return Ring(
@@ -189,6 +190,7 @@ def _ring(event: CallEvent, directory: Directory, kind: Kind) -> Ring | None:
         extensions=tuple(names),
         people=tuple(dict.fromkeys(mapped)),
         unmapped=tuple(name for name, person in people.items() if person is None or not directory.is_mapped(person)),
+        devices={name: person for name, person in people.items() if person is not None and person != name},
         synthetic=synthetic,
         happened_at=_happened_at(event) if synthetic else None,
     )
@@ -203,6 +205,8 @@ def _happened_at(hangup: CallEvent) -> datetime | None:
     """Recovery replays hangups hours later in the live form; this is by the epoch, whatever the zone."""
     if hangup.epoch is None or hangup.start_time is None or hangup.end_time is None:
         return None
+    if hangup.moment < clock.NEVER_SET_BEFORE:
+        return None
     if (hangup.start_time.tzinfo is None) != (hangup.end_time.tzinfo is None):
         return None
     return hangup.moment + max(hangup.end_time - hangup.start_time, timedelta(0))
@@ -211,40 +215,47 @@ def _happened_at(hangup: CallEvent) -> datetime | None:
 def _upload_due_at(seen: Picture, result: Outcome, ended: Ending, settings: Settings) -> datetime | None:
     """
     An incoming call at once, if nothing is pending; every other after the settle time without news. What a hangup
-    says alone, or in place of bridge events, waits as well: in the usual order there is more to come.
+    says alone, or in place of bridge events, waits as well, and so does a missed call that rang nobody: in the usual
+    order there is more to come.
     """
     if ended.over_at is None:
         return None
     hangup = seen.roles.main_hangup
     alone = hangup is not None and all(event.event_type == "hangup" for event in seen.roles.main_events)
     recovered = hangup is not None and not hangup.live
-    if seen.roles.kind == "out" or ended.pending or result.by_status or alone or recovered:
+    never_rang = not result.answered and not seen.roles.main_dials
+    if seen.roles.kind == "out" or ended.pending or result.by_status or alone or recovered or never_rang:
         return max(ended.over_at, seen.last_news_at + settings.settle)
     return ended.over_at
 
 
-def _date(found: Roles, directory: Directory) -> datetime | None:
-    """`StartTime` of the main id in the host's zone, else the epoch of the id, else `DateReceived`; never our clock."""
-    events = found.main_events
+def _date(seen: Picture) -> datetime | None:
+    """
+    `StartTime` of the main id in the host's zone, if the epoch of its id agrees; else that epoch, else `DateReceived`.
+    Our own clock only for a host whose clock was never set: the receipt of the first live event.
+    """
+    events, directory = seen.roles.main_events, seen.directory
     zone = directory.zone
-    wall = next((event.start_time for event in events if event.start_time is not None), None)
-    if wall is not None:
-        start = clock.to_utc(wall, zone)
-    elif events and events[0].epoch is not None:
-        start = datetime.fromtimestamp(events[0].epoch, UTC)
-    else:
+    start = next((time for event in events if (time := clock.started_at(event, zone)) is not None), None)
+    if start is None and events and events[0].epoch is not None:
+        start = events[0].moment
+    if start is None:
         known = [time for event in events for time in (event.date_received, event.end_time) if time is not None]
-        if not known:
-            return None
-        start = clock.to_utc(known[0], zone)
-    return start.astimezone(directory.crm_zone).replace(tzinfo=None)
+        start = clock.to_utc(known[0], zone) if known else None
+    if start is not None and start < clock.NEVER_SET_BEFORE:
+        start = next((event.received_at for event in seen.events if event.live), None)
+    return start.astimezone(directory.crm_zone).replace(tzinfo=None) if start is not None else None
 
 
 def _record_url(seen: Picture) -> str | None:
     """The main id's own recording before that of any other channel, the first before later ones."""
+    found = (recording.address(event.record_url or "") for event in _with_recording(seen))
+    return next((address for address in found if address is not None), None)
+
+
+def _with_recording(seen: Picture) -> list[CallEvent]:
     sent = [event for event in seen.events if event.record_url]
-    own = [event for event in sent if event.unique_id == seen.roles.main_id]
-    return next((event.record_url for event in (*own, *sent)), None)
+    return [*(event for event in sent if event.unique_id == seen.roles.main_id), *sent]
 
 
 def _legs(seen: Picture) -> Iterator[Leg]:
@@ -269,7 +280,7 @@ def _role(key: ChannelKey, seen: Picture) -> ChannelRole:
         return "customer"
     if channel_named(key.channel).is_local:
         return "local"
-    return "line" if phone_extension(key.channel, seen.directory) is None else "phone"
+    return "phone" if key in seen.roles.telephones.at else "line"
 
 
 def _transfers(talks: Sequence[Talk]) -> Iterator[Transfer]:
@@ -299,6 +310,17 @@ def _decisions(seen: Picture, result: Outcome, *, goes: bool, over: bool) -> Ite
         yield Decision(code="no_phone", at=last)
     if goes and over and result.owner is None:
         yield Decision(code="no_owner", at=last)
+    yield from _departures(seen, last, is_answered=goes and result.answered)
+
+
+def _departures(seen: Picture, last: datetime, *, is_answered: bool) -> Iterator[Decision]:
+    """Where the row says something else than the host did."""
+    sent = _with_recording(seen)
+    if is_answered and sent and _record_url(seen) is None:
+        yield Decision(code="no_link_to_recording", params={"sent": str(sent[0].record_url)[:100]}, at=last)
+    if again := next((event for event in seen.roles.main_events if event.again), None):
+        params = {"unique_id": again.sent_id, "external_id": seen.roles.main_id}
+        yield Decision(code="id_began_again", params=params, at=again.received_at)
 
 
 def _warnings(found: Roles, directory: Directory, observed: clock.Clock) -> Iterator[Decision]:

@@ -1,4 +1,4 @@
-"""Parses the name of a channel: `SIP/151-0000001e`, `Local/152@dialexecute-00000000;2`."""
+"""Parses the name of a channel: `SIP/151-0000001e`, `IAX2/151-57`, `Local/152@dialexecute-00000000;2`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Final
 
 _NAME: Final = re.compile(r"^(?P<technology>[^/]+)/(?P<peer>.+?)(?:-[0-9A-Fa-f]{4,})?(?:;(?P<half>[12]))?$")
+# IAX2 counts its calls in decimal and without leading zeros: `IAX2/151-57`.
+_CALL_NUMBER: Final = re.compile(r"-\d{1,5}$", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,9 +30,12 @@ def channel_named(name: str) -> Channel:
     found = _NAME.match(name)
     if found is None:
         return Channel(technology="", peer=name, half="", pair=name)
+    technology, peer = found["technology"].lower(), found["peer"]
+    if technology == "iax2":
+        peer = _CALL_NUMBER.sub("", peer)
     return Channel(
-        technology=found["technology"].lower(),
-        peer=found["peer"].partition("@")[0],
+        technology=technology,
+        peer=peer.partition("@")[0],
         half=found["half"] or "",
         pair=name.rpartition(";")[0] or name,
     )

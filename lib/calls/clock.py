@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +18,10 @@ _ZONE_TOLERANCE: Final = timedelta(minutes=10)
 _LEAST_LAG: Final = timedelta(seconds=-5)
 _MOST_LAG: Final = timedelta(seconds=60)
 _LONGEST: Final = timedelta(days=1)
+# An id as Asterisk makes it; what a test call writes in its place is no clock.
+_CHANNEL_ID: Final = re.compile(r"(?:.*-)?\d{1,10}\.\d+", re.ASCII)
+# No host of ours is older: a clock that was never set.
+NEVER_SET_BEFORE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +42,48 @@ class Clock:
 
 
 def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    return (local if local.tzinfo is not None else local.replace(tzinfo=zone)).astimezone(UTC)
+    return _readings(local, zone)[0]
+
+
+@lru_cache(maxsize=4_000)
+def _readings(local: datetime, zone: ZoneInfo) -> Sequence[datetime]:
+    """The instants that a wall clock may mean: two in the hour that a clock which goes back has twice."""
+    if local.tzinfo is not None:
+        return (local.astimezone(UTC),)
+    first = local.replace(tzinfo=zone).astimezone(UTC)
+    second = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    return (first,) if first == second else (min(first, second), max(first, second))
+
+
+def wall_start(event: CallEvent, zone: ZoneInfo) -> datetime | None:
+    """`StartTime` in UTC, of two readings the nearer to the epoch of the id."""
+    if event.start_time is None:
+        return None
+    readings = _readings(event.start_time, zone)
+    return readings[0] if event.epoch is None else min(readings, key=lambda reading: abs(reading - event.moment))
+
+
+def started_at(event: CallEvent, zone: ZoneInfo) -> datetime | None:
+    """`StartTime` in UTC; the epoch of the channel's id, where the two are too far apart."""
+    return event.moment if _gives_way(event, zone) else wall_start(event, zone)
+
+
+def _gives_way(event: CallEvent, zone: ZoneInfo) -> bool:
+    start = wall_start(event, zone)
+    if start is None or event.epoch is None or abs(start - event.moment) <= _ZONE_TOLERANCE:
+        return False
+    return _CHANNEL_ID.fullmatch(event.sent_id) is not None
+
+
+def _wall_end(event: CallEvent, zone: ZoneInfo) -> datetime | None:
+    """`EndTime` in UTC, of two readings the first that is not before the start."""
+    if event.end_time is None:
+        return None
+    readings = _readings(event.end_time, zone)
+    start = wall_start(event, zone)
+    if start is None and event.epoch is not None:
+        start = event.moment
+    return next((reading for reading in readings if start is None or reading >= start), readings[0])
 
 
 def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
@@ -47,26 +94,43 @@ def observe(main_events: Iterable[CallEvent], zone: ZoneInfo) -> Clock:
             continue
         if lag is None and event.live and event.event_type in ("start", "dial"):
             lag = (event.received_at - event.moment).total_seconds()
-        if wall is None and event.start_time is not None:
-            wall = (to_utc(event.start_time, zone) - event.moment).total_seconds()
+        if wall is None and (start := wall_start(event, zone)) is not None:
+            wall = (start - event.moment).total_seconds()
     return Clock(lag_seconds=lag, wall_seconds=wall)
 
 
 def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
     """
-    `EndTime` in UTC. Where `StartTime` shows that the zone is wrong, both are moved together to the epoch; a time that
-    then still lies before the channel or far after it is no time.
+    `EndTime` in UTC. Where `StartTime` is too far from the epoch, either both are moved together, or `EndTime` was
+    right: what lies nearer to the receipt. A time before the channel, far after it or after we heard of it is no time.
     """
-    if hangup.end_time is None:
-        return None
-    end = to_utc(hangup.end_time, zone)
-    if hangup.epoch is None:
+    end = _wall_end(hangup, zone)
+    if end is None or hangup.epoch is None:
         return end
-    if hangup.start_time is not None:
-        off = to_utc(hangup.start_time, zone) - hangup.moment
-        if abs(off) > _ZONE_TOLERANCE:
-            end -= off
-    return end if timedelta(0) <= end - hangup.moment <= _LONGEST else None
+    start = wall_start(hangup, zone)
+    off = start - hangup.moment if start is not None else timedelta(0)
+    readings = [end - off, end] if abs(off) > _ZONE_TOLERANCE else [end]
+    latest = hangup.moment + _LONGEST
+    if hangup.moment <= hangup.received_at:
+        latest = min(latest, hangup.received_at + _ZONE_TOLERANCE)
+    found = [time for time in readings if hangup.moment <= time <= latest]
+    if not hangup.live:
+        return next(iter(found), None)
+    return min(found, key=lambda time: abs(time - hangup.received_at), default=None)
+
+
+def lasted(hangup: CallEvent, zone: ZoneInfo) -> timedelta | None:
+    """From `StartTime` to `EndTime`, or between what stands in for them; None: the host does not say."""
+    gives_way = _gives_way(hangup, zone)
+    end = hung_up_at(hangup, zone) if gives_way else _wall_end(hangup, zone)
+    start = hangup.moment if gives_way else wall_start(hangup, zone) or _other_start(hangup, zone)
+    return end - start if end is not None and start is not None and end - start <= _LONGEST else None
+
+
+def _other_start(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
+    if hangup.date_received is not None:
+        return to_utc(hangup.date_received, zone)
+    return hangup.moment if hangup.epoch is not None else None
 
 
 def counting_from(main_events: list[CallEvent]) -> datetime | None:

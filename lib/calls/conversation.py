@@ -8,7 +8,7 @@ one leaves the first; an event that changes no channel's state is a copy.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -19,6 +19,7 @@ from lib.calls.event import CallEvent
 
 # A repeated `bridge` this soon, its channel having left meanwhile, is a late copy and no return.
 _LATE_COPY: Final = timedelta(seconds=2)
+_HOLDING: Final = "holding_bridge"
 
 
 class ChannelKey(NamedTuple):
@@ -73,13 +74,14 @@ class Conversation:
     stays: tuple[Stay, ...]
     leaves_are_sent: bool
     copies: frozenset[str]
+    holding: frozenset[str] = frozenset()
 
     def of(self, keys: frozenset[ChannelKey]) -> list[Stay]:
         return [stay for stay in self.stays if stay.key in keys]
 
     def at(self, position: int) -> list[Stay]:
-        """The stays that last after the event at this position."""
-        return [stay for stay in self.stays if stay.first <= position < stay.last]
+        """The stays that last after the event at this position, where people can talk."""
+        return [stay for stay in self.stays if stay.first <= position < stay.last and stay.bridge not in self.holding]
 
 
 def conversation(events: Sequence[CallEvent], directory: Directory) -> Conversation:
@@ -95,7 +97,13 @@ def conversation(events: Sequence[CallEvent], directory: Directory) -> Conversat
         stays=tuple(sorted(fold.stays, key=lambda stay: (stay.first, stay.last, stay.key))),
         leaves_are_sent=any(event.event_type == "bridge_leave" for event in events),
         copies=frozenset(fold.copies),
+        holding=holding_bridges(events),
     )
+
+
+def holding_bridges(events: Iterable[CallEvent]) -> frozenset[str]:
+    """Bridges in which channels wait, for a queue or in a parking lot, and nobody talks."""
+    return frozenset(event.bridge_id for event in events if event.bridge_technology == _HOLDING and event.bridge_id)
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from lib.calls.e164 import bare, e164
 
 _EXTENSION_DIGITS: Final = 5
+_REMEMBERED: Final = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,20 @@ class Directory:
         An external number in E.164, equal in all its spellings; the digits as they are of one that is nowhere valid.
         None: no external number.
         """
+        number = self._read_before.get(value, "")
+        if number == "":
+            number = self._read(value)
+            if len(self._read_before) >= _REMEMBERED:
+                self._read_before.clear()
+            self._read_before[value] = number
+        return number
+
+    @cached_property
+    def _read_before(self) -> dict[str, str | None]:
+        """The same few numbers stand in all events of a call."""
+        return {}
+
+    def _read(self, value: str) -> str | None:
         digits = bare(value)
         if digits is None or self._names_us(digits) or (digits != value and self._names_us(value)):
             return None

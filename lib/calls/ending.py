@@ -30,6 +30,8 @@ def ending(seen: Picture, settings: Settings, now: datetime) -> Ending:
     silence = seen.last_news_at + settings.call_max
     if hangup is None:
         return _by_time(min(_without_hangup(seen, settings), silence), now, ("no_hangup",), opened)
+    if _host_is_silent_of_leaves(seen):
+        return Ending(over_at=hangup.received_at, due_at=None, pending=opened)
     blocking: list[Pending] = []
     if seen.roles.kind == "out":
         wait = settings.finalize_after
@@ -40,7 +42,7 @@ def ending(seen: Picture, settings: Settings, now: datetime) -> Ending:
     else:
         # The main id is the customer's own channel: what seems open after its hangup only was not reported.
         wait = settings.settle
-        if _in_bridge(seen) and seen.conversation.leaves_are_sent:
+        if _in_bridge(seen):
             blocking.append("open_leg")
     if ringing:
         blocking.append("phone_ringing")
@@ -48,6 +50,11 @@ def ending(seen: Picture, settings: Settings, now: datetime) -> Ending:
         return _by_time(min(seen.last_news_at + wait, silence), now, tuple(blocking), opened)
     left = (stay.until for stay in seen.stays if stay.until is not None)
     return Ending(over_at=max([hangup.received_at, *left]), due_at=None, pending=opened)
+
+
+def _host_is_silent_of_leaves(seen: Picture) -> bool:
+    """Of an incoming call: nothing later will say that somebody left, and the customer is gone with the main id."""
+    return seen.roles.kind != "out" and bool(seen.stays) and not seen.conversation.leaves_are_sent
 
 
 def _by_time(due: datetime, now: datetime, blocking: tuple[Pending, ...], opened: tuple[Pending, ...]) -> Ending:

@@ -73,16 +73,26 @@ class CallEvent:
     connected_line: str = ""
     bridge_id: str = ""
     bridge_channels: int | None = None
+    bridge_technology: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
     date_received: datetime | None = None
     epoch: int | None = None
     external_initiated: bool = False
     fingerprint: str = ""
+    # The record has a field for the external number, be it an empty one.
+    has_phone: bool = True
+    # Of an id that the host gave before: which time this is (see `restarts`).
+    again: int = 0
 
     @property
     def live(self) -> bool:
         return self.origin == "live"
+
+    @property
+    def sent_id(self) -> str:
+        """The id as the host wrote it: `unique_id` tells apart what has the same id (see `restarts`)."""
+        return self.unique_id.removesuffix(f"_{self.again}") if self.again else self.unique_id
 
     @property
     def moment(self) -> datetime:
@@ -135,12 +145,14 @@ def parse(event: RawEvent) -> CallEvent:
         connected_line=spelling.plain(fields.known("connectedlinenum")),
         bridge_id="" if bridge.lower() in _UNKNOWN else bridge,
         bridge_channels=_small_int(fields.text("bridgenumchannels"), most=10_000),
+        bridge_technology=fields.text("bridgetechnology").lower(),
         start_time=_local_time(fields.text("starttime")),
         end_time=_local_time(fields.text("endtime")),
         date_received=_local_time(fields.text("datereceived")),
         epoch=epoch_of(unique_id),
         external_initiated=fields.text("externalinitiated").lower() == "true",
         fingerprint=_fingerprint(event.raw),
+        has_phone=fields.has("phone"),
     )
 
 
@@ -159,6 +171,9 @@ class _Fields:
         self._values = {
             key.lower(): raw[key] for key in sorted((key for key in raw if isinstance(key, str)), reverse=True)
         }
+
+    def has(self, name: str) -> bool:
+        return name in self._values
 
     def any(self, name: str) -> object:
         return self._values.get(name)

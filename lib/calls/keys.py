@@ -12,15 +12,15 @@ from lib.calls.directory import Directory
 from lib.calls.event import CHANNEL_EVENTS, CallEvent
 from lib.calls.legs import (
     NEAR,
+    extensions_shown,
     is_line,
     is_main_hangup,
     is_outgoing_record,
     named_customers,
     named_extensions,
     other_party,
-    phone_extension,
 )
-from lib.calls.naming import named
+from lib.calls.records import understood
 
 LONGEST_CALL: Final = timedelta(hours=4)
 LONGEST_RINGING: Final = timedelta(minutes=10)
@@ -49,8 +49,12 @@ class LinkKeys:
 
 
 def link_keys(event: CallEvent, directory: Directory) -> LinkKeys:
-    event = named(event, directory)
-    exact = {f"u:{event.unique_id}"} if event.unique_id else set()
+    return keys_of(understood(event, directory), directory)
+
+
+def keys_of(event: CallEvent, directory: Directory) -> LinkKeys:
+    """Of an event that is understood already."""
+    exact = {f"u:{event.sent_id}"} if event.unique_id else set()
     if event.bridge_id:
         exact.add(f"b:{event.bridge_id}")
     weak = set(_weak_keys(event, directory))
@@ -72,6 +76,9 @@ SPANS: Final = {
     # rule 5: a call in which the extension was bridged; a follow-me leg in the name of the extension
     "e<": ("e>", NEAR, LONGEST_CALL),
     "e>": ("e<", LONGEST_CALL, NEAR),
+    # rule 5a: a dial that rings the extension; a leg to its person's own phone, or on a Local channel in its name
+    "r<": ("r>", NEAR, LONGEST_RINGING),
+    "r>": ("r<", LONGEST_RINGING, NEAR),
     # rule 6: a dial of the extension; its own leg with a party that is not known
     "x<": ("x>", NEAR, NEAR),
     "x>": ("x<", NEAR, NEAR),
@@ -91,14 +98,18 @@ def _weak_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
     elif kind in ("start", "dial") or is_main_hangup(event):
         if customer:
             yield f"c<{customer}"
-        if kind == "dial":
-            yield from (f"m<{mobile}" for mobile in named_customers(event, directory))
+        yield from _ringing_keys(event, directory) if kind == "dial" else ()
     elif kind == "hangup":
         yield from _secondary_hangup_keys(event, customer, directory)
     elif kind in CHANNEL_EVENTS:
         yield from _channel_keys(event, directory)
     if event.channel and channel_named(event.channel).is_local:
         yield f"l:{channel_named(event.channel).pair}"
+
+
+def _ringing_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
+    yield from (f"m<{mobile}" for mobile in named_customers(event, directory))
+    yield from (f"r<{extension}" for extension in named_extensions(event, directory))
 
 
 def _secondary_hangup_keys(event: CallEvent, customer: str | None, directory: Directory) -> Iterator[str]:
@@ -114,10 +125,13 @@ def _outgoing_keys(event: CallEvent, number: str | None, directory: Directory) -
     customers = named_customers(event, directory)
     if number and not customers:
         yield f"c<{number}"
+    owner = directory.mobile_person(event.phone)
     for extension in extensions:
         yield f"x<{extension}"
-        if directory.mobile_person(event.phone) is not None:
+        if owner is not None:
             yield f"e>{extension}"
+    if owner is not None and (owner in extensions or not extensions):
+        yield f"r>{owner}"
     if not extensions:
         yield from (f"c>{customer}" for customer in customers)
         if number and not customers:
@@ -125,9 +139,10 @@ def _outgoing_keys(event: CallEvent, number: str | None, directory: Directory) -
 
 
 def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
-    extension = phone_extension(event.channel, directory)
-    if extension is not None:
-        yield from _phone_keys(event, extension, directory)
+    extensions = extensions_shown(event, directory)
+    if extensions:
+        for extension in extensions:
+            yield from _phone_keys(event, extension, directory)
     elif event.event_type == "bridge_leave":
         return
     elif event.channel and channel_named(event.channel).is_local:
@@ -140,12 +155,17 @@ def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
 
 def _local_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
     """
-    The half that runs the dialplan, and so dials, bears the name of the extension that it does it for. Named after an
-    extension it is a consultation, which shows itself by its bridges.
+    The half that runs the dialplan, and so dials, bears the name of whom it does it for: of an extension, or of the
+    customer. Named after an extension it is a consultation, which shows itself by its bridges.
     """
     channel = channel_named(event.channel)
-    if channel.half != "1" and not directory.is_extension(channel.peer) and directory.is_extension(event.caller_id):
+    if channel.half == "1" or directory.is_extension(channel.peer):
+        return
+    if directory.is_extension(event.caller_id):
         yield f"e>{event.caller_id}"
+        yield f"r>{event.caller_id}"
+    elif customer := directory.outside(event.caller_id):
+        yield f"c>{customer}"
 
 
 def _phone_keys(event: CallEvent, extension: str, directory: Directory) -> Iterator[str]:

@@ -5,7 +5,7 @@ for somebody else's call. This module tells them apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,17 +20,19 @@ NEAR: Final = timedelta(seconds=60)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outgoing:
     """
-    What the `dial`s and `hangup`s of type 1 on one channel say. `number` and `customers` are tails
-    (`Directory.outside`); `customers` are the external numbers that stand where a caller's extension would.
+    What the `dial`s and `hangup`s of type 1 on one channel say. `number` and `customers` are external numbers as
+    `Directory.outside` spells them; `customers` stand where a caller's extension would. `local_callers`: the caller ids
+    of the Local channel that shows the leg. `owner`: the extension of the person whose own phone is dialled.
     """
 
     unique_id: str
     number: str | None
     extensions: tuple[str, ...]
     customers: frozenset[str]
-    personal: bool
+    owner: str | None
     on_phone: bool
     on_local: bool
+    local_callers: tuple[str, ...]
     dialled: bool
     moment: datetime
 
@@ -42,7 +44,23 @@ class Outgoing:
     @property
     def like_follow_me_leg(self) -> bool:
         """Rule 5, seen from the leg. A real outgoing call starts on the channel of a telephone."""
-        return not self.on_phone and bool(self.extensions) and (self.personal or self.on_local)
+        return not self.on_phone and bool(self.extensions) and (self.owner is not None or self.on_local)
+
+    def forwarded_by(self, customers: Collection[str], rung: Collection[str], directory: Directory) -> frozenset[str]:
+        """
+        Rule 5a, seen from the leg: which of the telephones that ring for these customers may have forwarded. The
+        extension is the one in its `Extensions`, else the caller id of its Local channel, else the owner of the phone.
+        """
+        if self.on_phone or self.number is None:
+            return frozenset()
+        if self.extensions:
+            return frozenset(name for name in self.extensions if name in rung and (self.on_local or name == self.owner))
+        callers = [name for name in self.local_callers if directory.is_extension(name)]
+        if callers:
+            return frozenset(callers) & frozenset(rung)
+        if any(directory.outside(name) in customers for name in self.local_callers):
+            return frozenset(rung)
+        return frozenset(name for name in rung if name == self.owner)
 
     @property
     def certainly_a_leg(self) -> bool:
@@ -59,16 +77,18 @@ def _outgoing(unique_id: str, events: Sequence[CallEvent], directory: Directory)
     records = [event for event in events if is_outgoing_record(event)]
     if not unique_id or not records:
         return None
-    number = next((tail for event in records if (tail := directory.outside(event.phone))), None)
+    number = next((number for event in records if (number := directory.outside(event.phone))), None)
+    owners = (directory.mobile_person(event.phone) for event in records)
     extensions = dict.fromkeys(name for event in records for name in named_extensions(event, directory))
     return Outgoing(
         unique_id=unique_id,
         number=number,
         extensions=tuple(extensions),
-        customers=frozenset(tail for event in records for tail in named_customers(event, directory)) - {number},
-        personal=any(directory.mobile_person(event.phone) is not None for event in records),
-        on_phone=any(is_phone(event, directory) for event in events),
+        customers=frozenset(name for event in records for name in named_customers(event, directory)) - {number},
+        owner=next((owner for owner in owners if owner is not None), None),
+        on_phone=any(extension_shown(event, directory) is not None for event in events),
         on_local=any(is_local(event) for event in events),
+        local_callers=tuple(dict.fromkeys(event.caller_id for event in events if is_local(event) and event.caller_id)),
         dialled=any(event.event_type == "dial" for event in records),
         moment=records[0].moment,
     )
@@ -78,27 +98,45 @@ def is_outgoing_record(event: CallEvent) -> bool:
     return event.call_type == 1 and event.event_type in ("dial", "hangup")
 
 
-def is_phone(event: CallEvent, directory: Directory) -> bool:
-    """A channel of a desk phone, `SIP/<extension>-…`."""
-    return phone_extension(event.channel, directory) is not None
-
-
 def is_local(event: CallEvent) -> bool:
     return bool(event.channel) and channel_named(event.channel).is_local
 
 
-def phone_extension(channel_name: str, directory: Directory) -> str | None:
-    if not channel_name:
+def extension_shown(event: CallEvent, directory: Directory) -> str | None:
+    """
+    The extension whose telephone this channel is, by this event alone: `SIP/<extension>-…`. A peer that is neither a
+    known extension nor a line, such as a second device, gives way to the caller id of its channel.
+    """
+    channel = channel_named(event.channel)
+    peer = channel.peer
+    if channel.is_local or not channel.technology or (peer in directory.lines and not directory.knows(peer)):
         return None
-    channel = channel_named(channel_name)
-    if channel.is_local or not channel.technology or not directory.is_extension(channel.peer):
-        return None
-    return channel.peer
+    if directory.knows(peer):
+        return peer
+    if directory.knows(event.caller_id):
+        return event.caller_id
+    if directory.knows(extension := directory.extension_named(peer)) and not is_strangers(event, directory):
+        return extension
+    return peer if directory.is_extension(peer) else None
+
+
+def is_strangers(event: CallEvent, directory: Directory) -> bool:
+    """Its caller is somebody outside, and not the enterprise itself, whose number often replaces a telephone's own."""
+    return directory.outside(event.caller_id) is not None and not directory.is_own_line(event.caller_id)
+
+
+def extensions_shown(event: CallEvent, directory: Directory) -> tuple[str, ...]:
+    """The same, and the number of the device itself, by which a dialplan may name it as well."""
+    extension = extension_shown(event, directory)
+    if extension is None:
+        return ()
+    peer = channel_named(event.channel).peer
+    return (extension, peer) if peer != extension and directory.is_extension(peer) else (extension,)
 
 
 def is_line(event: CallEvent, directory: Directory) -> bool:
     channel = channel_named(event.channel)
-    return bool(channel.technology) and not channel.is_local and not directory.is_extension(channel.peer)
+    return bool(channel.technology) and not channel.is_local and extension_shown(event, directory) is None
 
 
 def named_extensions(event: CallEvent, directory: Directory) -> list[str]:
@@ -108,7 +146,7 @@ def named_extensions(event: CallEvent, directory: Directory) -> list[str]:
 def named_customers(event: CallEvent, directory: Directory) -> list[str]:
     """External numbers among the extensions; over SIP lines the line itself stands there."""
     names = (name for name in event.extensions if name != event.trunk and not directory.is_own_line(name))
-    return [tail for name in names if (tail := directory.outside(name))]
+    return [number for name in names if (number := directory.outside(name))]
 
 
 def other_party(event: CallEvent, directory: Directory) -> str | None:
@@ -129,7 +167,7 @@ def is_clicked(record: Outgoing, bridges: Iterable[CallEvent], directory: Direct
     """The caller's own telephone was put through to this very number first: click-to-call, whatever rings now."""
     return record.number is not None and any(
         event.event_type == "bridge"
-        and phone_extension(event.channel, directory) in record.extensions
+        and not set(record.extensions).isdisjoint(extensions_shown(event, directory))
         and other_party(event, directory) == record.number
         and abs(event.moment - record.moment) <= NEAR
         for event in bridges
@@ -146,7 +184,7 @@ def follows(leg: Outgoing, bridges: Iterable[CallEvent], *, own_call: bool, dire
     for event in bridges:
         if event.event_type not in ("bridge", "bridge_leave") or event.unique_id == leg.unique_id:
             continue
-        if phone_extension(event.channel, directory) not in leg.extensions:
+        if set(leg.extensions).isdisjoint(extensions_shown(event, directory)):
             continue
         party = other_party(event, directory)
         if party == leg.number or (party is None and not own_call and not event.connected_line):

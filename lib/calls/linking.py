@@ -22,23 +22,26 @@ from lib.calls.keys import LinkKeys, Sought, link_keys
 from lib.calls.legs import (
     NEAR,
     Outgoing,
+    extensions_shown,
     follows,
     is_clicked,
     is_line,
     named_extensions,
     other_party,
-    phone_extension,
 )
-from lib.calls.naming import named
+from lib.calls.records import understood
+from lib.calls.restarts import told_apart
 from lib.calls.trees import Tree, Union, trees_of
 
 __all__ = ["LinkKeys", "Sought", "group", "link_keys"]
 
 
 def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[CallEvent, ...], ...]:
-    """Rules 1 to 3 make trees; a tree that is no call of its own then joins the one call that may own it."""
-    ordered = in_order(named(event, directory) for event in events)
-    keys = {id(event): link_keys(event, directory) for event in ordered}
+    """
+    Rules 1 to 3 make trees; a tree that is no call of its own then joins the one call that may own it. The events come
+    back as the directory understands them, those of an id that started again under another one.
+    """
+    ordered, keys = told_apart([understood(event, directory) for event in in_order(events)], directory)
     trees = [Tree(index, members, directory) for index, members in enumerate(trees_of(ordered, keys))]
     index = _Index(trees, keys)
     joined = Union(len(trees))
@@ -108,8 +111,8 @@ class _Index:
 
 def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
     """
-    Rule 4, a mobile leg; rule 5, a follow-me leg. None for a record that is with its call already, or is a click-to-
-    call.
+    Rule 4, a mobile leg; rule 5, a follow-me leg; rule 5a, a forwarded one. None for a record that is with its call
+    already, or is a click-to-call.
     """
     found: list[tuple[tuple[int, float, int], Tree]] = []
     owners = index.owners_for(leg)
@@ -120,6 +123,7 @@ def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
             return None
         for owner in owners:
             rank = _mobile_leg(record, owner) if record.like_mobile_leg else _follow_me_leg(leg, record, owner)
+            rank = rank or _forwarded_leg(leg, record, owner)
             if rank is not None:
                 found.append(((*rank, owner.index), owner))
     return min(found, key=lambda pair: pair[0])[1] if found else None
@@ -157,7 +161,18 @@ def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
     seen = leg.events[0].received_at
     ages = [(seen - event.received_at).total_seconds() for event in bridges]
     past = [age for age in ages if age >= 0]
-    return (0, min(past)) if past else (1, -max(ages))
+    return (0, min(past)) if past else (2, -max(ages))
+
+
+def _forwarded_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float] | None:
+    """Rule 5a. Among several calls that ring the telephone: the one that began to ring it last."""
+    if not owner.incoming_ids or not owner.lives_at(record.moment):
+        return None
+    first = leg.by_id[record.unique_id][0]
+    seen = first.received_at if first.event_type != "hangup" else owner.received_after(record.moment)
+    extensions = record.forwarded_by(owner.customers, owner.rung, owner.directory)
+    since = [rung for extension in extensions if (rung := owner.ringing_since(extension, seen)) is not None]
+    return (1, (seen - max(since)).total_seconds()) if since else None
 
 
 def _owner_of_loose(loose: Tree, index: _Index, owners: set[int]) -> Tree | None:
@@ -186,20 +201,20 @@ def _loose_rank(event: CallEvent, owner: Tree) -> int | None:
     ends = _ends(event, owner.directory)
     if ends is None:
         return None
-    extension, customer = ends
-    if _called(owner, {extension}, customer, event.moment):
+    extensions, customer = ends
+    if _called(owner, extensions, customer, event.moment):
         return 0  # rules 6 and 7
-    rings = extension in owner.rung and customer in owner.customers
+    rings = customer in owner.customers and not extensions.isdisjoint(owner.rung)
     return 1 if rings and event.event_type == "bridge" and owner.lives_at(event.moment) else None  # rule 8
 
 
-def _ends(event: CallEvent, directory: Directory) -> tuple[str, str | None] | None:
+def _ends(event: CallEvent, directory: Directory) -> tuple[set[str], str | None] | None:
     """The extension and the customer whom this channel puts together; None as customer: the host does not know."""
-    extension = phone_extension(event.channel, directory)
-    if extension is not None:
+    extensions = set(extensions_shown(event, directory))
+    if extensions:
         customer = other_party(event, directory)
-        return None if customer is None and event.connected_line else (extension, customer)
-    return (event.connected_line, directory.outside(event.caller_id)) if is_line(event, directory) else None
+        return None if customer is None and event.connected_line else (extensions, customer)
+    return ({event.connected_line}, directory.outside(event.caller_id)) if is_line(event, directory) else None
 
 
 def _called(owner: Tree, extensions: set[str], customer: str | None, moment: datetime) -> bool:

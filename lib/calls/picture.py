@@ -10,6 +10,7 @@ from typing import Final
 from lib.calls.conversation import ChannelKey, Conversation, Stay, conversation
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent, in_order
+from lib.calls.records import understood
 from lib.calls.roles import Roles, customer_channels, roles
 
 _COPIES_COME_WITHIN: Final = timedelta(seconds=5)
@@ -39,7 +40,7 @@ class Picture:
 
 
 def picture(events: Sequence[CallEvent], directory: Directory) -> Picture:
-    ordered = in_order(events)
+    ordered = [understood(event, directory) for event in in_order(events)]
     found = roles(ordered, directory)
     talking = conversation(ordered, directory)
     return Picture(
@@ -48,7 +49,7 @@ def picture(events: Sequence[CallEvent], directory: Directory) -> Picture:
         roles=found,
         conversation=talking,
         customer=customer_channels(found, ordered, directory) if found.customer else frozenset(),
-        copies=_copies(ordered) | talking.copies,
+        copies=_copies(ordered) | _started_again(ordered, directory) | talking.copies,
     )
 
 
@@ -65,4 +66,17 @@ def _copies(events: Sequence[CallEvent]) -> frozenset[str]:
             copies.add(event.event_id)
         else:
             seen[key] = event.received_at
+    return frozenset(copies)
+
+
+def _started_again(events: Sequence[CallEvent], directory: Directory) -> frozenset[str]:
+    """A `start` with the same customer, however late: with another one it would be another call's."""
+    seen: set[tuple[str, str]] = set()
+    copies = set()
+    for event in events:
+        if event.event_type == "start":
+            key = (event.unique_id, directory.outside(event.phone) or event.phone)
+            if key in seen:
+                copies.add(event.event_id)
+            seen.add(key)
     return frozenset(copies)

@@ -114,6 +114,8 @@ def plan(call: Call, told: Sequence[Told], now: datetime, settings: Settings, de
     row = [history.row] if history.row is not None else []
     moments = {ring.at for ring in call.rings}
     seen = _notified(told) | {extension for ring in rings for extension in ring.extensions}
+    # A second device whose person was told of the call was left out only until its channel showed whose it is.
+    seen |= {name for ring in call.rings for name in ring.devices if ring.devices[name] in seen}
     return Plan(
         wanted=(*rings, *ends, *row),
         withdraw_popups=call.over and not any(ring.synthetic for ring in call.rings),

@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from lib.calls import numbers
 from lib.calls.channels import channel_named
-from lib.calls.conversation import ChannelKey, Person, Stay
+from lib.calls.conversation import ChannelKey
 from lib.calls.directory import Directory, Line
 from lib.calls.event import CHANNEL_EVENTS, CallEvent
-from lib.calls.legs import Outgoing, follows, is_main_hangup, outgoing_records, phone_extension
+from lib.calls.legs import Outgoing, follows, is_main_hangup, outgoing_records
+from lib.calls.telephones import Telephones, of_the_caller, telephones
 
 Kind = Literal["in", "out", "internal", "unknown"]
 LegRole = Literal["mobile", "follow_me", "manager", "consultation"]
@@ -31,6 +32,7 @@ class Roles:
     legs: Mapping[str, LegRole]
     outgoing: Mapping[str, Outgoing]
     by_id: Mapping[str, Sequence[CallEvent]]
+    telephones: Telephones
 
     @property
     def main_events(self) -> list[CallEvent]:
@@ -63,15 +65,20 @@ def roles(events: Sequence[CallEvent], directory: Directory) -> Roles:
     kind = _kind(main_events, legs, main_id, directory)
     line_id = _line_id(main_events, kind)
     line = directory.lines.get(line_id) if line_id else None
+    phones = telephones(events, directory)
+    if kind == "out":
+        dials = [event for event in main_events if event.event_type == "dial"]
+        phones = of_the_caller(phones, main_id, dials, _shown(events))
     return Roles(
         main_id=main_id,
         kind=kind,
         customer=_customer(main_events, kind, directory) if kind in ("in", "out") else None,
         line=line,
         line_id=line_id,
-        legs=legs | _other_legs(by_id, main_id, legs, directory),
+        legs=legs | _other_legs(by_id, main_id, legs, phones),
         outgoing=outgoing,
         by_id=by_id,
+        telephones=phones,
     )
 
 
@@ -203,13 +210,13 @@ def _customer(main_events: Sequence[CallEvent], kind: Kind, directory: Directory
             continue
         line = directory.lines.get(event.trunk) if kind == "in" else None
         number = numbers.normalize(event.phone, directory, line=line)
-        if number is not None:
+        if number is not None and not directory.is_own_line(number):
             return number
     return None
 
 
 def _other_legs(
-    by_id: Mapping[str, Sequence[CallEvent]], main_id: str, legs: Mapping[str, LegRole], directory: Directory
+    by_id: Mapping[str, Sequence[CallEvent]], main_id: str, legs: Mapping[str, LegRole], phones: Telephones
 ) -> dict[str, LegRole]:
     """Records of other channels of the call: their hangups end nothing."""
     found: dict[str, LegRole] = {}
@@ -217,7 +224,7 @@ def _other_legs(
         if unique_id == main_id or unique_id in legs:
             continue
         if any(event.event_type == "hangup" for event in events):
-            on_phone = any(phone_extension(event.channel, directory) is not None for event in events)
+            on_phone = any(ChannelKey(unique_id, event.channel) in phones.at for event in events)
             found[unique_id] = "manager" if on_phone else "consultation"
     return found
 
@@ -230,7 +237,7 @@ def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Dire
     shown = _shown(events)
     if found.kind == "in":
         own = frozenset(key for key in shown if key.unique_id == found.main_id)
-        return frozenset(key for key in own if phone_extension(key.channel, directory) is None) or own
+        return frozenset(key for key in own if key not in found.telephones.at) or own
     callers = _callers_of_lines(found, shown, directory)
     number = directory.outside(found.customer or "")
     named = frozenset(key for key, caller in callers.items() if number and caller == number)
@@ -244,31 +251,15 @@ def _callers_of_lines(
     return {
         key: directory.outside(event.caller_id)
         for key, event in shown.items()
-        if key.unique_id != found.main_id and phone_extension(key.channel, directory) is None
+        if key.unique_id != found.main_id and key not in found.telephones.at
+        if key.channel or directory.outside(event.caller_id)
     }
 
 
 def _shown(events: Sequence[CallEvent]) -> dict[ChannelKey, CallEvent]:
-    """Real channels, each with the event that first shows it."""
+    """Real channels, each with the event that first shows it; older hosts give no names."""
     shown: dict[ChannelKey, CallEvent] = {}
     for event in events:
-        if event.event_type in CHANNEL_EVENTS and event.channel and not channel_named(event.channel).is_local:
+        if event.event_type in CHANNEL_EVENTS and event.unique_id and not channel_named(event.channel).is_local:
             shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
     return shown
-
-
-def person_in(stay: Stay, callers: Mapping[ChannelKey, str], directory: Directory) -> Person | None:
-    """
-    The person on this channel: a desk phone's extension, or the party that was called over a line; nobody on a Local
-    half.
-    """
-    channel = channel_named(stay.key.channel)
-    if channel.is_local:
-        return None
-    extension = phone_extension(stay.key.channel, directory)
-    if extension is not None:
-        return Person(extension=extension)
-    number = callers.get(stay.key, "")
-    if directory.knows(number):
-        return Person(extension=number)
-    return Person(extension=directory.mobile_person(number), number=number or None)

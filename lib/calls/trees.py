@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from lib.calls import clock
+from lib.calls.conversation import holding_bridges
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.keys import LOCAL_NAMES_LAST, LONGEST_CALL, LinkKeys
@@ -94,13 +95,13 @@ class Tree:
         call that came in was passed on to.
         """
         legs = {record.unique_id for record in self.outgoing if self.incoming_ids or record.certainly_a_leg}
-        tails = (
+        numbers = (
             self.directory.outside(event.phone)
             for event in self.events
             if not (event.unique_id in legs and is_outgoing_record(event))
             and (event.event_type in ("start", "dial") or is_main_hangup(event) or event.call_type == 1)
         )
-        return frozenset(tail for tail in tails if tail)
+        return frozenset(number for number in numbers if number)
 
     @cached_property
     def mobiles(self) -> frozenset[str]:
@@ -119,6 +120,30 @@ class Tree:
             if event.event_type == "dial" and event.unique_id in self.incoming_ids
             for extension in named_extensions(event, self.directory)
         )
+
+    def ringing_since(self, extension: str, moment: datetime) -> datetime | None:
+        """When the last dial before this receipt named the extension, if nobody was bridged between the two."""
+        rung = [event.received_at for event in self._dials_in(before=moment) if extension in event.extensions]
+        if not rung or any(rung[-1] < at < moment for at in self._bridged_at):
+            return None
+        return rung[-1]
+
+    def _dials_in(self, *, before: datetime) -> list[CallEvent]:
+        return [
+            event
+            for event in self.events
+            if event.event_type == "dial" and event.unique_id in self.incoming_ids and event.received_at <= before
+        ]
+
+    @cached_property
+    def _bridged_at(self) -> list[datetime]:
+        """Receipts of entries into bridges in which people can talk."""
+        holding = holding_bridges(self.events)
+        return [
+            event.received_at
+            for event in self.events
+            if event.event_type == "bridge" and event.bridge_id not in holding
+        ]
 
     @cached_property
     def began(self) -> datetime:
@@ -153,6 +178,10 @@ class Tree:
 
     def _host_time(self, received: datetime) -> datetime:
         return received - self._lag
+
+    def received_after(self, moment: datetime) -> datetime:
+        """When we heard at the latest of what began in this second of the host's clock."""
+        return moment + self._lag + timedelta(seconds=1)
 
     @cached_property
     def _lag(self) -> timedelta:

@@ -45,7 +45,11 @@ def tell(enterprise_number: str, unique_id: str, *, crm: str) -> dict[str, Any]:
     members = [parsed(event) for event in stored]
     call = assemble(members, directory(enterprise, crm), settings(enterprise, crm), now)
     told = [_delivery(delivery, attempts, call.started_at) for delivery in ledger]
-    story = explain(call, members, told, _decisions(decided, call, crm))
+    decisions = _decisions(decided, call, crm)
+    story = explain(call, members, told, decisions)
+    # Only beside the earlier call of this id is it seen that the host gave it again.
+    again = next((one.params["external_id"] for one in decisions if one.code == "id_began_again"), None)
+    story["unique_id"] = again or story["unique_id"]
     story["host_clock"] = (
         {
             "lag_seconds": clock.lag_seconds,

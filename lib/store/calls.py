@@ -9,7 +9,7 @@ from lib.runtime.db import Connection
 
 
 def find_by_unique_id(conn: Connection, enterprise_number: str, unique_id: str) -> int | None:
-    """The call that has a channel of this id."""
+    """The call that has a channel of this id, or that goes by this id where a host gave its own to another call too."""
     row = conn.execute(
         """
         SELECT call_id FROM call_events
@@ -18,6 +18,11 @@ def find_by_unique_id(conn: Connection, enterprise_number: str, unique_id: str) 
         """,
         [enterprise_number, unique_id],
     ).fetchone()
+    if row is None:
+        row = conn.execute(
+            "SELECT id FROM calls WHERE enterprise_number = %s AND main_unique_id = %s ORDER BY id LIMIT 1",
+            [enterprise_number, unique_id],
+        ).fetchone()
     return row[0] if row else None
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from infra.commands import provision
-from lib.ledger import assemble, derive
+from lib.ledger import assemble, derive, story
 from lib.runtime import db
 from lib.store import neighbourhood
 from tests.harness.assembled import Desk, ended, row_differences, with_copies
@@ -262,6 +262,32 @@ def test_two_rows_of_one_customers_call_that_were_both_sent_stay_two_and_no_thir
     assert one.disorder() == []
 
 
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_an_id_that_begins_again_for_another_customer_is_another_call_with_a_row_of_its_own(desk, crm_server, seed):
+    """One event after the other as they came, and all at once in any order."""
+    one, stream = desk("0367"), begun(300)
+    over(talking(stream), 20)
+    stream.start(40, stream.id(0), OTHER_MOBILE).dial(41, stream.id(0), ["152"], OTHER_MOBILE)
+    stream.joins(45, stream.id(0), LINE, "again", OTHER_MOBILE, "152")
+    stream.joins(45, stream.id(1), "SIP/152-0000002e", "again", "152", OTHER_MOBILE)
+    stream.leaves(50, stream.id(0), LINE, "again", OTHER_MOBILE, "152", 1)
+    stream.hangup(51, stream.id(0), 0, "2", ["152"], OTHER_MOBILE, started=0, ended=11)
+    first, again = stream.id(0), f"{stream.id(0)}_2"
+    messages = one.store(stream.scenario(first))
+    if seed is not None:
+        messages = random.Random(seed).sample(messages, len(messages))
+
+    one.assemble_all(messages, threads=1 if seed is None else 4)
+    one.wake()
+
+    assert sorted((row["externalId"], row["phone"], row["code"]) for row in crm_server.rows("0367")) == [
+        (first, CUSTOMER, "151"),
+        (again, OTHER_MOBILE, "152"),
+    ]
+    assert [story.tell("0367", name, crm="retailcrm")["unique_id"] for name in (first, again)] == [first, again]
+    assert len(one.held()) == 2
+
+
 def test_a_row_of_an_unanswered_call_is_corrected_in_the_story_only(desk, crm_server):
     one, stream = desk("0367"), begun(300)
     stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", "151"]).hangup(60, stream.id(0), 0, "0", ["151"])
@@ -330,8 +356,8 @@ def test_a_row_whose_call_changed_while_it_was_sent_waits_for_its_own_call(desk,
     sql("UPDATE crm_gates SET pause_until = NULL, away_since = NULL, ask_at = NULL RETURNING 1")
 
     other = Stream(epoch=stream.epoch - 7200)
-    other.start(0, other.id(0), MOBILE).hangup(20, other.id(0), 0, "0", [""], MOBILE)
-    follow(one, other)
+    other.start(0, other.id(0), MOBILE).dial(1, other.id(0), ["150"], MOBILE)
+    follow(one, other.hangup(20, other.id(0), 0, "0", [""], MOBILE))
     beside = [row["externalId"] for row in crm_server.rows("0367")]
     follow(one, over(stream, 50))
     one.wake()

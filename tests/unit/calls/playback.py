@@ -16,13 +16,64 @@ from lib.calls.event import CallEvent, RawEvent, epoch_of, parse
 from lib.calls.linking import group
 from lib.calls.plan import CallRow, EndNotice, RingNotice, Told, plan, row_content
 from lib.calls.settings import Settings
+from lib.intake import bodies, forms
 
-SCENARIOS = Path(__file__).parents[3] / "infra" / "stand_ins" / "scenarios" / "scenarios.json"
+_DATA = Path(__file__).parents[3] / "infra" / "stand_ins" / "scenarios"
+SCENARIOS = _DATA / "scenarios.json"
+FIELD = _DATA / "field.json"
+_FIELD_EPOCH = 1_761_010_900
+_ENVELOPE = "/dispatch/call-event"
 
 
 def load() -> tuple[Mapping[str, Any], list[dict]]:
     document = json.loads(SCENARIOS.read_text("utf-8"))
     return document["enterprise"], document["scenarios"]
+
+
+def load_field() -> tuple[Mapping[str, Any], list[dict]]:
+    document = json.loads(FIELD.read_text("utf-8"))
+    return document["default_enterprise"], document["cases"]
+
+
+def field_directory(default: Mapping, case: Mapping) -> Directory:
+    """`default`, changed by what the case says of its enterprise."""
+    changed = {**default, **case["enterprise"]}
+    crm = changed.get("retailcrm", {})
+    return directory_of({**changed, "crm_timezone": crm.get("crm_timezone", changed["timezone"])})
+
+
+def field_base(case: Mapping) -> int:
+    return (epoch_of(case["main_unique_id"] or "") if case["times_are_fixed"] else None) or _FIELD_EPOCH
+
+
+def taken_in(case: Mapping, *, tag: str = "") -> list[CallEvent]:
+    """The events as they are read from the requests that bring them, each received at its own time."""
+    start = datetime.fromtimestamp(field_base(case), UTC)
+    return [
+        _received(event, f"{tag}{number:03}", start + timedelta(seconds=event["at"]))
+        for number, event in enumerate(case["events"])
+    ]
+
+
+def _received(event: Mapping, event_id: str, received_at: datetime) -> CallEvent:
+    """What intake makes of one request; PostgreSQL keeps the digits of a number and the order of no key."""
+    sent = event["raw"].encode(event["raw_encoding"]) if "raw" in event else json.dumps(event["body"]).encode()
+    body = bodies.parse(sent)
+    if event["endpoint"] == _ENVELOPE:
+        new = forms.from_envelope(body, enterprise_number="0367")
+    else:
+        new = forms.from_host(event["endpoint"].strip("/"), body, enterprise_number="0367")
+    return parse(
+        RawEvent(
+            event_id=event_id,
+            event_type=new.event_type,
+            unique_id=new.unique_id,
+            raw=new.raw,
+            received_at=received_at,
+            origin=new.data_source,
+            record_url=new.record_url,
+        )
+    )
 
 
 def directory_of(enterprise: Mapping) -> Directory:
@@ -214,6 +265,52 @@ def differences(outcome: Outcome, expected: Mapping) -> list[str]:
     if expected["reason"] and not any(expected["reason"] in reasons for reasons in outcome.reasons):
         wrong.append(f"reason: {outcome.reasons}, expected {expected['reason']}")
     return wrong
+
+
+# The CRM's own spelling of what a row says, and how the heart says it.
+_IN_CRM_WORDS = {
+    "type": lambda row: row.direction,
+    "phone": lambda row: row.phone.removeprefix("+"),
+    "result": lambda row: row.result,
+    "code": lambda row: row.extension,
+    "userId": lambda row: row.user_id,
+    "date": lambda row: row.date.isoformat(sep=" "),
+    "externalPhone": lambda row: row.line_number,
+    "externalId": lambda row: row.external_id,
+    "recordUrl": lambda row: row.record_url,
+    "duration": lambda row: row.duration,
+    "durationWaiting": lambda row: row.waiting,
+}
+
+
+def field_differences(outcome: Outcome, expected: Mapping) -> list[str]:
+    """As `differences`, of a case of the field: only what it names is compared, but every row and pop-up."""
+    wrong: list[str] = []
+    popups = [{"type": p.direction, "phone": p.phone, "codes": sorted(p.extensions)} for p in outcome.popups]
+    if popups != expected["popups"]:
+        wrong.append(f"popups: {popups}, expected {expected['popups']}")
+    ends = [{"status": end.status, "codes": sorted(end.extensions)} for end in outcome.ends]
+    wanted_ends = [expected["hangup"]] if expected["hangup"] else []
+    rows = expected["upload"] if isinstance(expected["upload"], list) else [expected["upload"]]
+    rows = [row for row in rows if row]
+    if len(rows) < 2 and ends != wanted_ends:
+        wrong.append(f"hangup: {ends}, expected {wanted_ends}")
+    if len(outcome.uploads) != len(rows):
+        wrong.append(f"uploads: {len(outcome.uploads)}, expected {len(rows)}")
+    for got, want in zip(outcome.uploads, rows, strict=False):
+        wrong += _row_differences(got, want)
+    kinds = {call.kind for call in outcome.calls}
+    if expected["kind"] not in kinds:
+        wrong.append(f"kind: {kinds}, expected {expected['kind']}")
+    return wrong
+
+
+def _row_differences(got: CallRow, want: Mapping) -> Iterable[str]:
+    for name, value in want.items():
+        mine = _IN_CRM_WORDS[name](got)
+        same = in_range(mine, value) if isinstance(value, list) else mine == value
+        if not same:
+            yield f"{name}: {mine!r}, expected {value!r}"
 
 
 def without(scenario: Mapping, *positions: int) -> dict:

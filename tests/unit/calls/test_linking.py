@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.linking import LinkKeys, group, link_keys
 from tests.unit.calls import playback
@@ -33,9 +34,9 @@ def step(one: CallEvent, other: CallEvent, keys: dict[str, LinkKeys]) -> bool:
     return any(s.key in theirs.weak and s.since <= other.moment <= s.until for s in mine.sought)
 
 
-def unconnected(members: Sequence[CallEvent]) -> set[str]:
+def unconnected(members: Sequence[CallEvent], directory: Directory = DIRECTORY) -> set[str]:
     """The events of a group that no chain of keys leads to from its first one."""
-    keys = {event.event_id: link_keys(event, DIRECTORY) for event in members}
+    keys = {event.event_id: link_keys(event, directory) for event in members}
     reached, frontier = {members[0].event_id}, [members[0]]
     while frontier:
         event = frontier.pop()
@@ -84,7 +85,8 @@ def mixed(chosen: Sequence[int], offsets: Sequence[int], *, same_customer: bool)
 class Store:
     """Keeps what was grouped, and regroups what two steps of the keys lead to from each new event."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Directory = DIRECTORY) -> None:
+        self.directory = directory
         self.calls: dict[int, list[CallEvent]] = {}
         self._call_of: dict[str, int] = {}
         self._exact: dict[str, set[str]] = defaultdict(set)
@@ -94,11 +96,11 @@ class Store:
         near = self._found_by([event])
         near |= self._found_by([other for call in near for other in self.calls[call]])
         members = [event, *(other for call in near for other in self.calls.pop(call))]
-        for grouped in group(members, DIRECTORY):
+        for grouped in group(members, self.directory):
             number = max([*self.calls, *self._call_of.values()], default=0) + 1
             self.calls[number] = list(grouped)
             self._call_of |= {member.event_id: number for member in grouped}
-        keys = link_keys(event, DIRECTORY)
+        keys = link_keys(event, self.directory)
         for key in keys.exact:
             self._exact[key].add(event.event_id)
         for key in keys.weak:
@@ -106,7 +108,7 @@ class Store:
 
     def _found_by(self, events: Sequence[CallEvent]) -> set[int]:
         found: set[str] = set()
-        for keys in (link_keys(event, DIRECTORY) for event in events):
+        for keys in (link_keys(event, self.directory) for event in events):
             for key in keys.exact:
                 found |= self._exact[key]
             for key, since, until in keys.sought:
@@ -136,7 +138,7 @@ def test_adding_one_event_after_another_gives_the_same_calls_as_all_at_once(
 
 
 def test_every_key_that_is_sought_is_the_other_side_of_one_that_is_stored():
-    sides = {"c<": "c>", "c>": "c<", "m<": "m>", "m>": "m<", "e<": "e>", "e>": "e<", "x<": "x>", "x>": "x<", "l:": "l:"}
+    sides = {f"{kind}<": f"{kind}>" for kind in "cmexr"} | {f"{kind}>": f"{kind}<" for kind in "cmexr"} | {"l:": "l:"}
     for scenario in SCENARIOS:
         for event in playback.parsed(scenario):
             keys = link_keys(event, DIRECTORY)

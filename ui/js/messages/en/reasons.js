@@ -14,6 +14,8 @@ export default {
     synthetic_dial: "Who was rung became known only at the end: {extensions} saw the card before it closed.",
     synthetic_dial_off: "Who was rung became known only at the end, and a rule says not to show a card then.",
     waiting_for_recording: "The recording has not come yet: the history row waits for it.",
+    no_link_to_recording: "What came as the recording is no web address ({sent}): the row has no recording.",
+    id_began_again: "The telephone system gave the number {unique_id} to another call before: this one is {external_id}.",
     corrected_after_upload: "Later events would have changed the row ({changed}). RetailCRM does not change rows, so the first one stays.",
     host_zone_looks_wrong: "The local time of the telephone system differs from its own marks by {seconds} s: the time zone ({timezone}) may be wrong.",
     host_clock_looks_wrong: "Events arrive {seconds} s later than the time in them: the clock of the telephone system may be wrong.",

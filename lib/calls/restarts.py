@@ -1,0 +1,142 @@
+"""
+Ids that a host gives twice: its clock went back, and its channels count from an hour that has been.
+
+A `start` with another customer on an id whose call is over begins a new call. From then on, all ids that the two calls
+share are new ones: `1761010900.30` is `1761010900.30_2`. Only what hangs together with that `start` is told apart, not
+other calls of the same hour; what was late, of the earlier call, is known by its bridge or its customer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from lib.calls.directory import Directory
+from lib.calls.event import CallEvent
+from lib.calls.keys import LONGEST_CALL, LinkKeys, keys_of
+from lib.calls.trees import trees_of
+
+Keys = Mapping[int, LinkKeys]
+
+# An id without a hangup is over when its channel has left its bridge, and nothing came for so long.
+_SILENCE: Final = timedelta(seconds=90)
+
+
+def told_apart(ordered: Sequence[CallEvent], directory: Directory) -> tuple[Sequence[CallEvent], Keys]:
+    """The events, and the keys by which they are grouped (by `id`)."""
+    ordered = [event if not event.again else replace(event, unique_id=event.sent_id, again=0) for event in ordered]
+    keys = {id(event): keys_of(event, directory) for event in ordered}
+    cuts = _cuts(ordered, directory)
+    if not cuts:
+        return ordered, keys
+    apart: dict[str, CallEvent] = {}
+    for members in trees_of(ordered, keys):
+        own = [event for event in members if event.event_id in cuts]
+        if own:
+            lives = _Lives(own, members, directory)
+            apart |= {event.event_id: renamed for event in members if (renamed := lives.renamed(event)) is not event}
+    events = [apart.get(event.event_id, event) for event in ordered]
+    return events, {id(event): _keys(event, directory) for event in events}
+
+
+def _cuts(ordered: Sequence[CallEvent], directory: Directory) -> frozenset[str]:
+    """The ids of the events that begin a new call on an old id."""
+    customers: dict[str, set[str]] = defaultdict(set)
+    for event in ordered:
+        if event.event_type == "start" and (customer := directory.outside(event.phone)):
+            customers[event.unique_id].add(customer)
+    twice = {unique_id for unique_id, found in customers.items() if unique_id and len(found) > 1}
+    if not twice:
+        return frozenset()
+    found: set[str] = set()
+    channels: dict[str, _Channel] = defaultdict(_Channel)
+    for event in ordered:
+        if event.unique_id in twice and channels[event.unique_id].begins_again(event, directory):
+            found.add(event.event_id)
+    return frozenset(found)
+
+
+@dataclass(kw_only=True)
+class _Channel:
+    """What was seen of an id so far."""
+
+    customer: str | None = None
+    last_at: datetime | None = None
+    hung_up: bool = False
+    inside: set[str] = field(default_factory=set)
+
+    def begins_again(self, event: CallEvent, directory: Directory) -> bool:
+        customer = directory.outside(event.phone) if event.event_type == "start" else None
+        other = customer is not None and self.customer is not None and customer != self.customer
+        if other and self._is_over(event.received_at):
+            self.customer, self.last_at, self.hung_up, self.inside = customer, event.received_at, False, set()
+            return True
+        self.customer = self.customer or customer
+        self.last_at = event.received_at
+        self.hung_up = self.hung_up or event.event_type == "hangup"
+        if event.event_type == "bridge":
+            self.inside.add(event.channel)
+        elif event.event_type == "bridge_leave":
+            self.inside.discard(event.channel)
+        return False
+
+    def _is_over(self, now: datetime) -> bool:
+        silence = now - (self.last_at or now)
+        return self.hung_up or silence >= (LONGEST_CALL if self.inside else _SILENCE)
+
+
+class _Lives:
+    """The calls that follow each other on the ids of one tree, which hangs together only by these ids."""
+
+    def __init__(self, cuts: Sequence[CallEvent], members: Sequence[CallEvent], directory: Directory) -> None:
+        self._directory = directory
+        self._begins = _beginnings(cuts)
+        self._bridges: dict[str, int] = {}
+        self._customers: dict[str, list[int]] = defaultdict(list)
+        for event in members:
+            life = bisect_right(self._begins, event.order)
+            if event.bridge_id:
+                self._bridges.setdefault(event.bridge_id, life)
+            if event.event_type == "start" and (customer := directory.outside(event.phone)):
+                self._customers[customer].append(life)
+
+    def renamed(self, event: CallEvent) -> CallEvent:
+        life = self._life_of(event)
+        if life == 0 or not event.unique_id:
+            return event
+        return replace(event, unique_id=f"{event.unique_id}_{life + 1}", again=life + 1)
+
+    def _life_of(self, event: CallEvent) -> int:
+        if event.bridge_id:
+            return self._bridges[event.bridge_id]
+        life = bisect_right(self._begins, event.order)
+        lives = self._customers.get(self._directory.outside(event.phone) or "", [life])
+        return max((one for one in lives if one <= life), default=life)
+
+
+def _beginnings(cuts: Sequence[CallEvent]) -> list[tuple[datetime, int, str, str]]:
+    """One restart gives many ids again; the same id a third time is another restart."""
+    begins: list[tuple[datetime, int, str, str]] = []
+    given: set[str] = set()
+    for cut in sorted(cuts, key=lambda event: event.order):
+        if not begins or cut.unique_id in given:
+            begins.append(cut.order)
+            given.clear()
+        given.add(cut.unique_id)
+    return begins
+
+
+def _keys(event: CallEvent, directory: Directory) -> LinkKeys:
+    """An id, or a Local name, that was given again leads to no event of its former life."""
+    found = keys_of(event, directory)
+    if not event.again:
+        return found
+    return replace(
+        found,
+        exact=frozenset(key if key.startswith("b:") else f"u:{event.unique_id}" for key in found.exact),
+        weak=frozenset(f"{key}_{event.again}" if key.startswith("l:") else key for key in found.weak),
+    )

@@ -1,0 +1,638 @@
+"""Each kind of what hosts of the field do, with other numbers, technologies and orders than the cases show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from lib.calls.call import Call
+from lib.calls.directory import Directory, Line
+from lib.calls.plan import CallRow, EndNotice, RingNotice
+from tests.unit.calls import playback
+from tests.unit.calls.streams import CUSTOMER, MOBILE, OTHER_MOBILE, Stream
+
+ENTERPRISE, _ = playback.load()
+DIRECTORY = playback.directory_of(ENTERPRISE)
+LINE, SECOND_LINE = "SIP/0001301-0000000a", "SIP/0001302-0000000b"
+STRANGER = "375297777777"
+HOLDING, SIMPLE = "holding_bridge", "simple_bridge"
+
+
+def played(stream: Stream, directory: Directory = DIRECTORY) -> playback.Outcome:
+    return playback.play(playback.parsed(stream.scenario(stream.id(0))), directory)
+
+
+def the_call(outcome: playback.Outcome) -> Call:
+    (call,) = outcome.calls
+    return call
+
+
+def popups(outcome: playback.Outcome) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(popup.direction, popup.phone, popup.extensions) for popup in outcome.popups]
+
+
+def rows(outcome: playback.Outcome) -> list[tuple[str, str, str, str | None, int]]:
+    return [(r.direction, r.phone, r.result, r.extension, r.duration) for r in outcome.uploads]
+
+
+def incoming(stream: Stream, extensions: Sequence[str] = ("150", "151")) -> Stream:
+    return stream.start(0, stream.id(0)).dial(1, stream.id(0), list(extensions))
+
+
+def talk(stream: Stream, at: float, until: float, channel: str, caller: str, *, named: str = "151") -> Stream:
+    """The customer of an incoming call with one other channel."""
+    stream.joins(at, stream.id(1, 1), channel, "B1", caller, CUSTOMER)
+    stream.joins(at, stream.id(0), LINE, "B1", CUSTOMER, named)
+    stream.leaves(until, stream.id(1, 1), channel, "B1", caller, CUSTOMER, 1)
+    return stream.leaves(until, stream.id(0), LINE, "B1", CUSTOMER, named, 0)
+
+
+def technology(stream: Stream, at: float, bridge: str, name: str) -> Stream:
+    return stream.add(at, "bridge_create", "", BridgeUniqueid=bridge, BridgeTechnology=name, BridgeNumChannels="0")
+
+
+# Records without `Phone`
+
+
+def ends(caller: str, connected: str, extensions: object, **more: object) -> dict[str, object]:
+    return {"CallerIDNum": caller, "ConnectedLineNum": connected, "Extensions": extensions, **more}
+
+
+def unnamed(at: float, stream: Stream, event_type: str, **body: object) -> Stream:
+    """A record of the main id in which no `Phone` stands."""
+    return stream.add(at, event_type, stream.id(0), Trunk="0001302", **body)
+
+
+@pytest.mark.parametrize("call_type", [{"CallType": 0}, {}], ids=["with a type", "without"])
+def test_of_an_incoming_record_without_a_phone_the_caller_is_the_customer(call_type):
+    stream = Stream()
+    unnamed(0, stream, "start", **ends(OTHER_MOBILE, "", [""], **call_type))
+    unnamed(1, stream, "dial", **ends(OTHER_MOBILE, "<unknown>", ["152"], **call_type))
+    unnamed(9, stream, "hangup", **ends(OTHER_MOBILE, "", [""], **call_type, CallStatus="0", StartTime=stream.wall(0)))
+
+    outcome = played(stream)
+
+    assert popups(outcome) == [("in", "+" + OTHER_MOBILE, ("152",))]
+    assert rows(outcome) == [("in", "+" + OTHER_MOBILE, "no answer", "152", 0)]
+    assert outcome.uploads[0].line_number == "+375290000102"
+
+
+@pytest.mark.parametrize(
+    ("connected", "extensions"),
+    [
+        (OTHER_MOBILE, ["150"]),
+        (OTHER_MOBILE, [""]),
+        (OTHER_MOBILE, ["0001302"]),
+        ("", [OTHER_MOBILE]),
+        ("<unknown>", ["0001302", OTHER_MOBILE]),
+        ("80293333333", [OTHER_MOBILE, "150"]),
+    ],
+)
+@pytest.mark.parametrize("call_type", [{"CallType": 1}, {}], ids=["with a type", "without"])
+def test_of_an_outgoing_record_without_a_phone_the_customer_is_who_was_called(connected, extensions, call_type):
+    stream = Stream()
+    unnamed(0, stream, "dial", **ends("150", connected, extensions, **call_type))
+    end = {"CallStatus": "2", "StartTime": stream.wall(0), "EndTime": stream.wall(20)}
+    unnamed(21, stream, "hangup", **ends("150", OTHER_MOBILE, extensions, **call_type, **end))
+
+    outcome = played(stream)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, ("150",))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "answered", "150", 20)]
+
+
+@pytest.mark.parametrize(
+    "named", [{"CallType": 1, "Extensions": [""]}, {"Extensions": ["0001301"]}, {"Extension": "150"}]
+)
+def test_a_dial_with_a_phone_may_name_its_caller_by_caller_id_alone(named):
+    stream = Stream().add(0, "dial", Stream().id(0), Phone=OTHER_MOBILE, CallerIDNum="150", Trunk="0001301", **named)
+    stream.hangup(9, stream.id(0), 1, "0", [""], OTHER_MOBILE)
+
+    outcome = played(stream)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, ("150",))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "no answer", "150", 0)]
+
+
+def test_an_empty_phone_is_not_a_missing_one():
+    stream = Stream()
+    stream.start(0, stream.id(0), "", CallerIDNum=OTHER_MOBILE)
+    stream.dial(1, stream.id(0), ["150"], "", CallerIDNum=OTHER_MOBILE)
+    stream.hangup(9, stream.id(0), 0, "0", [""], "", CallerIDNum=OTHER_MOBILE)
+
+    outcome = played(stream)
+
+    assert (rows(outcome), outcome.reasons) == ([], [{"no_phone"}])
+
+
+def test_a_record_between_two_telephones_is_internal_without_a_phone_too():
+    stream = Stream()
+    stream.add(0, "dial", stream.id(0), CallType=2, **ends("152", "150", ["150"]))
+    stream.add(9, "hangup", stream.id(0), CallType=2, CallStatus="2", **ends("152", "150", ["150"]))
+
+    outcome = played(stream)
+
+    assert (popups(outcome), rows(outcome), outcome.reasons) == ([], [], [{"internal"}])
+
+
+# One side only
+
+
+@pytest.mark.parametrize("channel", ["", "SIP/152-0000001e", "IAX2/152-9", "DAHDI/7-1"])
+@pytest.mark.parametrize(
+    "named", [{"connected": "375293333333"}, {"connected": "<unknown>", "exten": "80293333333"}], ids=["line", "exten"]
+)
+def test_one_bridge_event_of_the_calling_channel_answers_an_outgoing_call(channel, named):
+    stream = Stream().dial_out(0, Stream().id(0), ["152"], OTHER_MOBILE)
+    stream.joins(6, stream.id(0), channel, "B1", "152", **named)
+    stream.hangup(36, stream.id(0), None, "", [], OTHER_MOBILE, started=None, EndTime="")
+
+    assert rows(played(stream)) == [("out", "+" + OTHER_MOBILE, "answered", "152", 30)]
+
+
+@pytest.mark.parametrize(
+    ("channel", "connected"), [("SIP/152-0000001e", "150"), ("Local/152@x-0000001e;1", OTHER_MOBILE)]
+)
+def test_a_bridge_with_somebody_else_or_of_a_local_channel_answers_nothing(channel, connected):
+    stream = Stream().dial_out(0, Stream().id(0), ["152"], OTHER_MOBILE)
+    stream.joins(6, stream.id(0), channel, "B1", "152", connected)
+    stream.hangup(36, stream.id(0), 1, "0", ["152"], OTHER_MOBILE)
+
+    assert rows(played(stream)) == [("out", "+" + OTHER_MOBILE, "no answer", "152", 0)]
+
+
+def test_one_bridge_event_without_a_channel_name_answers_an_incoming_call():
+    stream = incoming(Stream())
+    stream.joins(6, stream.id(0), "", "B1", CUSTOMER, "150").hangup(16, stream.id(0), 0, "", [""], ended=30)
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", "150", 10)]
+
+
+# Holding bridges, parking, queues, applications
+
+
+@pytest.mark.parametrize("named", ["901", "150", OTHER_MOBILE])
+def test_in_a_holding_bridge_nobody_talks_whatever_the_name(named):
+    stream = technology(incoming(Stream(), ["150"]), 2, "H", HOLDING)
+    stream.joins(3, stream.id(0), LINE, "H", CUSTOMER, named).leaves(40, stream.id(0), LINE, "H", CUSTOMER, named, 0)
+    stream.hangup(41, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "no answer", "150", 0)]
+
+
+def test_the_music_of_a_queue_is_waiting_and_no_talk():
+    stream = technology(incoming(Stream(), ["150", "152"]), 2, "H", HOLDING)
+    stream.joins(3, stream.id(0), LINE, "H", CUSTOMER, "901").leaves(40, stream.id(0), LINE, "H", CUSTOMER, "901", 0)
+    talk(stream, 41, 61, "SIP/152-0000001e", "152", named="152").hangup(62, stream.id(0), 0, "2", ["152"])
+
+    outcome = played(stream)
+
+    assert rows(outcome) == [("in", "+" + CUSTOMER, "answered", "152", 20)]
+    assert outcome.uploads[0].waiting == 41
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["a holding bridge", "of no known technology"])
+def test_parking_after_a_talk_takes_the_owner_from_nobody(told):
+    stream = talk(incoming(Stream()), 5, 15, "SIP/151-0000001e", "151")
+    if told:
+        technology(stream, 15, "P", HOLDING)
+    stream.joins(16, stream.id(0), LINE, "P", CUSTOMER, "702").leaves(50, stream.id(0), LINE, "P", CUSTOMER, "702", 0)
+    stream.hangup(51, stream.id(0), 2, "0", ["702"])
+
+    outcome = played(stream)
+
+    assert rows(outcome) == [("in", "+" + CUSTOMER, "answered", "151", 44)]
+
+
+@pytest.mark.parametrize(
+    ("named", "owner"),
+    [("150", "150"), (MOBILE, "153"), (OTHER_MOBILE, None)],
+    ids=["an extension", "a personal phone", "what the call rang"],
+)
+def test_a_customer_alone_talks_with_whom_the_line_names_if_that_can_be(named, owner):
+    stream = incoming(Stream(), ["151", OTHER_MOBILE])
+    stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, named).leaves(15, stream.id(0), LINE, "B1", CUSTOMER, named, 0)
+    stream.hangup(16, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", owner, 10)]
+
+
+@pytest.mark.parametrize("named", ["702", STRANGER, CUSTOMER, "375290000101", "0001301", "queue-sales"])
+def test_a_customer_alone_does_not_talk_with_anybody_else(named):
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, named).leaves(15, stream.id(0), LINE, "B1", CUSTOMER, named, 0)
+    stream.hangup(16, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "no answer", "150", 0)]
+
+
+@pytest.mark.parametrize("application", ["vm150", "voicemail", "s", "*97", "queue-sales"])
+@pytest.mark.parametrize("named", ["150", "vm150"])
+def test_an_application_behind_a_local_channel_answers_nothing_whatever_name_and_status(application, named):
+    stream, local = incoming(Stream(), ["150"]), f"Local/{application}@app-0000000a;1"
+    stream.joins(20, stream.id(0), LINE, "V", CUSTOMER, named).joins(20, stream.id(7, 20), local, "V", named, CUSTOMER)
+    stream.leaves(50, stream.id(0), LINE, "V", CUSTOMER, named, 1)
+    stream.leaves(50, stream.id(7, 20), local, "V", named, CUSTOMER, 0)
+    stream.hangup(51, stream.id(0), 0, "2", ["150"])
+
+    outcome = played(stream)
+
+    assert rows(outcome) == [("in", "+" + CUSTOMER, "no answer", "150", 0)]
+    assert [end.status for end in outcome.ends] == ["no answered"]
+
+
+def test_a_local_channel_that_leads_to_a_person_is_no_application():
+    stream, local = incoming(Stream(), ["150"]), "Local/sales@app-0000000a"
+    stream.joins(5, stream.id(0), LINE, "A", CUSTOMER, "sales").joins(
+        5, stream.id(2, 4), local + ";1", "A", "sales", ""
+    )
+    stream.joins(6, stream.id(3, 4), local + ";2", "C", "", "152").joins(
+        6, stream.id(4, 4), "SIP/152-00000003", "C", "152", ""
+    )
+    for number, channel, bridge in ((4, "SIP/152-00000003", "C"), (3, local + ";2", "C"), (2, local + ";1", "A")):
+        stream.leaves(15, stream.id(number, 4), channel, bridge, "", "")
+    stream.leaves(15, stream.id(0), LINE, "A", CUSTOMER, "sales").hangup(16, stream.id(0), 0, "2", ["150"])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", "152", 10)]
+
+
+# Telephones that bear another name
+
+
+@pytest.mark.parametrize(
+    ("channel", "caller"),
+    [
+        ("PJSIP/91152-0000001e", "152"),
+        ("SIP/152-web-0000001e", "152"),
+        ("IAX2/152-12", "152"),
+        ("IAX2/152-12", "375290000101"),
+        ("DAHDI/4-1", "152"),
+        ("PJSIP/ACME-152-0000001e", "152"),
+        ("PJSIP/ACME-152-0000001e", "375290000101"),
+        ("SCCP/152-00000003", "<unknown>"),
+    ],
+)
+def test_whoever_answers_on_another_device_is_the_owner(channel, caller):
+    stream = talk(incoming(Stream(), ["150", "152"]), 5, 15, channel, caller, named="<unknown>")
+    stream.hangup(16, stream.id(0), 0, "2", [""])
+
+    outcome = played(stream)
+
+    assert rows(outcome) == [("in", "+" + CUSTOMER, "answered", "152", 10)]
+
+
+@pytest.mark.parametrize("channel", ["IAX2/152-12", "DAHDI/4-1", "PJSIP/ACME-152-0000001e", "SIP/anything-0000001e"])
+@pytest.mark.parametrize("caller", ["152", "375290000102", "<unknown>"])
+def test_the_main_channel_of_an_outgoing_call_is_whom_its_dial_names(channel, caller):
+    stream = Stream().dial_out(0, Stream().id(0), ["152"], OTHER_MOBILE)
+    stream.joins(5, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, "152")
+    stream.joins(5, stream.id(0), channel, "B1", caller, "<unknown>", OTHER_MOBILE)
+    stream.leaves(15, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, "152", 1)
+    stream.leaves(15, stream.id(0), channel, "B1", caller, OTHER_MOBILE, 0)
+    stream.hangup(16, stream.id(0), 1, "2", ["0001301"], OTHER_MOBILE)
+
+    assert rows(played(stream)) == [("out", "+" + OTHER_MOBILE, "answered", "152", 10)]
+
+
+def test_a_second_device_is_told_of_as_soon_as_its_channel_shows_whose_it_is():
+    stream = talk(incoming(Stream(), ["91152"]), 5, 15, "PJSIP/91152-0000001e", "152", named="152")
+    stream.hangup(16, stream.id(0), 0, "2", ["91152"])
+
+    outcome = played(stream)
+
+    assert popups(outcome) == [("in", "+" + CUSTOMER, ("152",))]
+    assert outcome.when(RingNotice, stream.base) == [5]
+    assert rows(outcome) == [("in", "+" + CUSTOMER, "answered", "152", 10)]
+
+
+def test_a_second_device_that_shows_itself_too_late_is_told_nothing():
+    stream = talk(incoming(Stream(), ["91152"]), 25, 35, "PJSIP/91152-0000001e", "152", named="152")
+    stream.hangup(36, stream.id(0), 0, "2", ["91152"])
+
+    outcome = played(stream)
+
+    assert popups(outcome) == []
+    assert "expired" in outcome.reasons[0]
+    assert rows(outcome)[0][3] == "152"
+
+
+@pytest.mark.parametrize("rung", ["152", "91152"])
+def test_a_second_device_is_linked_by_either_of_its_numbers(rung):
+    """Bridge ids differ, and the customer's own channel is not shown."""
+    stream = incoming(Stream(), [rung]).joins(5, Stream().id(1, 1), "PJSIP/91152-0000001e", "B1", "152", CUSTOMER)
+    stream.leaves(15, stream.id(1, 1), "PJSIP/91152-0000001e", "B1", "152", CUSTOMER, 1)
+    stream.hangup(16, stream.id(0), 0, "0", [""], ended=15)
+
+    assert [row[:4] for row in rows(played(stream))] == [("in", "+" + CUSTOMER, "answered", "152")]
+
+
+@pytest.mark.parametrize("channel", ["SIP/elsewhere-0000000a", "PJSIP/trunk-151-0000000a", "DAHDI/1-1"])
+def test_a_line_of_another_name_is_nobody_s_telephone(channel):
+    """Its caller is the customer."""
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(1, 1), "SIP/150-0000001e", "B1", "150", CUSTOMER)
+    stream.joins(5, stream.id(0), channel, "B1", CUSTOMER, "150")
+    stream.leaves(15, stream.id(0), channel, "B1", CUSTOMER, "150", 1).hangup(16, stream.id(0), 0, "2", ["150"])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", "150", 10)]
+
+
+# Forwarded legs
+
+
+def forwarded(stream: Stream, at: float, number: str, extensions: list[str], *, local: str | None = None) -> Stream:
+    """A leg of type 1 on the ids 5 and 6; `local`: the caller id of the Local channel that shows it."""
+    if local is not None:
+        stream.callerid(at, stream.id(5, at), f"Local/{number}@ctx-00000005;2", local)
+    stream.dial_out(at + 0.5, stream.id(5, at), extensions, number, Trunk="0001302")
+    return stream.hangup(at + 20, stream.id(5, at), 1, "0", extensions, number, started=at, Trunk="0001302")
+
+
+@pytest.mark.parametrize(
+    ("number", "extensions", "local"),
+    [
+        (STRANGER, ["152"], "152"),
+        (STRANGER, ["152"], CUSTOMER),
+        (STRANGER, [""], "152"),
+        (STRANGER, [""], CUSTOMER),
+        (STRANGER, [CUSTOMER], None),
+        (MOBILE, ["153"], None),
+        (MOBILE, [""], None),
+        (MOBILE, ["153"], "153"),
+        (STRANGER, ["91152"], "91152"),
+    ],
+)
+def test_a_telephone_that_rings_and_forwards_makes_no_call(number, extensions, local):
+    stream = incoming(Stream(), ["152", "153", "91152"])
+    forwarded(stream, 10, number, extensions, local=local).hangup(40, stream.id(0), 0, "0", [""])
+
+    outcome = played(stream)
+
+    assert popups(outcome) == [("in", "+" + CUSTOMER, ("152", "153"))]
+    assert rows(outcome) == [("in", "+" + CUSTOMER, "no answer", "152", 0)]
+
+
+@pytest.mark.parametrize(
+    ("number", "extensions", "local"),
+    [(STRANGER, ["152"], None), (MOBILE, ["152"], None), (STRANGER, ["151"], "151")],
+    ids=["no evidence", "somebody else's phone", "does not ring"],
+)
+def test_without_evidence_it_is_an_outgoing_call(number, extensions, local):
+    stream = incoming(Stream(), ["152", "153"])
+    forwarded(stream, 10, number, extensions, local=local).hangup(40, stream.id(0), 0, "0", [""])
+
+    assert sorted(rows(played(stream))) == [
+        ("in", "+" + CUSTOMER, "no answer", "152", 0),
+        ("out", "+" + number, "no answer", extensions[0], 0),
+    ]
+
+
+def test_a_forwarded_leg_whose_dial_was_lost_is_judged_by_when_it_began():
+    stream = talk(incoming(Stream(), ["151", "152"]), 15, 60, "SIP/151-0000001e", "151")
+    stream.hangup(17, stream.id(5, 9), 1, "0", [CUSTOMER], STRANGER, started=9)
+    stream.hangup(17.5, stream.id(6, 9), 1, "0", [""], MOBILE, started=9).hangup(61, stream.id(0), 0, "2", ["151"])
+    dial = incoming(Stream(), ["151", "152", "153"]).events[1]
+    stream.events = [dial if event["endpoint"] == "/dial" else event for event in stream.events]
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", "151", 45)]
+
+
+def test_who_rang_before_somebody_answered_forwards_nothing_any_more():
+    stream = talk(incoming(Stream(), ["151", "152"]), 5, 60, "SIP/151-0000001e", "151")
+    forwarded(stream, 20, STRANGER, ["152"], local="152").hangup(61, stream.id(0), 0, "2", ["151"])
+
+    assert sorted(row[:2] for row in rows(played(stream))) == [("in", "+" + CUSTOMER), ("out", "+" + STRANGER)]
+
+
+def test_a_leg_in_the_name_of_the_customer_is_never_a_call():
+    """Not even where everything of the customer's own call was lost."""
+    stream = Stream()
+    stream.dial_out(0, stream.id(0), [CUSTOMER], STRANGER).hangup(20, stream.id(0), 1, "0", [CUSTOMER], STRANGER)
+
+    outcome = played(stream)
+
+    assert (popups(outcome), rows(outcome)) == ([], [])
+    assert "leg_of_another_call" in outcome.reasons[0]
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Vladivostok", "America/New_York"])
+@pytest.mark.parametrize("status", ["0", "2"])
+def test_the_epoch_of_the_id_wins_over_a_clock_in_another_zone(zone, status):
+    stream = incoming(Stream(zone=zone)).hangup(40, Stream().id(0), 0, status, ["150"], ended=38)
+
+    (row,) = played(stream).uploads
+
+    assert row.date == stream.base.astimezone(DIRECTORY.zone).replace(tzinfo=None)
+    assert row.duration == (38 if status == "2" else 0)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["1970-01-01 03:00:05", "2000-01-01 00:00:00", "2038-01-19 03:14:07", "2025-10-10 12:00:00", "2025-10-10 17:00:00"],
+    ids=["1970", "2000", "2038", "three hours before", "two hours after"],
+)
+def test_a_start_that_cannot_be_gives_way_to_the_epoch(start):
+    stream = incoming(Stream()).hangup(40, Stream().id(0), 0, "2", ["150"], ended=38, StartTime=start)
+
+    (row,) = played(stream).uploads
+
+    assert row.date == stream.base.astimezone(DIRECTORY.zone).replace(tzinfo=None)
+    assert row.duration == 38
+
+
+def test_ten_minutes_are_the_host_s_own_business():
+    stream = incoming(Stream()).hangup(40, Stream().id(0), 0, "0", ["150"], started=-590)
+
+    (row,) = played(stream).uploads
+
+    assert row.date == datetime.fromtimestamp(stream.epoch - 590, UTC).astimezone(DIRECTORY.zone).replace(tzinfo=None)
+
+
+def test_a_host_that_lives_in_1970_has_the_time_of_our_receipt():
+    stream = talk(incoming(Stream(epoch=1_200)), 5, 15, "SIP/151-0000001e", "151")
+    stream.hangup(17, stream.id(0), 0, "2", ["151"])
+    now = datetime(2025, 10, 21, 10, 0, tzinfo=UTC)
+    late = now - stream.base
+    events = playback.parsed(stream.scenario(stream.id(0)))
+    events = [dataclasses.replace(event, received_at=event.received_at + late) for event in events]
+
+    (row,) = playback.play(events, DIRECTORY).uploads
+
+    assert (row.date, row.duration, row.waiting) == (now.astimezone(DIRECTORY.zone).replace(tzinfo=None), 10, 5)
+
+
+@pytest.mark.parametrize(
+    ("zone", "epoch", "seconds"),
+    [
+        ("Europe/Warsaw", 1_761_440_310, 160),  # 02:58:30 in summer time to 02:01:10 after it
+        ("Europe/Warsaw", 1_761_439_000, 600),  # all of it in the first of the two hours
+        ("Europe/Warsaw", 1_761_442_200, 600),  # all of it in the second
+        ("America/New_York", 1_762_063_170, 300),
+    ],
+)
+def test_in_the_night_the_clock_goes_back_a_call_lasts_as_long_as_it_does(zone, epoch, seconds):
+    directory = dataclasses.replace(DIRECTORY, timezone=zone)
+    stream = Stream(epoch=epoch, zone=zone)
+    incoming(stream).hangup(seconds + 2, stream.id(0), 0, "2", ["150"], ended=seconds)
+
+    (row,) = played(stream, directory).uploads
+
+    assert row.duration == seconds
+    assert row.date == stream.base.astimezone(DIRECTORY.crm_zone).replace(tzinfo=None)
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("own", ["375291234501", "+375291234501", "80291234501", "8 (029) 123-45-01", "0001302"])
+def test_our_own_number_is_nobody_s(own):
+    lines = {**DIRECTORY.lines, "0001302": Line(line_id="0001302", phone_number="+375291234501")}
+    directory = dataclasses.replace(DIRECTORY, lines=lines)
+    stream = Stream().start(0, Stream().id(0), own).dial(1, Stream().id(0), ["150"], own)
+    stream.hangup(9, stream.id(0), 0, "0", [""], own)
+
+    outcome = played(stream, directory)
+
+    assert (popups(outcome), rows(outcome), outcome.reasons) == ([], [], [{"no_phone"}])
+
+
+def test_numbers_are_not_equal_by_their_tails():
+    """A call to a Russian number whose tail is that of 153's Belarusian phone, while 153 rings."""
+    stream = incoming(Stream(), ["153"])
+    forwarded(stream, 10, "79292222222", ["153"]).hangup(40, stream.id(0), 0, "0", [""])
+
+    assert ("out", "+79292222222", "no answer", "153", 0) in rows(played(stream))
+
+
+def test_a_line_has_its_name_without_zeros_too():
+    stream = Stream(trunk="1302")
+    incoming(stream).hangup(9, stream.id(0), 0, "0", [""])
+
+    outcome = played(stream)
+
+    assert (the_call(outcome).line_id, outcome.uploads[0].line_number) == ("0001302", "+375290000102")
+
+
+# Ids that start again
+
+
+def whole_call(stream: Stream, at: float, customer: str, bridge: str, *, end: bool = True) -> Stream:
+    stream.start(at, stream.id(0), customer).dial(at + 1, stream.id(0), ["150", "151"], customer)
+    stream.joins(at + 3, stream.id(1), "SIP/151-0000001e", bridge, "151", customer)
+    stream.joins(at + 3, stream.id(0), LINE, bridge, customer, "151")
+    stream.leaves(at + 8, stream.id(1), "SIP/151-0000001e", bridge, "151", customer, 1)
+    stream.leaves(at + 8, stream.id(0), LINE, bridge, customer, "151", 0)
+    return stream.hangup(at + 9, stream.id(0), 0, "2", ["151"], customer, started=0, ended=8) if end else stream
+
+
+def test_three_customers_on_one_id_are_three_calls():
+    stream = Stream()
+    for number, customer in enumerate((CUSTOMER, OTHER_MOBILE, STRANGER)):
+        whole_call(stream, 20 * number, customer, f"B{number}")
+
+    outcome = played(stream)
+
+    assert [(row.phone, row.external_id, row.duration) for row in outcome.uploads] == [
+        ("+" + CUSTOMER, stream.id(0), 5),
+        ("+" + OTHER_MOBILE, stream.id(0) + "_2", 5),
+        ("+" + STRANGER, stream.id(0) + "_3", 5),
+    ]
+
+
+def test_what_comes_late_of_the_first_call_stays_with_it():
+    stream = whole_call(Stream(), 0, CUSTOMER, "B1")
+    whole_call(stream, 20, OTHER_MOBILE, "B2")
+    stream.leaves(24, stream.id(1), "SIP/151-0000001e", "B1", "151", CUSTOMER, 0)
+    stream.hangup(31, stream.id(0), 0, "2", ["151"], CUSTOMER, started=0, ended=8)
+
+    outcome = played(stream)
+
+    assert [(row.phone, row.duration) for row in outcome.uploads] == [("+" + CUSTOMER, 5), ("+" + OTHER_MOBILE, 5)]
+
+
+def test_a_start_with_the_same_customer_is_a_copy():
+    stream = whole_call(Stream(), 0, CUSTOMER, "B1").start(30, Stream().id(0), "80291111111")
+
+    outcome = played(stream)
+
+    assert len(outcome.uploads) == 1
+    assert "duplicate" in outcome.reasons[0]
+
+
+def test_a_start_on_an_id_whose_call_goes_on_cuts_nothing():
+    stream = whole_call(Stream(), 0, CUSTOMER, "B1").start(4, Stream().id(0), OTHER_MOBILE)
+
+    assert [row.phone for row in played(stream).uploads] == ["+" + CUSTOMER]
+
+
+def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent():
+    stream = whole_call(Stream(), 0, CUSTOMER, "B1", end=False)
+    whole_call(stream, 120, OTHER_MOBILE, "B2")
+
+    assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
+
+
+# When a row is due; recordings
+
+
+def test_a_missed_call_that_rang_nobody_waits_for_what_may_be_late():
+    stream = Stream().start(0, Stream().id(0)).hangup(9, Stream().id(0), 0, "1", [""])
+
+    assert played(stream).when(CallRow, stream.base) == [14]
+
+
+def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
+    stream = incoming(Stream())
+    stream.joins(5, stream.id(1, 1), "SIP/150-0000001e", "B1", "150", CUSTOMER)
+    stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, "150").dial_out(6, stream.id(8, 6), [CUSTOMER], OTHER_MOBILE)
+    stream.hangup(30, stream.id(0), 0, "2", ["150"], ended=30)
+
+    assert played(stream).when(EndNotice, stream.base) == [30]
+
+
+@pytest.mark.parametrize(
+    ("sent", "link"),
+    [
+        ("https://pbx.example/rec/1.wav", "https://pbx.example/rec/1.wav"),
+        (
+            "HTTP://pbx.example:8080/a b/запись 1.wav?x=я&y=1",
+            "http://pbx.example:8080/a%20b/%D0%B7%D0%B0%D0%BF%D0%B8%D1%81%D1%8C%201.wav?x=%D1%8F&y=1",
+        ),
+        ("https://pbx.example/a%20b/100%.wav", "https://pbx.example/a%20b/100%25.wav"),
+        ("https://пример.бел/1.wav", "https://xn--e1afmkfd.xn--90ais/1.wav"),
+        ("None", None),
+        ("null", None),
+        ("/monitor/1.wav", None),
+        ("//pbx.example/1.wav", None),
+        ("ftp://pbx.example/1.wav", None),
+        ("javascript:alert(1)", None),
+        ("data:text/html,x", None),
+        ("https:///1.wav", None),
+        ("http://", None),
+        ("https://[::1/1.wav", None),
+        ("https://pbx.example:port/1.wav", None),
+        ("pbx.example/1.wav", None),
+    ],
+)
+def test_nothing_but_an_http_address_is_a_recording(sent, link):
+    stream = talk(incoming(Stream()), 5, 15, "SIP/151-0000001e", "151")
+    stream.hangup(16, stream.id(0), 0, "2", ["151"], record_url=sent)
+
+    outcome = played(stream)
+
+    assert [row.record_url for row in outcome.uploads] == [link]
+    assert ("no_link_to_recording" in outcome.reasons[0]) == (link is None)
+
+
+def test_an_address_among_what_is_none_is_the_recording():
+    stream = talk(incoming(Stream()), 5, 15, "SIP/151-0000001e", "151")
+    stream.hangup(16, stream.id(0), 0, "2", ["151"], record_url="None")
+    stream.add(15.5, "recording", stream.id(0), record_url="https://pbx.example/1.wav")
+
+    assert [row.record_url for row in played(stream).uploads] == ["https://pbx.example/1.wav"]
