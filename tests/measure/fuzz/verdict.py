@@ -1,0 +1,81 @@
+"""Judges one case: what always holds, and what must be the same as without the spoilings."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from random import Random
+
+from lib.calls.event import CallEvent
+from tests.measure.fuzz import invariants, links, outcomes, sameness, survival
+from tests.measure.fuzz.case import Case, Part
+from tests.measure.fuzz.invariants import Finding, Seen
+from tests.measure.fuzz.outcomes import Outcome
+from tests.measure.fuzz.stream import read
+
+# Telling a call event by event costs as much as folding twenty; an index, as ten.
+PLAYED_EVERY = 4
+LINKED_EVERY = 8
+
+
+def judge(case: Case) -> list[Finding]:
+    """Every invariant that the case breaks; an exception of the code under test is one."""
+    try:
+        return list(_findings(case))
+    except Exception as error:  # noqa: BLE001  (that is what is looked for)
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/lib/" in frame.filename]
+        where = f"{frames[-1].filename.rpartition('/lib/')[2]}:{frames[-1].name}" if frames else "the model"
+        return [Finding(f"no_exception ({where})", f"{type(error).__name__}: {error}")]
+
+
+def _findings(case: Case) -> Iterator[Finding]:
+    stream = case.stream
+    taken = read(stream)
+    for sent, reason in taken.refused:
+        yield Finding("nothing_is_refused", f"{sent.kind} {sent.tag}: {reason}")
+    if case.number % LINKED_EVERY == 0:
+        says = links.difference(taken.events, case.directory, Random(case.number))
+        if says:
+            yield Finding("keys_reach_what_is_joined", says)
+    outcome, ids_are_whole = _outcome(case, taken.events), _ids_are_whole(case, taken.events)
+    yield from invariants.findings(
+        Seen(
+            stream=stream,
+            events=taken.events,
+            outcome=outcome,
+            directory=case.directory,
+            ids_are_whole=ids_are_whole,
+        )
+    )
+    if taken.refused:
+        return
+    clean = [_clean(case, part) for part in case.parts]
+    yield from sameness.differences(clean, outcome, case.keeps)
+    if ids_are_whole and not any(one.name == "own_numbers" for one in case.spoilings):
+        yield from survival.findings(case, clean, outcome)
+
+
+def _ids_are_whole(case: Case, events: Sequence[CallEvent]) -> bool:
+    """Every channel still has one id, and no id stands for two."""
+    recorded = {sent.tag: sent.unique_id for part in case.parts for sent in case.clean(part)}
+    pairs = {(event.event_id[0], recorded.get(event.event_id.rstrip("'"), ""), event.unique_id) for event in events}
+    pairs = {pair for pair in pairs if any(pair[1:])}
+    return len(pairs) == len({pair[:2] for pair in pairs}) == len({pair[2] for pair in pairs})
+
+
+def _outcome(case: Case, events: Sequence[CallEvent]) -> Outcome:
+    tell = outcomes.play if case.number % PLAYED_EVERY == 0 else outcomes.fold
+    return tell(events, case.directory)
+
+
+def _clean(case: Case, part: Part) -> Outcome:
+    if case.dropped or case.cut:
+        return _outcome(case, read(case.clean(part)).events)
+    return _recorded(part, is_played=case.number % PLAYED_EVERY == 0)
+
+
+@lru_cache(maxsize=4_000)
+def _recorded(part: Part, *, is_played: bool) -> Outcome:
+    case = Case(seed=0, number=0 if is_played else 1, parts=[part], spoilings=[])
+    return _outcome(case, read(case.clean(part)).events)
