@@ -13,11 +13,15 @@ from lib.calls.linking import LinkKeys, group, link_keys
 
 
 class Index:
-    """Keeps what was grouped, and regroups what two steps of the keys lead to from each new event."""
+    """
+    Keeps what was grouped, and regroups what two steps of the keys lead to from each new event. As in the store, an
+    event stays as it was read, whatever a group makes of it.
+    """
 
     def __init__(self, directory: Directory) -> None:
         self.calls: dict[int, list[CallEvent]] = {}
         self._directory = directory
+        self._events: dict[str, CallEvent] = {}
         self._call_of: dict[str, int] = {}
         self._keys: dict[str, LinkKeys] = {}
         self._exact: dict[str, set[str]] = defaultdict(set)
@@ -25,13 +29,14 @@ class Index:
         self._made = 0
 
     def add(self, event: CallEvent) -> None:
+        self._events[event.event_id] = event
         self._keys[event.event_id] = keys = link_keys(event, self._directory)
         near = self._found_by([event])
         near |= self._found_by([other for call in near for other in self.calls[call]])
         members = [event, *(other for call in near for other in self.calls.pop(call))]
         for grouped in group(members, self._directory):
             self._made += 1
-            self.calls[self._made] = list(grouped)
+            self.calls[self._made] = [self._events[member.event_id] for member in grouped]
             self._call_of |= {member.event_id: self._made for member in grouped}
         for key in keys.exact:
             self._exact[key].add(event.event_id)

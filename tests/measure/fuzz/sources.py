@@ -25,8 +25,8 @@ _SPELLED_AS_NUMBERS: Final = ("Phone", "ExtPhone", "Extensions")
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """
-    `events`: as in `scenarios.json`. `enterprise`: of the whole file, with what the case changes. `numbers`: what the
-    CRM hears of, or would. `fixed`: its times mean something, so that it cannot be moved.
+    `events`: as in `scenarios.json`. `enterprise`: of the whole file, with what the case changes. `fixed`: its times mean
+    something, so that it cannot be moved. `restarts`: its ids begin again, and stand for two calls.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Source:
     main_id: str
     customer: str | None
     fixed: bool = False
+    restarts: bool = False
     expected: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     @property
@@ -61,8 +62,8 @@ def _source(scenario: Mapping[str, Any], enterprise: Mapping[str, Any]) -> Sourc
     events = [_in_host_form(event) for event in scenario["events"]]
     changed = dict(scenario.get("enterprise") or {})
     changed |= {name: value for name, value in changed.pop("retailcrm", {}).items() if name == "crm_timezone"}
-    told = scenario["expected"].get("upload")
-    told = told[0] if isinstance(told, list) else told
+    uploads = scenario["expected"].get("upload")
+    told = uploads[0] if isinstance(uploads, list) else uploads
     hangups = [event for event in events if event["endpoint"] == "/hangup"]
     ids = [scenario["main_unique_id"], *(event["body"].get("UniqueId") for event in (*hangups, *events))]
     return Source(
@@ -72,6 +73,7 @@ def _source(scenario: Mapping[str, Any], enterprise: Mapping[str, Any]) -> Sourc
         main_id=str(next(one for one in ids if one)),
         customer=told["phone"] if told else None,
         fixed=bool(scenario.get("times_are_fixed")),
+        restarts=isinstance(uploads, list),
         expected=scenario["expected"],
     )
 

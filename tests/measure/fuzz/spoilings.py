@@ -56,6 +56,7 @@ WAYS: Final = {
     **_ways(4, Keeps.NOTHING, hosts.repeats, hosts.losses, hosts.lost_kinds, hosts.swaps, hosts.shuffles),
     **_ways(4, Keeps.NOTHING, hosts.delays, hosts.recovered),
 }
+MOVE_IDS: Final = {"nineteen_seventy", "wrong_epochs", "strange_ids"}
 HARMLESS: Final = tuple(name for name, way in WAYS.items() if way.keeps > Keeps.NOTHING)
 
 
