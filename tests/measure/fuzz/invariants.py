@@ -23,8 +23,10 @@ _SANE: Final = timedelta(days=2)
 _EPOCH: Final = re.compile(r"(\d{1,10})\.\d+")
 _DIGITS: Final = re.compile(r"\d+")
 _RESULTS: Final = {"answered", "no answer", "not allowed", "unknown"}
-# Why a call that is over has no row. A copy or an event of a leg is only a part of one.
-_NO_ROW: Final = {"internal", "no_phone", "only_channels", "no_date", "leg_of_another_call", "integration_disabled"}
+# Why a call that is over has no row: nothing of it is for the CRM, or it has a customer and no time. That an event of it
+# is a copy says nothing.
+_NOT_FOR_THE_CRM: Final = {"internal", "no_phone", "only_channels", "leg_of_another_call", "integration_disabled"}
+_NO_TIME: Final = {"no_date"}
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,13 @@ def _one_row_for_a_call(seen: Seen) -> Iterator[str]:
 
 
 def _a_row_or_a_reason(seen: Seen) -> Iterator[str]:
-    told = {row.external_id for row in seen.outcome.rows}
-    customers = {row.phone for row in seen.outcome.rows}
+    """The row may have gone out under the id that was the main one then."""
+    told = {row.external_id for row in seen.outcome.rows} | {row.phone for row in seen.outcome.rows}
     for call, reasons in zip(seen.outcome.calls, seen.outcome.reasons, strict=True):
-        if call.main_unique_id in told or (call.customer in customers and "corrected_after_upload" in reasons):
+        if call.goes_to_crm and {call.main_unique_id, call.customer} & told:
             continue
-        if call.goes_to_crm and call.customer in customers:
-            continue  # the row went out under the id that was the main one then
-        if call.goes_to_crm or not reasons & _NO_ROW:
-            yield f"call {call.main_unique_id!r} of {call.customer} ({call.kind}) has no row and no reason: {set(reasons)}"
+        if not reasons & (_NO_TIME if call.goes_to_crm else _NOT_FOR_THE_CRM):
+            yield f"call {call.main_unique_id!r} of {call.customer} ({call.kind}) has no row, but: {set(reasons)}"
 
 
 def _an_owner_has_evidence(seen: Seen) -> Iterator[str]:

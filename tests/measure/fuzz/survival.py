@@ -14,11 +14,10 @@ from tests.measure.fuzz.stream import OUT, Sent
 # What a record needs to be read as it was recorded.
 _ESSENTIAL: Final = ("UniqueId", "Phone", "CallType", "CallerIDNum", "Extensions", "Extension", "Trunk", "StartTime")
 
-# Whose key fields are gone, or say something else, may be a call of its own; so may a leg that is heard of long before
-# its call, or long after.
+# What shows that a leg is one may be lost, or come long before its call, or long after: it may be a call of its own.
 _MAY_PART: Final = {
     *("missing_keys", "garbage", "repeats", "strange_ids", "own_numbers"),
-    *("shuffles", "delays", "recovered"),
+    *("losses", "lost_kinds", "shuffles", "delays", "recovered"),
 }
 
 
