@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +16,19 @@ from tests.measure.fuzz.stream import OUT, Sent
 _ID: Final = re.compile(r"(\d{1,10})(\.\d+)")
 _WALLS: Final = ("StartTime", "EndTime", "DateReceived")
 _MOVES: Final = ("bridge", "bridge_leave")
+_OTHER_WORDS: Final[Sequence[Mapping[str, object]]] = (
+    {"Extensions": ["150"]},
+    {"Extensions": ["152", "375292222222"]},
+    {"Extensions": [""]},
+    {"CallStatus": "0"},
+    {"CallStatus": "2"},
+    {"CallStatus": "5"},
+    {"CallType": 0},
+    {"CallType": 1},
+    {"CallType": 2},
+    {"EndTime": OUT},
+    {"Again": 1},
+)
 
 
 # Clocks
@@ -106,15 +119,7 @@ def repeats(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
     for sent in stream:
         random = dice(sent.tag)
         if random.random() < 0.3:
-            changes: dict[str, object] = random.choice(
-                (
-                    {"Extensions": [random.choice(("150", "152", "", "375292222222"))]},
-                    {"CallStatus": random.choice("0125")},
-                    {"EndTime": OUT},
-                    {"CallType": random.choice((0, 1, 2))},
-                    {"Again": 1},
-                )
-            )
+            changes = random.choice(_OTHER_WORDS)
             again = dataclasses.replace(sent.having(**changes), tag=f"{sent.tag}'")
             found.append(dataclasses.replace(again, at=sent.at + random.choice((0.1, 4, 30, 7200))))
     return _in_order(found)

@@ -12,7 +12,7 @@ from typing import Final
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.explain import as_text, explain
-from lib.calls.plan import EndNotice, RingNotice
+from lib.calls.plan import CallRow, EndNotice, RingNotice
 from tests.measure.fuzz.outcomes import Outcome
 from tests.measure.fuzz.stream import Sent
 
@@ -135,15 +135,19 @@ def _span(members: Sequence[CallEvent]) -> timedelta:
 def _no_row_and_no_card_for_a_number_of_ours(seen: Seen) -> Iterator[str]:
     directory = seen.directory
     ours = {line.phone_number for line in directory.lines.values()} | directory.internal_phones | set(directory.lines)
-    for notice in (*seen.outcome.rows, *seen.outcome.rings):
+    for notice in _told(seen):
         if notice.phone in ours or notice.phone.removeprefix("+") in ours:
             yield f"{type(notice).__name__} for {notice.phone}"
+
+
+def _told(seen: Seen) -> list[CallRow | RingNotice]:
+    return [*seen.outcome.rows, *seen.outcome.rings]
 
 
 def _a_number_has_evidence(seen: Seen) -> Iterator[str]:
     """What is told of was sent: its last digits stand somewhere in the bodies."""
     digits = {"".join(_DIGITS.findall(str(text))) for sent in seen.stream for text in _leaves(sent.body)}
-    for notice in (*seen.outcome.rows, *seen.outcome.rings):
+    for notice in _told(seen):
         if not any(notice.phone[-7:] in text for text in digits):
             yield f"{type(notice).__name__} for {notice.phone}"
 
@@ -199,6 +203,8 @@ def _no_card_after_its_end(seen: Seen) -> Iterator[str]:
         elif isinstance(notice, RingNotice):
             if notice.call_id in ended:
                 yield f"a card of {notice.call_id} after its end"
+            if row.at > notice.expires_at:
+                yield f"a card of {notice.call_id} {row.at - notice.expires_at} after it was news"
             over = hangups.get(notice.call_id)
             if seen.ids_are_whole and over is not None and row.at > over and not notice.synthetic:
                 yield f"a card of {notice.call_id} {row.at - over} after the hangup"

@@ -21,7 +21,7 @@ def progress(seconds: float, cases: int, events: int, kinds: int) -> None:
 
 
 def finding(invariant: str, smallest: Case, found: Iterable[Finding]) -> str:
-    says = next((one.says for one in found if one.invariant == invariant), "")
+    says = next((one.says for one in found if invariant.startswith(one.invariant)), "")
     spoiled = ", ".join(map(str, smallest.spoilings)) or "nothing spoiled"
     return "\n".join(
         [
@@ -30,14 +30,6 @@ def finding(invariant: str, smallest: Case, found: Iterable[Finding]) -> str:
             *_lines(smallest),
             f"  again: make fuzz SEED={smallest.seed} CASE={smallest.number}",
         ]
-    )
-
-
-def at_intake(found: Finding, case: Case) -> str:
-    spoiled = ", ".join(map(str, case.spoilings))
-    return (
-        f"\n{found.invariant} at intake: {found.says[:_LONG]}\n  {spoiled}\n"
-        f"  the case: make fuzz SEED={case.seed} CASE={case.number}"
     )
 
 

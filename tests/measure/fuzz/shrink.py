@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.measure.fuzz.case import Case
+from tests.measure.fuzz.invariants import Finding
 from tests.measure.fuzz.stream import OUT
 from tests.measure.fuzz.verdict import judge
 
 # A stream that needs more than this to be made smaller is told as it is by then.
 TRIES = 800
+Judge = Callable[[Case], Sequence[Finding]]
 # One clock made them: with only some of them as they were, the stream is another one.
 _TOGETHER = {"UniqueId", "StartTime", "EndTime", "DateReceived"}
 
@@ -18,10 +20,11 @@ _TOGETHER = {"UniqueId", "StartTime", "EndTime", "DateReceived"}
 class Shrinker:
     """Takes away what can go: calls, spoilings, events, single fields."""
 
-    def __init__(self, case: Case, invariant: str) -> None:
+    def __init__(self, case: Case, invariant: str, by: Judge = judge, tries: int = TRIES) -> None:
         self.case = case
         self._invariant = invariant
-        self._tries = TRIES
+        self._judge = by
+        self._tries = tries
 
     def blame(self) -> Case:
         """Without the calls and spoilings that it does not take."""
@@ -41,7 +44,7 @@ class Shrinker:
         if self._tries <= 0:
             return False
         self._tries -= 1
-        if any(found.invariant == self._invariant for found in judge(smaller)):
+        if any(found.invariant == self._invariant for found in self._judge(smaller)):
             self.case = smaller
             return True
         return False

@@ -156,7 +156,7 @@ def names(random: Random, listed: list[str]) -> object:
     """A list of extensions in another form that hosts send; of external numbers only the plain forms."""
     if not listed:
         return random.choice(([], [""], ""))
-    ways = [
+    ways: list[object] = [
         random.choice(_LISTS).join(listed),
         [random.choice(("&", ",")).join(listed)],
         str(listed),

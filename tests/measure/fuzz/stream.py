@@ -120,7 +120,8 @@ def _parse() -> Callable[[bytes], dict[str, Any]]:
     """What intake parses bodies with."""
     if importlib.util.find_spec("lib.intake.bodies") is None:
         return pg_json.parse_object
-    return importlib.import_module("lib.intake.bodies").parse  # type: ignore[no-any-return]
+    found: Callable[[bytes], dict[str, Any]] = importlib.import_module("lib.intake.bodies").parse
+    return found
 
 
 def parsed(sent: Sent) -> CallEvent:

@@ -35,9 +35,11 @@ def _findings(case: Case) -> Iterator[Finding]:
     for sent, reason in taken.refused:
         yield Finding("nothing_is_refused", f"{sent.kind} {sent.tag}: {reason}")
     if case.number % LINKED_EVERY == 0:
-        says = links.difference(taken.events, case.directory, Random(case.number))
+        random = Random(case.number)
+        says = links.difference(taken.events, case.directory, random)
         if says:
             yield Finding("keys_reach_what_is_joined", says)
+        yield from _ordered(case, taken.events, random)
     outcome, ids_are_whole = _outcome(case, taken.events), _ids_are_whole(case, taken.events)
     yield from invariants.findings(
         Seen(
@@ -54,6 +56,14 @@ def _findings(case: Case) -> Iterator[Finding]:
     yield from sameness.differences(clean, outcome, case.keeps)
     if ids_are_whole and not any(one.name == "own_numbers" for one in case.spoilings):
         yield from survival.findings(case, clean, outcome)
+
+
+def _ordered(case: Case, events: Sequence[CallEvent], random: Random) -> Iterator[Finding]:
+    """The order in which stored events are read changes nothing."""
+    once, again = (outcomes.fold(random.sample(list(events), len(events)), case.directory) for _ in range(2))
+    if once.calls != again.calls:
+        pairs = zip(once.calls, again.calls, strict=False)
+        yield Finding("order_changes_nothing", str(next((pair for pair in pairs if pair[0] != pair[1]), "other calls")))
 
 
 def _ids_are_whole(case: Case, events: Sequence[CallEvent]) -> bool:

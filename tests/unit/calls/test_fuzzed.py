@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.measure.fuzz.__main__ import attempt
 from tests.measure.fuzz.report import summary
+from tests.measure.fuzz.runs import attempt
 
 SEED = 1
 CASES = 1200
