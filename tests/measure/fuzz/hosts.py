@@ -47,8 +47,8 @@ def minutes_off(dice: Dice, stream: Sequence[Sent], source: Source) -> list[Sent
     return _walls(stream, timedelta(minutes=dice("minutes").choice((-9, -2, 3, 9))), source)
 
 
-def nineteen_seventy(_dice: Dice, stream: Sequence[Sent], source: Source) -> list[Sent]:
-    """A host without a battery: its ids and its wall clock begin at nothing."""
+def nineteen_seventy(dice: Dice, stream: Sequence[Sent], source: Source) -> list[Sent]:
+    """A host without a battery: its ids and its wall clock begin at nothing, perhaps on UTC."""
     ids = [found for sent in stream if sent.unique_id and (found := _ID.fullmatch(sent.unique_id))]
     if source.fixed or not ids or any(sent.unique_id and not _ID.fullmatch(sent.unique_id) for sent in stream):
         return list(stream)
@@ -59,7 +59,7 @@ def nineteen_seventy(_dice: Dice, stream: Sequence[Sent], source: Source) -> lis
         else sent
         for sent in stream
     ]
-    return _walls(moved, timedelta(seconds=-back), source)
+    return _walls(moved, timedelta(seconds=-back, hours=dice("zone").choice((0, -3))), source)
 
 
 def wrong_epochs(dice: Dice, stream: Sequence[Sent], source: Source) -> list[Sent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -114,6 +115,8 @@ def running() -> Iterator[Intake]:
             GOOGLE_CLOUD_PROJECT="local",
             PUBSUB_EMULATOR_HOST=broker.host,
             OPERATOR_TOKEN="operator-token-of-the-fuzz",
+            VAULT_KEYS="fuzz:" + base64.b64encode(bytes(32)).decode(),
+            RETAILCRM_EXTRA_HOSTS="127.0.0.1:*",
             LOG_LEVEL="ERROR",
         )
         migrate.apply(url)

@@ -57,6 +57,7 @@ WAYS: Final = {
     **_ways(4, Keeps.NOTHING, hosts.delays, hosts.recovered),
 }
 MOVE_IDS: Final = {"nineteen_seventy", "wrong_epochs", "strange_ids"}
+CLOCKS: Final = {"utc", "hour_off", "minutes_off", "nineteen_seventy", "wrong_epochs"}
 HARMLESS: Final = tuple(name for name, way in WAYS.items() if way.keeps > Keeps.NOTHING)
 
 
@@ -77,10 +78,13 @@ class Spoiling:
 
 
 def apply(spoilings: Sequence[Spoiling], call: int, stream: Sequence[Sent], source: Source) -> list[Sent]:
-    mine = [one for one in spoilings if one.call == call]
+    """In the order of phases; a host has one clock, so that only the first way to set it wrong counts."""
+    mine = sorted((one for one in spoilings if one.call == call), key=lambda one: WAYS[one.name].phase)
+    clocks = [one for one in mine if one.name in CLOCKS]
     found = list(stream)
-    for one in sorted(mine, key=lambda one: WAYS[one.name].phase):
-        found = WAYS[one.name].spoil(_dice(one), found, source)
+    for one in mine:
+        if one not in clocks[1:]:
+            found = WAYS[one.name].spoil(_dice(one), found, source)
     return found
 
 

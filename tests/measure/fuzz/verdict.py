@@ -54,7 +54,7 @@ def _findings(case: Case) -> Iterator[Finding]:
         return
     clean = [_clean(case, part) for part in case.parts]
     yield from sameness.differences(clean, outcome, case.keeps)
-    if ids_are_whole and not any(one.name == "own_numbers" for one in case.spoilings):
+    if ids_are_whole and not any(part.again for part in case.parts):
         yield from survival.findings(case, clean, outcome)
 
 
