@@ -83,10 +83,11 @@ class Intake:
             stored = cursor.execute(_EVENTS).fetchall()
         if any(TOKEN in json.dumps(one.raw, default=str) for one in stored):
             yield Finding("no_token_is_stored", f"of {[sent.tag for sent in stream]}")
-        mine, theirs = ({_bare(event) for event in some} for some in (events, map(derive.parsed, stored)))
-        if mine != theirs:
-            changed = sorted(map(str, mine ^ theirs))[:2]
-            yield Finding("what_is_stored_is_what_was_read", " | ".join(changed))
+        # One that the database took too long for was published only, which is accepted too.
+        read_as = {_bare(event) for event in events}
+        for one in stored:
+            if _bare(derive.parsed(one)) not in read_as:
+                yield Finding("what_is_stored_is_what_was_read", f"{one.event_type} {json.dumps(one.raw)}")
 
     def _post(self, where: str, body: bytes) -> Any:
         return self.client.post(where, data=body, content_type="application/json")
