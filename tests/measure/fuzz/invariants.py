@@ -37,13 +37,14 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """`ids_are_whole`: every channel has one id, and no id stands for two. Each call has a customer of its own."""
+    """`is_coherent`: every channel has one id, and no id stands for two, and no field says what it never was. Each call has
+    a customer of its own."""
 
     stream: Sequence[Sent]
     events: Sequence[CallEvent]
     outcome: Outcome
     directory: Directory
-    ids_are_whole: bool
+    is_coherent: bool
 
 
 def findings(seen: Seen) -> Iterator[Finding]:
@@ -61,7 +62,7 @@ def _every_event_is_in_one_call(seen: Seen) -> Iterator[str]:
 def _one_row_for_a_call(seen: Seen) -> Iterator[str]:
     """No second row of a customer, and none of somebody who is nobody's customer here."""
     for phone, count in Counter(row.phone for row in seen.outcome.rows).items():
-        if count > 1 and seen.ids_are_whole:
+        if count > 1 and seen.is_coherent:
             yield f"{count} rows for {phone}"
     ids = Counter(row.external_id for row in seen.outcome.rows)
     if max(ids.values(), default=0) > 1:
@@ -206,7 +207,7 @@ def _no_card_after_its_end(seen: Seen) -> Iterator[str]:
             if row.at > notice.expires_at:
                 yield f"a card of {notice.call_id} {row.at - notice.expires_at} after it was news"
             over = hangups.get(notice.call_id)
-            if seen.ids_are_whole and over is not None and row.at > over and not notice.synthetic:
+            if seen.is_coherent and over is not None and row.at > over and not notice.synthetic:
                 yield f"a card of {notice.call_id} {row.at - over} after the hangup"
 
 
@@ -219,7 +220,7 @@ def _a_card_is_shown_once_and_to_the_mapped(seen: Seen) -> Iterator[str]:
     if max(shown.values(), default=0) > 1:
         yield f"{shown}"
     cards = {ring.call_id for ring in seen.outcome.rings}
-    if any(end.call_id not in cards for end in seen.outcome.ends) and seen.ids_are_whole and not _regrouped(seen):
+    if any(end.call_id not in cards for end in seen.outcome.ends) and seen.is_coherent and not _regrouped(seen):
         yield f"an end without a card: {[end.call_id for end in seen.outcome.ends]}, cards {cards}"
 
 

@@ -40,21 +40,21 @@ def _findings(case: Case) -> Iterator[Finding]:
         if says:
             yield Finding("keys_reach_what_is_joined", says)
         yield from _ordered(case, taken.events, random)
-    outcome, ids_are_whole = _outcome(case, taken.events), _ids_are_whole(case, taken.events)
+    outcome, is_coherent = _outcome(case, taken.events), _is_coherent(case, taken.events)
     yield from invariants.findings(
         Seen(
             stream=stream,
             events=taken.events,
             outcome=outcome,
             directory=case.directory,
-            ids_are_whole=ids_are_whole,
+            is_coherent=is_coherent,
         )
     )
     if taken.refused:
         return
     clean = [_clean(case, part) for part in case.parts]
     yield from sameness.differences(clean, outcome, case.keeps)
-    if ids_are_whole and not any(part.again for part in case.parts):
+    if is_coherent and not any(part.again for part in case.parts):
         yield from survival.findings(case, clean, outcome)
 
 
@@ -66,9 +66,9 @@ def _ordered(case: Case, events: Sequence[CallEvent], random: Random) -> Iterato
         yield Finding("order_changes_nothing", str(next((pair for pair in pairs if pair[0] != pair[1]), "other calls")))
 
 
-def _ids_are_whole(case: Case, events: Sequence[CallEvent]) -> bool:
-    """Every channel still has one id, and no id stands for two."""
-    if any(part.source.restarts for part in case.parts):
+def _is_coherent(case: Case, events: Sequence[CallEvent]) -> bool:
+    """Every channel still has one id, no id stands for two, and no field says what it never was."""
+    if any(part.source.restarts for part in case.parts) or any(one.name == "garbage" for one in case.spoilings):
         return False
     recorded = {sent.tag: sent.unique_id for part in case.parts for sent in case.clean(part)}
     pairs = {(event.event_id[0], recorded.get(event.event_id.rstrip("'"), ""), event.unique_id) for event in events}
