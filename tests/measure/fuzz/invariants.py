@@ -37,8 +37,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """`is_coherent`: every channel has one id, and no id stands for two, and no field says what it never was. Each call has
-    a customer of its own."""
+    """
+    `is_coherent`: every channel has one id, no id stands for two, and no field says what it never was. Each call has a
+    customer of its own.
+    """
 
     stream: Sequence[Sent]
     events: Sequence[CallEvent]
