@@ -23,9 +23,6 @@ _OTHER_WORDS: Final[Sequence[Mapping[str, object]]] = (
     {"CallStatus": "0"},
     {"CallStatus": "2"},
     {"CallStatus": "5"},
-    {"CallType": 0},
-    {"CallType": 1},
-    {"CallType": 2},
     {"EndTime": OUT},
     {"Again": 1},
 )

@@ -89,7 +89,7 @@ def test_a_fault_is_told_with_the_smallest_stream_and_how_to_repeat_it(monkeypat
 
     monkeypatch.setattr(outcomes, "group", group)
 
-    first = attempt(1, range(150)).first
+    first = attempt(1, range(60)).first
     stumbled = sorted(kind for kind in first if kind[0].startswith("no_exception"))
     said = smallest(1, first[stumbled[0]], stumbled[0][0])
 
