@@ -97,7 +97,7 @@ def wire(sent: Sent, token: str = "0") -> bytes:
         case "bom":
             return b"\xef\xbb\xbf" + text.encode("utf-8", "surrogatepass")
         case "cp1251":
-            return text.encode("cp1251", "replace")
+            return text.encode("cp1251", "ignore")
         case "cut":
             return _cut(text.encode("utf-8", "surrogatepass"))
         case "nul":
