@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx call provision explain replay admin revoke rotate-keys seek outage bench stages chaos screenshots clean
+.PHONY: help venv run env test check fmt lock schema nginx call provision explain replay admin revoke rotate-keys seek outage bench stages chaos fuzz screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -92,6 +92,9 @@ stages: venv ## where each millisecond from an event to the CRM goes (ARGS="--ra
 
 chaos: venv ## kills, stops and faults under load, judged by the CRM's ledger (DURATION=60 SEED=1 BASELINE=1)
 	@$(PY) -m tests.measure.chaos
+
+fuzz: venv ## recorded calls as hosts spoil them, against what always holds (MINUTES=10 SEED=1 JOBS=2; CASE=17: that one again)
+	@$(PY) -m tests.measure.fuzz
 
 screenshots: venv ## pictures of every screen of the page, into .cache/screenshots (ARGS="--screens log")
 	@$(PY) -m infra.stand_ins.screenshots $(ARGS)
