@@ -6,7 +6,18 @@ from typing import Final
 
 from psycopg.sql import SQL
 
-STATES: Final = ("ready", "leased", "retry", "in_doubt", "held", "delivered", "failed", "expired", "superseded")
+STATES: Final = (
+    "ready",
+    "leased",
+    "retry",
+    "in_doubt",
+    "held",
+    "delivered",
+    "failed",
+    "not_shown",
+    "expired",
+    "superseded",
+)
 # Not sent yet, and nobody is at it.
 WAITING: Final = ("ready", "retry")
 # Not sent yet, or being sent.
@@ -14,7 +25,7 @@ LIVE: Final = (*WAITING, "leased")
 # It came to nothing, and a person may have it sent again.
 GIVEN_UP: Final = ("failed", "expired", "in_doubt")
 # It never was, and never will be, on a screen.
-NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed"})
+NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed", "not_shown"})
 
 # For statements: a partial index is found only by the words themselves.
 WAITING_SQL: Final = SQL("('ready', 'retry')")
