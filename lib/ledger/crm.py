@@ -44,8 +44,8 @@ class Unknown:
 class Reply:
     """
     `outcome`: done, permanent, authentication, busy, unavailable (nothing was applied), in_doubt (it may have been).
-    `retry_after_seconds` as the server asked. `concerns_account`: the account as a whole takes nothing, whatever is sent
-    to it. `unknown`: of a pop-up, the extensions, or the users in their place, that the CRM does not
+    `retry_after_seconds` as the server asked. `concerns_account`: the account as a whole takes nothing, whatever it
+    is sent. `unknown`: of a pop-up, the extensions, or the users in their place, that the CRM does not
     know, who were shown nothing. `owners_refused`: the rows, by their place in the request, that are refused for their
     owner; `only_owners`: and for nothing else.
     """
@@ -95,7 +95,7 @@ class CRM(Protocol):
 
     def repair(self, enterprise_number: str, unknown: Unknown) -> None:
         """
-        The CRM did not know whom it was to show a card: it is told once more who has which extension, soon, and not more
-        often than every few minutes. Raises Unavailable.
+        The CRM did not know whom it was to show a card: it is told once more who has which extension, soon, and not
+        more often than every few minutes. Raises Unavailable.
         """
         ...
