@@ -16,7 +16,7 @@ import { of } from "../session.js";
 
 const NAMES = ["phone", "kind", "result", "extension", "state", "reason", "since", "until"];
 const FURTHER = ["extension", "state", "reason", "since", "until"];
-const REASONS = ["no_mapping", "no_phone", "expired", "no_owner", "authentication", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
+const REASONS = ["no_mapping", "no_phone", "expired", "unknown_to_crm", "no_owner", "owner_refused", "authentication", "account_refused", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
 const FURTHER_ROWS = 100;
 const REFRESH_SECONDS = 4;
 const TYPING_MS = 350;
