@@ -179,7 +179,7 @@ const words = (name) =>
   ({
     kind: { in: 1, out: 1, internal: 1, unknown: 1 },
     result: { answered: 1, "no answer": 1, "not allowed": 1, unknown: 1 },
-    state: { failed: 1, expired: 1, in_doubt: 1, retry: 1, delivered: 1 },
+    state: { failed: 1, not_shown: 1, expired: 1, in_doubt: 1, retry: 1, delivered: 1 },
   })[name];
 
 const plain = (say, code) => {
