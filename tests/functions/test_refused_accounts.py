@@ -12,7 +12,7 @@ from lib.ledger.deliver import deliver_due
 from lib.ledger.send_rows import send_due
 from lib.store.rows import Lane
 from tests.conftest import OPERATOR_TOKEN
-from tests.functions.test_retailcrm_deliver import Gateway
+from tests.functions.test_retailcrm_deliver import CUSTOMER, Gateway
 from tests.harness.ledger import fill
 
 LANE = Lane(enterprise_number="0367", crm=RETAILCRM.name)
@@ -101,7 +101,9 @@ def test_rows_wait_for_an_account_that_takes_nothing_and_one_finds_out(account, 
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_pause_ends_at_once_with_another_key(account, crm, sql, database_url, provisioned, state):
+def test_a_pause_ends_at_once_with_another_key(  # noqa: PLR0917  (fixtures)
+    account, crm, sql, database_url, provisioned, state
+):
     fill(database_url, "0367", 2)
     crm.change("0367", "state", state=state)
     send_rows()
@@ -293,7 +295,8 @@ def test_a_row_without_owner_stays_without_when_its_call_is_derived_again(gatewa
     gateway.ring(["150"])
     gateway.missed()
     waiting = sql("SELECT state, is_ownerless FROM deliveries WHERE effect = 'upload'")
-    gateway.happen("recording", record_url="https://records.example.com/1.mp3")
+    caller = {"CallerIDNum": CUSTOMER, "ConnectedLineNum": "150"}
+    gateway.happen("new_callerid", Channel="SIP/0001301-00000001", **caller)
     sql("UPDATE deliveries SET run_at = now() WHERE state = 'retry' RETURNING 1")
     gateway.wake()
 

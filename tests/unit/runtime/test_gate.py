@@ -156,9 +156,10 @@ def test_an_account_that_takes_nothing_is_asked_less_and_less_often(answer):
     for _ in range(9):
         pause = gate.pause_after(pause, b"key", answer, now=at(0))
         assert pause is not None
-        reason, seconds = gate.may_try(pause, b"key", now=at(0), until=at(25))
-        assert reason == "account_refused"
-        waits.append(seconds)
+        refused = gate.may_try(pause, b"key", now=at(0), until=at(25))
+        assert isinstance(refused, tuple)
+        assert refused[0] == "account_refused"
+        waits.append(refused[1])
 
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     assert gate.may_try(pause, b"other", now=at(0), until=at(25)) is pause
@@ -179,6 +180,7 @@ def test_another_reason_begins_a_pause_of_its_own():
     refused = gate.pause_after(None, b"key", Answer(outcome="authentication", http_status=403), now=at(0))
     unpaid = gate.pause_after(refused, b"key", UNPAID, now=at(400))
 
+    assert unpaid is not None
     assert (unpaid.reason, unpaid.since, unpaid.refusals) == ("account_refused", at(400), 1)
 
 
