@@ -1,5 +1,5 @@
--- A pop-up to people whom the CRM does not know was seen by nobody: a state of its own. What is there satisfies the
--- narrower constraint that was, so that nothing has to be read again while the table is locked.
+-- A pop-up to people whom the CRM does not know was seen by nobody: a state of its own. The table is not read while it is
+-- locked: a later migration does that.
 ALTER TABLE deliveries
     DROP CONSTRAINT deliveries_state_check,
     ADD CONSTRAINT deliveries_state_check CHECK (state IN (
