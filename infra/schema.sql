@@ -225,10 +225,12 @@ CREATE TABLE deliveries (
     batch_limit smallint NOT NULL DEFAULT 50,
     is_stale boolean NOT NULL DEFAULT false,
     crm text NOT NULL DEFAULT 'retailcrm'::text,
+    is_ownerless boolean NOT NULL DEFAULT false,
+    user_ids bigint[] NOT NULL DEFAULT '{}'::bigint[],
     CONSTRAINT deliveries_batch_limit_check CHECK (((batch_limit >= 1) AND (batch_limit <= 50))),
     CONSTRAINT deliveries_check CHECK (((state = 'leased'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT deliveries_effect_check CHECK ((effect = ANY (ARRAY['popup'::text, 'hangup'::text, 'upload'::text]))),
-    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'leased'::text, 'retry'::text, 'in_doubt'::text, 'delivered'::text, 'failed'::text, 'not_shown'::text, 'expired'::text, 'superseded'::text, 'held'::text]))),
     CONSTRAINT deliveries_pkey PRIMARY KEY (id),
     CONSTRAINT deliveries_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id)
 ) WITH (autovacuum_vacuum_scale_factor=0.02);

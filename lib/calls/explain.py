@@ -58,6 +58,24 @@ _SENTENCES: Final[Mapping[Language, Mapping[str, str]]] = {
     },
 }
 
+# Why a row of the ledger is as it is, where its code alone says too little.
+_REASONS: Final[Mapping[Language, Mapping[str, str]]] = {
+    "en": {
+        "unknown_to_crm": "the CRM knows neither the extension nor the manager: nobody saw the card",
+        "told_by_user_id": "the CRM does not know the extension: the manager is told by user id",
+        "owner_refused": "the CRM did not accept the owner: the row goes without one",
+        "account_refused": "the CRM takes nothing from this account: it waits, and is asked now and then",
+        "authentication": "the CRM refuses the key",
+    },
+    "ru": {
+        "unknown_to_crm": "CRM не знает ни номера, ни менеджера: карточку никто не увидел",
+        "told_by_user_id": "CRM не знает номера: менеджеру сообщено по его id",
+        "owner_refused": "CRM не приняла ответственного: запись передаётся без него",
+        "account_refused": "CRM ничего не принимает от этого аккаунта: ждём и изредка проверяем",
+        "authentication": "CRM не принимает ключ",
+    },
+}
+
 _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
     "en": {
         "in": "Incoming call from",
@@ -237,7 +255,7 @@ def as_text(data: Mapping[str, Any], language: Language = "ru") -> str:
         ("talked", "talked", lambda talk: _talked(talk, words)),
         ("decisions", "decisions", lambda told: sentence(told["code"], told["params"], language)),
         ("warnings", "warnings", lambda told: sentence(told["code"], told["params"], language)),
-        ("told", "told", _told),
+        ("told", "told", lambda row: _told(row, _REASONS[language])),
         ("channels", "legs", lambda leg: _leg(leg, seconds)),
         ("events", "timeline", lambda event: f"{_at(event['at'])}  {event['event_type']:<14} {event['says']}"),
     )
@@ -276,8 +294,10 @@ def _talked(talk: Mapping[str, Any], words: Mapping[str, str]) -> str:
     return f"{_at(talk['since'])} – {_at(talk['until'])}  {talk['person']}{note}"
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in row.items() if value not in (None, "", []))
+def _told(row: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
+    why = reasons.get(row.get("reason") or "")
+    said = "  ".join(f"{name}={value}" for name, value in row.items() if value not in (None, "", []))
+    return f"{said}  ({why})" if why else said
 
 
 def _leg(leg: Mapping[str, Any], seconds: str) -> str:

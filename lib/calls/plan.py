@@ -23,14 +23,17 @@ Direction = Literal["in", "out"]
 Effect = Literal["popup", "hangup", "upload"]
 
 # States of a pop-up that was never on a screen, and never will be.
-_NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed"})
+_NOT_SHOWN: Final = frozenset({"expired", "superseded", "failed", "not_shown"})
 # How much later than its own times a hangup may arrive: the hosts' queue, on top of the age of a pop-up.
 _QUEUE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RingNotice:
-    """Show the customer's card to these people, until `expires_at`. `phone` is E.164."""
+    """
+    Show the customer's card to these people, until `expires_at`. `phone` is E.164. `user_ids`: who they are for a CRM
+    that does not know their extensions, in the same order.
+    """
 
     direction: Direction
     phone: str
@@ -40,6 +43,7 @@ class RingNotice:
     site: str | None
     expires_at: datetime
     synthetic: bool = False
+    user_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

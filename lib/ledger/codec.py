@@ -68,7 +68,11 @@ def decode(delivery: Delivery) -> Notice:
     match delivery.effect:
         case "popup":
             moment = datetime.fromisoformat(content.pop("expires_at"))
-            return RingNotice(**{**content, "extensions": tuple(content["extensions"])}, expires_at=moment)
+            return RingNotice(
+                **{**content, "extensions": tuple(content["extensions"])},
+                expires_at=moment,
+                user_ids=tuple(delivery.user_ids),
+            )
         case "hangup":
             return EndNotice(**{**content, "extensions": tuple(content["extensions"])})
         case _:
@@ -105,7 +109,8 @@ def decisions_of(stored: Iterable[Mapping[str, Any]], crm: str) -> list[Decision
 
 
 def _content(notice: RingNotice | EndNotice) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in dataclasses.asdict(notice).items()}
+    """Who is told by user ids stands in a column of its own: no plan knows them."""
+    return {name: _plain(value) for name, value in dataclasses.asdict(notice).items() if name != "user_ids"}
 
 
 def _plain(value: object) -> object:

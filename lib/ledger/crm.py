@@ -32,10 +32,22 @@ class Request(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unknown:
+    extensions: frozenset[str] = frozenset()
+    user_ids: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.extensions or self.user_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reply:
     """
     `outcome`: done, permanent, authentication, busy, unavailable (nothing was applied), in_doubt (it may have been).
-    `retry_after_seconds` as the server asked. `concerns_account`: no row of a batch is the cause of a refusal.
+    `retry_after_seconds` as the server asked. `concerns_account`: the account as a whole takes nothing, whatever it
+    is sent. `unknown`: of a pop-up, the extensions, or the users in their place, that the CRM does not
+    know, who were shown nothing. `owners_refused`: the rows, by their place in the request, that are refused for their
+    owner; `only_owners`: and for nothing else.
     """
 
     outcome: str
@@ -45,6 +57,9 @@ class Reply:
     details: Mapping[str, Any] = field(default_factory=dict)
     retry_after_seconds: float | None = None
     concerns_account: bool = False
+    unknown: Unknown = Unknown()
+    owners_refused: frozenset[int] = frozenset()
+    only_owners: bool = False
 
 
 class CRM(Protocol):
@@ -64,14 +79,23 @@ class CRM(Protocol):
 
     def timeout_seconds(self, effect: str) -> float: ...
 
-    def ring(self, notice: RingNotice) -> Request: ...
+    def ring(self, notice: RingNotice) -> Request:
+        """To the extensions, or where the notice names users to these alone."""
+        ...
 
-    def end(self, notice: EndNotice, extensions: Sequence[str]) -> Request:
-        """`extensions`: those who were really told of the ringing."""
+    def end(self, notice: EndNotice, extensions: Sequence[str], user_ids: Sequence[int]) -> Request:
+        """`extensions` and `user_ids`: those who were really told of the ringing, each as they were."""
         ...
 
     def rows(self, rows: Sequence[CallRow]) -> Request: ...
 
     def send(self, account: Any, request: Any, *, timeout_seconds: float) -> Reply:
         """One request, no repeats; whatever happens becomes a Reply."""
+        ...
+
+    def repair(self, enterprise_number: str, unknown: Unknown) -> None:
+        """
+        The CRM did not know whom it was to show a card: it is told once more who has which extension, soon, and not
+        more often than every few minutes. Raises Unavailable.
+        """
         ...

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
@@ -21,16 +21,17 @@ from lib.calls.plan import CallRow, EndNotice, RingNotice, Told, end_extensions
 from lib.enterprises import rules
 from lib.enterprises.cache import enterprise_cache
 from lib.intake.messages import WakeCall, call_message
-from lib.ledger import codec, settlement
-from lib.ledger.crm import CRM, Account, Reply, Request
+from lib.ledger import codec, settlement, shown
+from lib.ledger.crm import CRM, Account, Reply, Request, Unknown
+from lib.ledger.shown import Division
 from lib.runtime import db, failpoints, pipeline, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.delayed_publish import delayed_publisher
-from lib.runtime.errors import ConfigError
+from lib.runtime.errors import ConfigError, Unavailable
 from lib.runtime.gate import Answer
 from lib.runtime.lazy import lazy
 from lib.store import deliveries, gates, integration_logs, notices, rows
-from lib.store.deliveries import Claim, Claimed, Delivery, Result
+from lib.store.deliveries import Claim, Claimed, Delivery, Finished, Result
 from lib.store.enterprises import Enterprise
 from lib.store.gates import Gate, Key, Place, PutOff
 from lib.store.integration_logs import Exchange
@@ -183,24 +184,35 @@ def _send(outgoing: Outgoing | None) -> None:
         limit = asking.crm.timeout_seconds(outgoing.claim.delivery.effect)
         left = limit - (time.monotonic() - outgoing.begun_at)
         reply = asking.crm.send(asking.account, outgoing.request, timeout_seconds=left)
-        if not finish(outgoing, reply):
-            return
-        admitted = claim_due(asking.crm, asking.enterprise, [call_id])
+        admitted = Admitted()
+        if finish(outgoing, reply):
+            admitted = claim_due(asking.crm, asking.enterprise, [call_id])
         for waiting, seconds in (admitted.put_off or {}).items():
             wake_call(asking.crm.name, asking.enterprise.number, waiting, seconds=seconds)
         outgoing = next(iter(admitted.outgoing), None)
+        if reply.unknown.extensions:
+            _repair(asking, reply.unknown)
+
+
+def _repair(asking: Asking, unknown: Unknown) -> None:
+    """No pop-up waits for it, and what is not done here is asked for by the next answer of this kind."""
+    try:
+        asking.crm.repair(asking.enterprise.number, unknown)
+    except Unavailable as error:
+        log.warning("not repaired", extra={"enterprise": asking.enterprise.number, "reason": str(error)})
 
 
 def finish(outgoing: Outgoing, reply: Reply) -> bool:
     """Records what came of it; whether the call has more that is due."""
     asking, claim_ = outgoing.asking, outgoing.claim
     delivery = claim_.delivery
-    result = settlement.settle(delivery, reply)
+    division = shown.divide(delivery, reply, rules.directory(asking.enterprise, asking.crm.name).extension_users)
+    result = settlement.settle(delivery, reply, division=division)
     lane = Lane(enterprise_number=delivery.enterprise_number, crm=asking.crm.name)
     with pipeline.transaction() as current:
         conn = current.conn
         notices.lock_calls(conn, [delivery.call_id])
-        finished = deliveries.finish(conn, [claim_], [result], call_id=delivery.call_id)
+        finished = _record(conn, claim_, result, division, delivery.call_id)
         log_exchange(conn, asking, delivery.effect, outgoing.request, reply)
         deliveries.settle_timers(conn, [delivery.call_id])
         more = notices.find_due(conn, asking.crm.name, delivery.call_id)
@@ -214,7 +226,7 @@ def finish(outgoing: Outgoing, reply: Reply) -> bool:
         failpoints.hit("result_recorded")
     failpoints.hit("result_committed")
     if not is_ours:
-        is_ours = _finish_where_it_is(claim_, result)
+        is_ours = _finish_where_it_is(claim_, result, division)
     if left.is_back:
         wake_lanes_of(asking.account.base_url)
     if has_rows and result.state != "retry":
@@ -241,7 +253,12 @@ def wake_lanes_of(account: str) -> None:
 
 
 def answer_of(reply: Reply) -> Answer:
-    return Answer(outcome=reply.outcome, http_status=reply.http_status, retry_after_seconds=reply.retry_after_seconds)
+    return Answer(
+        outcome=reply.outcome,
+        http_status=reply.http_status,
+        retry_after_seconds=reply.retry_after_seconds,
+        concerns_account=reply.concerns_account,
+    )
 
 
 def log_exchange(conn: Connection, asking: Asking, effect: str, request: Request, reply: Reply) -> None:
@@ -326,14 +343,23 @@ def _request(crm: CRM, claimed: Claimed) -> Request | None:
         case RingNotice() as notice:
             return crm.ring(notice)
         case EndNotice() as notice:
-            told = [
-                Told(effect="popup", extensions=tuple(popup["extensions"]), state=popup["state"])
-                for popup in claimed.popups or ()
-            ]
-            extensions = end_extensions(told)
-            return crm.end(notice, extensions) if extensions else None
+            by_user = [popup for popup in claimed.popups or () if popup["user_ids"]]
+            by_extension = [popup for popup in claimed.popups or () if not popup["user_ids"]]
+            extensions = end_extensions(map(_told, by_extension))
+            users = _users_told(by_user)
+            return crm.end(notice, extensions, users) if extensions or users else None
         case CallRow():
             raise AssertionError("a row of history has a lane of its own")
+
+
+def _told(popup: Mapping[str, Any]) -> Told:
+    return Told(effect="popup", extensions=tuple(popup["extensions"]), state=popup["state"])
+
+
+def _users_told(popups: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Those with a pop-up on the screen, or perhaps with one."""
+    told = (popup["user_ids"] for popup in popups if end_extensions([_told(popup)]))
+    return sorted({user for users in told for user in users})
 
 
 def _end(conn: Connection, claimed: Sequence[Claimed], result: Result) -> None:
@@ -348,7 +374,16 @@ def _refuse(conn: Connection, claiming: Claiming, claimed: Sequence[Claimed]) ->
         log_refusal(conn, claiming.crm, claiming.enterprise, one.effect, claiming.problem)
 
 
-def _finish_where_it_is(claim_: Claim, result: Result) -> bool:
+def _record(
+    conn: Connection, claim_: Claim, result: Result, division: Division | None, call_id: int
+) -> Cursor[Finished]:
+    """The result, and the people who fared otherwise, while the claim holds and belongs to this call."""
+    if division is not None:
+        notices.divide(conn, claim_, division.extensions, division.others, call_id=call_id)
+    return deliveries.finish(conn, [claim_], [result], call_id=call_id)
+
+
+def _finish_where_it_is(claim_: Claim, result: Result, division: Division | None) -> bool:
     """Its call became part of another one meanwhile, if it is still ours at all."""
     while True:
         with db.transaction() as conn:
@@ -356,7 +391,7 @@ def _finish_where_it_is(claim_: Claim, result: Result) -> bool:
             if call_id is None:
                 return False
             notices.lock_calls(conn, [call_id])
-            if deliveries.finish(conn, [claim_], [result], call_id=call_id).fetchone():
+            if _record(conn, claim_, result, division, call_id).fetchone():
                 deliveries.settle_timers(conn, [call_id])
                 return True
 

@@ -7,6 +7,7 @@ and commit, one request, finish by fence.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Sequence
@@ -94,8 +95,8 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
             wait_seconds = min(entered.seconds, LOOK_AGAIN_SECONDS) * random.uniform(1, 1.2)  # noqa: S311  (jitter)
             rows.say_why(conn, lane, reason=entered.reason)
         else:
-            # Who finds out whether the CRM is back risks one row, not fifty.
-            limit = 1 if entered.place.is_probe else asking.crm.batch
+            # Who finds out whether the CRM is back, or takes anything, risks one row, not fifty.
+            limit = 1 if entered.place.is_probe or entered.place.tries_account else asking.crm.batch
             claimed = rows.claim(conn, lane, limit=limit, lease_seconds=LEASE_SECONDS).fetchall()
             if claimed:
                 failpoints.hit("delivery_claimed")
@@ -129,13 +130,12 @@ def _begin(conn: Connection, asking: Asking, entered: Entered, claimed: Sequence
 def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
     """Records what came of it; whether more is due."""
     asking, size = batch.asking, len(batch.claimed)
-    # Those that are to be sent again go at the same time, so that they go together.
-    result = settlement.settle(batch.claimed[0], reply, batch_size=size)
+    results = settlement.settle_rows(batch.claimed, reply)
     answer = deliver.answer_of(reply)
     with pipeline.transaction() as current:
         conn = current.conn
         rows.lock(conn, [one.id for one in batch.claimed])
-        finished = deliveries.finish(conn, [one.claim for one in batch.claimed], [result] * size)
+        finished = deliveries.finish(conn, [one.claim for one in batch.claimed], results)
         deliver.log_exchange(conn, asking, "upload", batch.request, reply)
         asked = gates.ask(conn, asking.account.base_url)
         gate = gates.locked(conn, asking.account.base_url, asked)
@@ -150,13 +150,13 @@ def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
     failpoints.hit("result_committed")
     if left.is_back:
         deliver.wake_lanes_of(asking.account.base_url)
-    if result.state != "retry":
-        # What the call became while its row was on the way is compared with what was sent.
-        _derive_again(lane, [one.call_id for one in ours if one.is_stale])
+    ended = {one.id for one, result in zip(batch.claimed, results, strict=True) if result.state != "retry"}
+    # What the call became while its row was on the way is compared with what was sent.
+    _derive_again(lane, [one.call_id for one in ours if one.is_stale and one.id in ended])
     if len(ours) < size:
         deliver.log_overtaken(batch.claimed[0], size - len(ours))
-    deliver.log_attempt(batch.claimed[0], reply, result.state, batch=size)
-    return has_more and (left.is_back or answer.shows_life or result.batch_limit is not None)
+    deliver.log_attempt(batch.claimed[0], reply, results[0].state, batch=size)
+    return has_more and (left.is_back or answer.shows_life or results[0].batch_limit is not None)
 
 
 def _refuse(lane: Lane, crm: CRM, enterprise: Enterprise, problem: str) -> None:
@@ -179,8 +179,13 @@ def _supersede(lane: Lane) -> None:
 
 
 def _request(crm: CRM, claimed: Sequence[Claimed]) -> Request:
-    found = (codec.decode(one) for one in claimed)
-    return crm.rows([row for row in found if isinstance(row, CallRow)])
+    return crm.rows([_row(one) for one in claimed])
+
+
+def _row(claimed: Claimed) -> CallRow:
+    row = codec.decode(claimed)
+    assert isinstance(row, CallRow)  # noqa: S101  (the lane claims nothing else)
+    return dataclasses.replace(row, extension=None, user_id=None) if claimed.is_ownerless else row
 
 
 def _derive_again(lane: Lane, call_ids: Sequence[int]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from lib.ledger.crm import Reply
-from lib.store.deliveries import Delivery, Result
+from lib.ledger.shown import Division
+from lib.store.deliveries import Claimed, Delivery, Result
 
 ROW_BACKOFF_SECONDS: Final = (1.0, 600.0)
 NOTICE_BACKOFF_SECONDS: Final = (0.3, 2.0)
@@ -17,15 +20,17 @@ RESPONSE_CHARACTERS: Final = 4000
 _SPLITTABLE: Final = frozenset({200, 201, 400, 413, 422})
 
 
-def settle(delivery: Delivery, reply: Reply, *, batch_size: int = 1) -> Result:
+def settle(delivery: Delivery, reply: Reply, *, batch_size: int = 1, division: Division | None = None) -> Result:
     """
     What becomes of the delivery.
 
     A history row is sent until the CRM has it: the CRM knows it by its id. A pop-up is news for seconds, and is not
     repeated once it may have arrived. A batch that is refused is sent again in two, until the row that is not accepted
-    stands alone.
+    stands alone. Of a refusal of the whole account nothing is the cause: what was sent waits for it.
     """
     state, reason, retry_in = _next(delivery, reply, batch_size)
+    if division is not None:
+        state, reason = division.state, division.reason
     return Result(
         outcome=reply.outcome,
         state=state,
@@ -38,15 +43,37 @@ def settle(delivery: Delivery, reply: Reply, *, batch_size: int = 1) -> Result:
     )
 
 
+def settle_rows(batch: Sequence[Claimed], reply: Reply) -> list[Result]:
+    """
+    Of each row of history. Those that are sent again go at the same time, so that they go together; those that were
+    refused for their owner without one, once, and the others of their batch unharmed.
+    """
+    common = settle(batch[0], reply, batch_size=len(batch))
+    disowned = {place for place in reply.owners_refused if not batch[place].is_ownerless}
+    if not disowned:
+        return [
+            replace(common, reason="owner_refused") if common.state == "delivered" and one.is_ownerless else common
+            for one in batch
+        ]
+    again = replace(common, state="retry", reason="batch_refused", retry_in_seconds=0.0)
+    if reply.only_owners:
+        again = replace(again, batch_limit=None)
+    ownerless = replace(again, reason="owner_refused", is_ownerless=True)
+    return [ownerless if place in disowned else again for place in range(len(batch))]
+
+
 def ended(state: str, reason: str | None) -> Result:
     """Nothing was sent, and nothing will be."""
     return Result(outcome="done", state=state, reason=reason)
 
 
-def _next(delivery: Delivery, reply: Reply, batch_size: int) -> tuple[str, str | None, float | None]:
+def _next(delivery: Delivery, reply: Reply, batch_size: int) -> tuple[str, str | None, float | None]:  # noqa: PLR0911  (one line per outcome)
     """State, reason, and seconds until the retry."""
     is_row = delivery.effect == "upload"
     match reply.outcome:
+        case "permanent" | "in_doubt" if reply.concerns_account and (is_row or reply.outcome == "permanent"):
+            # The pause of the enterprise holds it, and ends when the account takes something again.
+            return "retry", "account_refused", 0.0
         case "done":
             return "delivered", None, None
         case "permanent" if batch_size > 1 and _halves(reply):
@@ -65,8 +92,10 @@ def _next(delivery: Delivery, reply: Reply, batch_size: int) -> tuple[str, str |
 
 def _halves(reply: Reply) -> bool:
     """One row may be what the CRM stumbles over; the others must not wait for it for ever."""
+    if reply.concerns_account:
+        return False
     if reply.outcome == "permanent":
-        return reply.http_status in _SPLITTABLE and not reply.concerns_account
+        return reply.http_status in _SPLITTABLE
     return reply.http_status == 500 and reply.outcome not in {"done", "authentication"}
 
 

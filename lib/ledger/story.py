@@ -117,10 +117,10 @@ def _delivery(delivery: Delivery, attempts: list[Attempt], began: datetime) -> d
 
 
 def _named(delivery: Delivery) -> Iterator[str]:
-    """Whom an end or a row is about: the ledger keeps it in what is said."""
+    """Whom an end or a row is about: the ledger keeps it in what is said. A row may have gone without its owner."""
     content = delivery.content
     yield from content.get("extensions") or ()
-    if content.get("extension"):
+    if content.get("extension") and delivery.reason != "owner_refused":
         yield content["extension"]
 
 

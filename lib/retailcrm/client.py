@@ -38,6 +38,10 @@ class Form:
         return {"path": self.path, self.name: self.value}
 
 
+# The account is not paid for, has moved, or is not there; no method of ours is answered so about what it was given.
+_OF_THE_ACCOUNT: Final = frozenset({402, 405, 410, *range(300, 400)})
+_NOT_FOUND: Final = "Not found"
+
 _NO_SLOT: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
 
 
@@ -119,9 +123,24 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
         text=text,
         details=body,
         retry_after_seconds=retry_after,
-        # The account as a whole takes no calls, so that none of them is the cause.
-        concerns_account=str(body.get("errorMsg") or "").startswith("Telephony not enabled"),
+        concerns_account=_concerns_account(status, text, body),
     )
+
+
+def _concerns_account(status: int, text: str, body: Mapping[str, Any]) -> bool:
+    """
+    Whether the account as a whole takes nothing, so that nothing that it was given is the cause: it is not paid for,
+    has moved, has no telephony, or somebody else's page answers in its place.
+    """
+    if status in {401, 403, 408, 413, 425, 429} or status >= 500:
+        return False  # of the key, of the size, or of this moment
+    if str(body.get("errorMsg") or "").startswith("Telephony not enabled"):
+        return True
+    if status in _OF_THE_ACCOUNT:
+        return True
+    if status == 404:
+        return body.get("errorMsg") != _NOT_FOUND
+    return not body and text.lstrip().startswith("<")
 
 
 def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
@@ -132,6 +151,8 @@ def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
     words = "; ".join(filter(None, parts))
     if words:
         return words
+    if 300 <= status < 400:
+        return f"HTTP {status}, a redirect: has the account another address now?"
     if text.lstrip().startswith("<"):
         return f"HTTP {status} with a web page instead of JSON: is the address of the account right?"
     return f"HTTP {status} with an answer that is not RetailCRM's"

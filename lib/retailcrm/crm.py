@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from lib.calls.plan import CallRow, EndNotice, RingNotice
-from lib.ledger.crm import Reply
-from lib.retailcrm import client, rate_slot, telephony
+from lib.ledger.crm import Reply, Unknown
+from lib.retailcrm import client, rate_slot, repair, telephony
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account, Form
+from lib.retailcrm.understood import understood
 from lib.runtime import config
 from lib.runtime.gate import Limits
 from lib.store.enterprises import Enterprise
@@ -37,11 +38,14 @@ class RetailCRM:
     def ring(self, notice: RingNotice) -> Form:
         return telephony.ring_form(notice)
 
-    def end(self, notice: EndNotice, extensions: Sequence[str]) -> Form:
-        return telephony.end_form(notice, extensions)
+    def end(self, notice: EndNotice, extensions: Sequence[str], user_ids: Sequence[int] = ()) -> Form:
+        return telephony.end_form(notice, extensions, user_ids)
 
     def rows(self, rows: Sequence[CallRow]) -> Form:
         return telephony.upload_form(rows)
 
     def send(self, account: Account, request: Form, *, timeout_seconds: float) -> Reply:
-        return client.send(account, request, timeout_seconds=timeout_seconds)
+        return understood(request, client.send(account, request, timeout_seconds=timeout_seconds))
+
+    def repair(self, enterprise_number: str, unknown: Unknown) -> None:
+        repair.push_mapping(enterprise_number, unknown)

@@ -13,22 +13,24 @@ from lib.retailcrm.client import Form
 
 
 def ring_form(notice: RingNotice) -> Form:
+    """Where the notice names users, to these alone: a code that the CRM knows after all would show a second card."""
     event = {
         "phone": notice.phone,
         "type": notice.direction,
-        "codes": list(notice.extensions),
+        **({"userIds": list(notice.user_ids)} if notice.user_ids else {"codes": list(notice.extensions)}),
         "callExternalId": notice.call_id,
         **_optional(externalPhone=notice.line_number, site=notice.site),
     }
     return Form(path="/api/v5/telephony/call/event", name="event", value=event)
 
 
-def end_form(notice: EndNotice, extensions: Sequence[str]) -> Form:
-    """`extensions`: those to which the pop-up was really sent."""
+def end_form(notice: EndNotice, extensions: Sequence[str], user_ids: Sequence[int] = ()) -> Form:
+    """`extensions`: those to which the pop-up was really sent; `user_ids`: those who were told by these."""
+    people: dict[str, object] = {"codes": list(extensions), "userIds": list(user_ids)}
     event = {
         "phone": notice.phone,
         "type": "hangup",
-        "codes": list(extensions),
+        **{name: value for name, value in people.items() if value},
         "hangupStatus": notice.status,
         "callExternalId": notice.call_id,
         **_optional(externalPhone=notice.line_number, site=notice.site),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-Refusal = Literal["crm_busy", "crm_away", "authentication"]
+Refusal = Literal["crm_busy", "crm_away", "authentication", "account_refused"]
 
 SECOND: Final = timedelta(seconds=1)
 # A place becomes free when a request ends, which nobody knows before: look again soon.
@@ -24,6 +24,8 @@ FAILURES: Final = 4
 OPEN_SECONDS: Final = (5.0, 60.0)
 BUSY_SECONDS: Final = (0.5, 60.0)
 AUTHENTICATION_SECONDS: Final = 300.0
+# An account that is paid for again is soon used; one that has moved is asked no more often than a refused key.
+ACCOUNT_SECONDS: Final = (5.0, 300.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,29 +65,47 @@ class Breaker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """An enterprise whose key was refused; `credentials` are those that were."""
+    """
+    An enterprise whose key was refused, or whose account takes nothing at all (`reason`); `credentials` are those that
+    it was asked with, `refusals` how often in a row.
+    """
 
     credentials: bytes
     since: datetime
     until: datetime
+    reason: Refusal = "authentication"
+    refusals: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a request came to: an outcome as in `attempts`, the status, and how long the CRM wants to be left alone."""
+    """
+    What a request came to: an outcome as in `attempts`, the status, and how long the CRM wants to be left alone.
+    `concerns_account`: whatever else is sent to the account would be answered alike.
+    """
 
     outcome: str
     http_status: int | None = None
     retry_after_seconds: float | None = None
+    concerns_account: bool = False
 
     @property
     def shows_life(self) -> bool:
-        return self.outcome in {"done", "permanent", "authentication"}
+        return self.outcome in {"done", "permanent", "authentication"} or self.concerns_account
 
     @property
     def is_fault(self) -> bool:
         """Of the CRM: 429 is its good right."""
+        if self.concerns_account:
+            return False
         return self.outcome in {"unavailable", "in_doubt"} or (self.outcome == "busy" and self.http_status != 429)
+
+    @property
+    def refuses(self) -> Refusal | None:
+        """Why the enterprise's other requests would come to nothing, too."""
+        if self.outcome == "authentication":
+            return "authentication"
+        return "account_refused" if self.concerns_account else None
 
 
 def enter(lane: Lane, limits: Limits, *, now: datetime, until: datetime) -> Lane | float:
@@ -156,16 +176,31 @@ def may_try(
     if pause is None or pause.credentials != credentials:
         return pause
     if now < pause.until:
-        return "authentication", (pause.until - now).total_seconds()
+        return pause.reason, (pause.until - now).total_seconds()
     return replace(pause, until=until)
 
 
 def pause_after(pause: Pause | None, credentials: bytes, answer: Answer, *, now: datetime) -> Pause | None:
-    """Refused credentials are left alone for a while; any that are accepted end it."""
-    if answer.outcome == "authentication":
-        since = pause.since if pause and pause.credentials == credentials else now
-        return Pause(credentials=credentials, since=since, until=now + timedelta(seconds=AUTHENTICATION_SECONDS))
-    return None if answer.outcome in {"done", "permanent"} else pause
+    """Refused credentials, and an account that takes nothing, are left alone for a while; any good answer ends it."""
+    reason = answer.refuses
+    if reason is None:
+        return None if answer.outcome in {"done", "permanent"} else pause
+    same = pause if pause and pause.credentials == credentials and pause.reason == reason else None
+    refusals = same.refusals + 1 if same else 1
+    return Pause(
+        credentials=credentials,
+        since=same.since if same else now,
+        until=now + timedelta(seconds=_paused_for(reason, refusals)),
+        reason=reason,
+        refusals=refusals,
+    )
+
+
+def _paused_for(reason: Refusal, refusals: int) -> float:
+    if reason == "authentication":
+        return AUTHENTICATION_SECONDS
+    base, most = ACCOUNT_SECONDS
+    return min(most, base * float(2 ** min(refusals - 1, 10)))
 
 
 def _open_for(answer: Answer, probes_failed: int) -> timedelta:

@@ -42,7 +42,10 @@ class NewDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """`content`: what is said, as `lib.ledger.codec` writes it."""
+    """
+    `content`: what is said, as `lib.ledger.codec` writes it. `user_ids`: by which the people of a pop-up are told, in
+    the order of their `extensions`, because the CRM did not know these.
+    """
 
     id: int
     enterprise_number: str
@@ -58,6 +61,7 @@ class Delivery:
     expires_at: datetime | None
     attempts_made: int
     may_have_arrived: bool = True
+    user_ids: Sequence[int] = ()
 
     @property
     def is_waiting_row(self) -> bool:
@@ -81,12 +85,14 @@ class Attempt:
 @dataclass(frozen=True, kw_only=True)
 class Claimed(Delivery):
     """
-    A delivery with the fence under which this process holds it. `batch_limit` is of rows of history; `popups` of an
-    end: `{"extensions", "state"}` of every pop-up of its call.
+    A delivery with the fence under which this process holds it. `batch_limit` is of rows of history, and so is
+    `is_ownerless`: the CRM refused the row for its owner; `popups` of an end: `{"extensions", "user_ids", "state"}` of
+    every pop-up of its call.
     """
 
     fence: int
     batch_limit: int
+    is_ownerless: bool = False
     popups: list[dict[str, Any]] | None = None
 
     @property
@@ -111,7 +117,7 @@ class Claim:
 class Result:
     """
     What an attempt came to. `state` is the delivery's next one; with `retry`, `retry_in_seconds` says when, and
-    `batch_limit`, if there is one, with how many others at most.
+    `batch_limit`, if there is one, with how many others at most. `is_ownerless`: from now on without an owner.
     """
 
     outcome: str
@@ -122,6 +128,7 @@ class Result:
     error: str | None = None
     response: str | None = None
     batch_limit: int | None = None
+    is_ownerless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +198,12 @@ def insert_deliveries(conn: Connection, enterprise_number: str, call_id: int, wa
 
 
 def withdraw_popups(conn: Connection, call_id: int, *, crm: str, reason: str) -> None:
-    """Expires the pop-ups that nobody has begun to send."""
+    """Expires the pop-ups that nobody has begun to send. People whom the CRM did not know saw nothing, and for that."""
     conn.execute(
         SQL("""
-        UPDATE deliveries SET state = 'expired', reason = %s, finished_at = clock_timestamp()
+        UPDATE deliveries
+        SET state = CASE user_ids WHEN '{{}}' THEN 'expired' ELSE 'not_shown' END,
+            reason = CASE user_ids WHEN '{{}}' THEN %s ELSE 'unknown_to_crm' END, finished_at = clock_timestamp()
         WHERE call_id = %s AND crm = %s AND effect = 'popup' AND state IN {waiting}
         """).format(waiting=WAITING_SQL),
         [reason, call_id, crm],
@@ -243,9 +252,10 @@ def finish(
             SELECT r.*
             FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(external_ids)s::text[], %(effects)s::text[],
                         %(states)s::text[], %(reasons)s::text[], %(retries_in)s::float[], %(batch_limits)s::smallint[],
-                        %(outcomes)s::text[], %(statuses)s::integer[], %(errors)s::text[], %(responses)s::text[])
+                        %(outcomes)s::text[], %(statuses)s::integer[], %(errors)s::text[], %(responses)s::text[],
+                        %(ownerless)s::boolean[])
                 AS r (id, fence, external_id, effect, state, reason, retry_in, batch_limit, outcome, http_status,
-                      error, response)
+                      error, response, is_ownerless)
             JOIN deliveries d ON d.id = r.id AND d.external_id = r.external_id AND d.effect = r.effect
         ), attempted AS (
             UPDATE attempts a
@@ -255,7 +265,7 @@ def finish(
         )
         UPDATE deliveries d
         SET state = r.state, reason = r.reason, lease_until = NULL,
-            batch_limit = coalesce(r.batch_limit, d.batch_limit),
+            batch_limit = coalesce(r.batch_limit, d.batch_limit), is_ownerless = d.is_ownerless OR r.is_ownerless,
             run_at = CASE WHEN r.state = 'retry'
                      THEN clock_timestamp() + make_interval(secs => r.retry_in) ELSE d.run_at END,
             finished_at = CASE WHEN r.state = 'retry' THEN NULL ELSE clock_timestamp() END
@@ -278,6 +288,7 @@ def finish(
             "statuses": [result.http_status for result in results],
             "errors": [result.error for result in results],
             "responses": [result.response for result in results],
+            "ownerless": [result.is_ownerless for result in results],
         },
     )
 
@@ -313,7 +324,7 @@ def count_by_state(conn: Connection, *, finished_seconds: float = FINISHED_SPAN_
         WHERE state IN ('ready', 'leased', 'retry', 'in_doubt', 'held') GROUP BY state
         UNION ALL
         SELECT state, count(*) FROM deliveries
-        WHERE state IN ('delivered', 'failed', 'expired', 'superseded')
+        WHERE state IN ('delivered', 'failed', 'not_shown', 'expired', 'superseded')
           AND finished_at > statement_timestamp() - make_interval(secs => %s) GROUP BY state
         """,
         [finished_seconds],

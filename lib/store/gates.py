@@ -25,12 +25,16 @@ LaneName = Literal["telephony", "other"]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Somebody was let through until then at most; `leave` gives the place back."""
+    """
+    Somebody was let through until then at most; `leave` gives the place back. `is_probe`: to find out whether the CRM
+    is back; `tries_account`: whether the enterprise's key or account is good again.
+    """
 
     account: str
     lane: LaneName
     until: datetime
     is_probe: bool = False
+    tries_account: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,17 @@ class AccountState:
     since: datetime | None
     failures: int
     under_way: int
+    waiting: Sequence[Waiting] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An enterprise whose deliveries wait for its key or its account; `until` its next probe."""
+
+    enterprise_number: str
+    reason: Refusal
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +104,7 @@ class Gate:
         `key` None: what a person waits for; it is let through to a CRM that is away, too.
         """
         until = self.now + timedelta(seconds=seconds)
-        after = self
+        after, tries = self, False
         if key is not None:
             tried = gate.may_try(self._pause(key), key.credentials, now=self.now, until=until)
             if isinstance(tried, tuple):
@@ -97,12 +112,17 @@ class Gate:
             asked = gate.may_ask(self.breaker, now=self.now, until=until)
             if isinstance(asked, tuple):
                 return PutOff(reason=asked[0], seconds=asked[1])
+            tries = tried is not None and tried.credentials == key.credentials
             after = replace(self.with_pause(key, tried), breaker=asked)
         entered = gate.enter(self.lanes[lane], limits, now=self.now, until=until)
         if isinstance(entered, float):
             return PutOff(reason="crm_busy", seconds=entered)
         place = Place(
-            account=self.account, lane=lane, until=until, is_probe=key is not None and after.breaker.is_probed
+            account=self.account,
+            lane=lane,
+            until=until,
+            is_probe=key is not None and after.breaker.is_probed,
+            tries_account=tries,
         )
         return Entered(place=place, gate=replace(after, lanes={**self.lanes, lane: entered}))
 
@@ -148,21 +168,39 @@ def find_away_since(conn: Connection, account: str) -> datetime | None:
     return row[0] if row else None
 
 
+def find_waiting(conn: Connection, account: str, key: Key) -> Waiting | None:
+    """Why this enterprise's deliveries wait, if they do; other credentials than those that were refused do not."""
+    row = conn.execute(
+        "SELECT pauses -> %s FROM crm_gates WHERE account = %s", [key.enterprise_number, account]
+    ).fetchone()
+    pause = _pause(row[0]) if row and row[0] else None
+    return _waiting(key.enterprise_number, pause) if pause and pause.credentials == key.credentials else None
+
+
 def list_accounts(conn: Connection) -> list[AccountState]:
-    """Every account that was asked, those that are away first."""
+    """Every account that was asked, those that are away first, and whose deliveries wait for a key or an account."""
     rows = conn.execute(
         """
         SELECT account, away_since, failures,
-               (SELECT count(*) FROM unnest(telephony_under_way || other_under_way) until WHERE until > now())
-        FROM crm_gates ORDER BY away_since, account LIMIT 1000
+               (SELECT count(*) FROM unnest(telephony_under_way || other_under_way) until WHERE until > now()), pauses
+        FROM crm_gates ORDER BY away_since, pauses = '{}', account LIMIT 1000
         """
     ).fetchall()
     return [
         AccountState(
-            account=row[0], state="open" if row[1] else "closed", since=row[1], failures=row[2], under_way=row[3]
+            account=row[0],
+            state="open" if row[1] else "closed",
+            since=row[1],
+            failures=row[2],
+            under_way=row[3],
+            waiting=[_waiting(number, _pause(pause)) for number, pause in sorted(row[4].items())],
         )
         for row in rows
     ]
+
+
+def _waiting(number: str, pause: Pause) -> Waiting:
+    return Waiting(enterprise_number=number, reason=pause.reason, since=pause.since, until=pause.until)
 
 
 def ask(conn: Connection, account: str) -> Cursor[TupleRow]:
@@ -204,15 +242,19 @@ def _gate(account: str, found: Sequence[Any]) -> Gate:
             probes_failed=found[8],
             pause_until=found[9],
         ),
-        pauses={
-            number: Pause(
-                credentials=bytes.fromhex(pause["credentials"]),
-                since=datetime.fromisoformat(pause["since"]),
-                until=datetime.fromisoformat(pause["until"]),
-            )
-            for number, pause in found[10].items()
-        },
+        pauses={number: _pause(pause) for number, pause in found[10].items()},
         now=found[11],
+    )
+
+
+def _pause(stored: Mapping[str, Any]) -> Pause:
+    """One that was written before there were reasons is of a refused key."""
+    return Pause(
+        credentials=bytes.fromhex(stored["credentials"]),
+        since=datetime.fromisoformat(stored["since"]),
+        until=datetime.fromisoformat(stored["until"]),
+        reason=stored.get("reason", "authentication"),
+        refusals=stored.get("refusals", 1),
     )
 
 
@@ -223,6 +265,8 @@ def write(conn: Connection, row: Gate) -> None:
             "credentials": pause.credentials.hex(),
             "since": pause.since.isoformat(),
             "until": pause.until.isoformat(),
+            "reason": pause.reason,
+            "refusals": pause.refusals,
         }
         for number, pause in row.pauses.items()
     }

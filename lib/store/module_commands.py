@@ -57,6 +57,20 @@ def insert_command(conn: Connection, enterprise_number: str, action: Action) -> 
     return command
 
 
+def is_recent(conn: Connection, enterprise_number: str, *, seconds: float) -> bool:
+    """Whether the CRM was told who has which extension within so many seconds, or is about to be."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM module_commands
+                       WHERE enterprise_number = %s AND action IN ('register', 'push_mapping')
+                         AND (state IN ('ready', 'retry', 'leased')
+                              OR created_at > clock_timestamp() - make_interval(secs => %s)))
+        """,
+        [enterprise_number, seconds],
+    ).fetchone()
+    return row == (True,)
+
+
 def list_commands(conn: Connection, enterprise_number: str, *, limit: int) -> list[Command]:
     """The latest first."""
     with conn.cursor(row_factory=class_row(Command)) as cursor:

@@ -7,14 +7,26 @@ Whoever claims or finishes one locks its call first, as assembly does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from psycopg import Cursor
 from psycopg.rows import class_row
 from psycopg.sql import SQL
+from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
 from lib.store.deliveries import Claim, Claimed
 from lib.store.states import WAITING_SQL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Of the people of a pop-up those who fared alike; `user_ids` where they are told by these, in the same order."""
+
+    extensions: Sequence[str]
+    user_ids: Sequence[int]
+    state: str
+    reason: str | None
 
 
 def lock_calls(conn: Connection, call_ids: Sequence[int]) -> None:
@@ -32,7 +44,11 @@ def claim(conn: Connection, crm: str, call_ids: Sequence[int], *, lease_seconds:
     return conn.cursor(row_factory=class_row(Claimed)).execute(
         SQL("""
         WITH expired AS (
-            UPDATE deliveries d SET state = 'expired', reason = 'expired', finished_at = clock_timestamp()
+            -- People whom the CRM did not know saw nothing, and for that.
+            UPDATE deliveries d
+            SET state = CASE d.user_ids WHEN '{{}}' THEN 'expired' ELSE 'not_shown' END,
+                reason = CASE d.user_ids WHEN '{{}}' THEN 'expired' ELSE 'unknown_to_crm' END,
+                finished_at = clock_timestamp()
             FROM calls c
             WHERE d.call_id = ANY(%(call_ids)s) AND d.crm = %(crm)s AND d.effect <> 'upload' AND d.state IN {waiting}
               AND c.id = d.call_id
@@ -62,9 +78,10 @@ def claim(conn: Connection, crm: str, call_ids: Sequence[int], *, lease_seconds:
             RETURNING d.*
         )
         SELECT id, enterprise_number, call_id, crm, effect, external_id, extensions, content, state, reason, run_at,
-               expires_at, attempts_made, fence, batch_limit,
+               expires_at, attempts_made, user_ids, fence, batch_limit,
                (SELECT json_agg(json_build_object(
                     'extensions', popup.extensions,
+                    'user_ids', popup.user_ids,
                     'state', CASE WHEN popup.id IN (SELECT id FROM expired) THEN 'expired' ELSE popup.state END))
                 FROM deliveries popup
                 WHERE claimed.effect = 'hangup' AND popup.call_id = claimed.call_id AND popup.crm = claimed.crm
@@ -72,6 +89,44 @@ def claim(conn: Connection, crm: str, call_ids: Sequence[int], *, lease_seconds:
         FROM claimed ORDER BY effect <> 'popup', id
         """).format(waiting=WAITING_SQL),
         {"crm": crm, "call_ids": list(call_ids), "lease_seconds": lease_seconds},
+    )
+
+
+def divide(conn: Connection, claim_: Claim, extensions: Sequence[str], others: Sequence[Part], *, call_id: int) -> None:
+    """
+    The claimed pop-up keeps these extensions, and the others get deliveries of their own; before its result is
+    recorded, while the claim holds, and as long as it belongs to this call.
+    """
+    conn.execute(
+        """
+        WITH mine AS (
+            UPDATE deliveries SET extensions = %(extensions)s
+            WHERE id = %(id)s AND fence = %(fence)s AND external_id = %(external_id)s AND effect = 'popup'
+              AND state = 'leased' AND call_id = %(call_id)s
+            RETURNING *
+        )
+        INSERT INTO deliveries (enterprise_number, call_id, crm, effect, external_id, extensions, user_ids, generation,
+                                content, state, reason, expires_at, finished_at)
+        SELECT mine.enterprise_number, mine.call_id, mine.crm, mine.effect, mine.external_id, people.extensions,
+               people.user_ids, mine.generation + 1,
+               jsonb_set(mine.content, '{extensions}', to_jsonb(people.extensions)), other.state, other.reason,
+               mine.expires_at, CASE other.state WHEN 'ready' THEN NULL ELSE clock_timestamp() END
+        FROM mine
+        CROSS JOIN jsonb_to_recordset(%(others)s) AS other (extensions jsonb, user_ids jsonb, state text, reason text)
+        CROSS JOIN LATERAL (
+            SELECT ARRAY(SELECT jsonb_array_elements_text(other.extensions)) AS extensions,
+                   ARRAY(SELECT jsonb_array_elements_text(other.user_ids)::bigint) AS user_ids
+        ) people
+        ON CONFLICT DO NOTHING
+        """,
+        {
+            "id": claim_.delivery.id,
+            "fence": claim_.fence,
+            "external_id": claim_.delivery.external_id,
+            "call_id": call_id,
+            "extensions": list(extensions),
+            "others": Jsonb([asdict(other) for other in others]),
+        },
     )
 
 

@@ -47,22 +47,44 @@ def list_statuses(conn: Connection, enterprise_number: str) -> dict[int, str]:
 
 
 def list_unknown_to_crm(conn: Connection, enterprise_number: str) -> list[Unknown]:
-    """Of the last thirty days, the latest complaint first."""
+    """
+    Of the last thirty days, the latest complaint first; not those to whom a card got through since, by their
+    extension or as the manager.
+    """
     with conn.cursor(row_factory=class_row(Unknown)) as cursor:
         return cursor.execute(
             """
-            SELECT words.kind, named.value, min(l.created_at) AS since, max(l.created_at) AS last_at,
-                   count(DISTINCT l.request_data #>> '{event,callExternalId}') AS calls
-            FROM integration_logs l
-            CROSS JOIN (VALUES ('extension', 'notExistCodes'), ('manager', 'notExistUsers')) AS words (kind, field)
-            CROSS JOIN LATERAL jsonb_array_elements_text(
-                CASE WHEN jsonb_typeof(l.response_data #> ARRAY['body', words.field]) = 'array'
-                     THEN l.response_data #> ARRAY['body', words.field] ELSE '[]' END) AS named (value)
-            WHERE l.enterprise_number = %s AND l.integration_type = 'retailcrm'
-              AND l.created_at > clock_timestamp() - interval '30 days'
-              AND l.event_type IN ('popup', 'hangup')
-              AND l.response_data -> 'body' ?| ARRAY['notExistCodes', 'notExistUsers']
-            GROUP BY words.kind, named.value ORDER BY max(l.created_at) DESC LIMIT 100
+            WITH complaints AS (
+                SELECT words.kind, words.field, named.value, min(l.created_at) AS since, max(l.created_at) AS last_at,
+                       count(DISTINCT l.request_data #>> '{event,callExternalId}') AS calls
+                FROM integration_logs l
+                CROSS JOIN (VALUES ('extension', 'notExistCodes'), ('manager', 'notExistUsers')) AS words (kind, field)
+                CROSS JOIN LATERAL jsonb_array_elements_text(
+                    CASE WHEN jsonb_typeof(l.response_data #> ARRAY['body', words.field]) = 'array'
+                         THEN l.response_data #> ARRAY['body', words.field] ELSE '[]' END) AS named (value)
+                WHERE l.enterprise_number = %(number)s AND l.integration_type = 'retailcrm'
+                  AND l.created_at > clock_timestamp() - interval '30 days'
+                  AND l.event_type IN ('popup', 'hangup')
+                  AND l.response_data -> 'body' ?| ARRAY['notExistCodes', 'notExistUsers']
+                GROUP BY words.kind, words.field, named.value ORDER BY max(l.created_at) DESC LIMIT 100
+            ), named AS (
+                SELECT c.*, CASE c.kind
+                    WHEN 'extension' THEN c.value
+                    ELSE (SELECT e.integrations_config #>> ARRAY['retailcrm', 'user_extensions', c.value]
+                          FROM enterprises e WHERE e.number = %(number)s) END AS code,
+                    CASE WHEN c.kind = 'manager' AND c.value ~ '^[0-9]{1,18}$' THEN c.value::bigint END AS user_id
+                FROM complaints c
+            )
+            SELECT kind, value, since, last_at, calls FROM named
+            WHERE NOT EXISTS (
+                SELECT FROM integration_logs later
+                WHERE later.enterprise_number = %(number)s AND later.integration_type = 'retailcrm'
+                  AND later.created_at > named.last_at AND later.event_type IN ('popup', 'test_popup')
+                  AND later.status = 'success' AND later.request_data #>> '{event,type}' <> 'hangup'
+                  AND (later.request_data #> '{event,codes}' @> to_jsonb(named.code)
+                       AND NOT coalesce(later.response_data #> '{body,notExistCodes}' @> to_jsonb(named.code), false)
+                       OR later.request_data #> '{event,userIds}' @> to_jsonb(named.user_id)))
+            ORDER BY last_at DESC
             """,
-            [enterprise_number],
+            {"number": enterprise_number},
         ).fetchall()

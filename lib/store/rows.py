@@ -143,7 +143,7 @@ def claim(conn: Connection, lane: Lane, *, limit: int, lease_seconds: float) -> 
             RETURNING d.*
         )
         SELECT id, enterprise_number, call_id, crm, effect, external_id, extensions, content, state, reason, run_at,
-               expires_at, attempts_made, fence, batch_limit
+               expires_at, attempts_made, fence, batch_limit, is_ownerless
         FROM claimed ORDER BY id
         """).format(is_due=_IS_DUE, is_blocked=_IS_BLOCKED),
         {"number": lane.enterprise_number, "crm": lane.crm, "limit": limit, "lease_seconds": lease_seconds},
@@ -222,7 +222,8 @@ def say_why(conn: Connection, lane: Lane, *, reason: str) -> None:
             SELECT d.id FROM deliveries d
             WHERE d.id = ANY(ARRAY(SELECT d.id FROM deliveries d WHERE {is_due} ORDER BY d.id LIMIT %(oldest)s))
               AND (d.reason IS NULL
-                   OR d.reason IN ('crm_busy', 'crm_away', 'authentication') AND d.reason <> %(reason)s)
+                   OR d.reason IN ('crm_busy', 'crm_away', 'authentication', 'account_refused')
+                      AND d.reason <> %(reason)s)
             FOR UPDATE SKIP LOCKED))
         """).format(is_due=_IS_DUE),
         {"number": lane.enterprise_number, "crm": lane.crm, "reason": reason, "oldest": OLDEST},

@@ -6,7 +6,18 @@ from typing import Final
 
 from psycopg.sql import SQL
 
-STATES: Final = ("ready", "leased", "retry", "in_doubt", "held", "delivered", "failed", "expired", "superseded")
+STATES: Final = (
+    "ready",
+    "leased",
+    "retry",
+    "in_doubt",
+    "held",
+    "delivered",
+    "failed",
+    "not_shown",
+    "expired",
+    "superseded",
+)
 # Not sent yet, and nobody is at it.
 WAITING: Final = ("ready", "retry")
 # Not sent yet, or being sent.

@@ -274,7 +274,7 @@ def test_a_pop_up_is_not_sent_when_its_news_is_old(gateway, crm, sql):
         ("success_false", "failed"),
         ("html", "retry"),
         ("truncated_json", "retry"),
-        ("redirect_30x", "failed"),
+        ("redirect_30x", "retry"),
         ("huge_body", "retry"),
     ],
 )

@@ -348,7 +348,7 @@ def test_a_refusal_that_is_no_rows_fault_is_not_split(crm, sql, database_url):
     send_rows()
 
     assert len(crm.entries("0367", "upload")) == 1
-    assert states(sql) == [("failed", "permanent", 10)]
+    assert states(sql) == [("retry", "account_refused", 10)]
 
 
 def test_a_batch_in_doubt_is_sent_again_whole_and_every_row_is_held_once(crm, sql, database_url):

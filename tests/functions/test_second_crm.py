@@ -29,7 +29,7 @@ from lib.crms import CRMS
 from lib.intake import messages
 from lib.intake.push import Push, push_route
 from lib.ledger import codec, story
-from lib.ledger.crm import Reply
+from lib.ledger.crm import Reply, Unknown
 from lib.ledger.send_rows import send_due
 from lib.ledger.wake import wake
 from lib.runtime import db, http, pubsub
@@ -109,7 +109,8 @@ class Tiny:
     def ring(self, notice: RingNotice) -> Said:
         return Said(path="/ring", body={"call": notice.call_id, "who": list(notice.extensions), "from": notice.phone})
 
-    def end(self, notice: EndNotice, extensions: Sequence[str]) -> Said:
+    def end(self, notice: EndNotice, extensions: Sequence[str], user_ids: Sequence[int]) -> Said:
+        assert not user_ids, "it knows everybody"
         return Said(path="/end", body={"call": notice.call_id, "who": list(extensions)})
 
     def rows(self, rows: Sequence[CallRow]) -> Said:
@@ -125,6 +126,9 @@ class Tiny:
         if answer.status_code == 503:
             return Reply(outcome="busy", http_status=503, error="away")
         return Reply(outcome="done", http_status=answer.status_code)
+
+    def repair(self, enterprise_number: str, unknown: Unknown) -> None:
+        raise AssertionError("it knows everybody")
 
 
 TINY = Tiny()

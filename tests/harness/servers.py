@@ -146,6 +146,15 @@ class CRM:
     def fault(self, mode: str, **options: Any) -> None:
         self._control("POST", "faults", json={"mode": mode, **options})
 
+    def change(self, account: str, what: str, **given: Any) -> None:
+        """`state`, `delete-user` or `forget-codes`: what happens to an account without the module."""
+        self._control("POST", what, json={"account": account, **given})
+
+    def cards(self, account: str) -> list[dict[str, Any]]:
+        """The pop-ups that its managers saw."""
+        found: list[dict[str, Any]] = self._control("GET", "popups", params={"account": account})["popups"]
+        return found
+
     def clear(self) -> None:
         self._control("DELETE", "faults")
         self._control("DELETE", "ledger")

@@ -44,6 +44,7 @@ _TELL_REASONS = (
     "lib/ledger/deliver.py",
     "lib/ledger/send_rows.py",
     "lib/ledger/settlement.py",
+    "lib/ledger/shown.py",
     "lib/store/deliveries.py",
     "lib/store/notices.py",
     "lib/store/rows.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
@@ -21,6 +21,7 @@ SCOPES: Final = (
     "user_read",
     "user_write",
 )
+STATES: Final = ("open", "unpaid", "moved", "gone", "page")
 STATUSES: Final = ("free", "busy", "dinner", "break")
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -75,11 +76,13 @@ class Behaviour:
     """
     Chooses between the possible answers where the real service's is unknown, or varies.
 
-    `unknown_fields`: `warn` records them in the ledger, `refuse` answers 400. `absent_manager`: the key `manager`
-    is `missing` or `null` when nobody is responsible. A limit of 0 means none.
+    `unknown_fields`: `warn` records them in the ledger, `refuse` answers 400; so does `unknown_owner`, somebody who was
+    never a user here. `absent_manager`: the key `manager` is `missing` or `null` when nobody is responsible. A limit
+    of 0 means none.
     """
 
     unknown_fields: str = "warn"
+    unknown_owner: str = "warn"
     telephony_off_status: int = 400
     rate_limit_status: int = 503
     telephony_per_second: int = 40
@@ -90,7 +93,10 @@ class Behaviour:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """`scopes` None is an old key, which may do everything and knows only path patterns. `modules` by code."""
+    """
+    `scopes` None is an old key, which may do everything and knows only path patterns. `modules` by code. `state`:
+    whether it is there and paid for; `moved_to` is its new address.
+    """
 
     name: str
     api_key: str = field(repr=False)
@@ -102,6 +108,9 @@ class Account:
     users: tuple[User, ...] = ()
     customers: tuple[Customer, ...] = ()
     work_times: tuple[Mapping[str, str], ...] = ()
+    state: str = "open"
+    moved_to: str = "https://moved.example.com"
+    deleted_users: tuple[int, ...] = ()
     behaviour: Behaviour = Behaviour()
     modules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -121,6 +130,8 @@ class Account:
         found: dict[str, tuple[int, ...]] = {}
         for telephony in self.active_telephony:
             for item in telephony["additionalCodes"]:
+                if item["userId"] in self.deleted_users:
+                    continue
                 others = found.get(item["code"], ())
                 found[item["code"]] = (*others, *({item["userId"]} - set(others)))
         return found
@@ -131,6 +142,15 @@ class Account:
 
     def supports(self, flag: str) -> bool:
         return any(telephony[flag] for telephony in self.active_telephony)
+
+    def without_user(self, user_id: int) -> Account:
+        """The user is deleted; what the module says of them stays, and means nobody."""
+        users = tuple(user for user in self.users if user.id != user_id)
+        return replace(self, users=users, deleted_users=(*self.deleted_users, user_id))
+
+    def without_codes(self, codes: Collection[str]) -> Account:
+        """Somebody deleted these extensions in the CRM."""
+        return replace(self, modules={name: module.without_codes(each, codes) for name, each in self.modules.items()})
 
 
 def account_from(data: object) -> Account:
@@ -155,8 +175,9 @@ def account_from(data: object) -> Account:
         scopes=None if _is_old_key(data) else tuple(given.get("scopes", SCOPES)),
         sites=tuple(given.get("sites", ("main",))),
         work_times=tuple(given.get("work_times", ())),
+        deleted_users=tuple(given.get("deleted_users", ())),
         modules=_installed_module(given),
-        **{name: given[name] for name in ("timezone", "public_url", "site_access") if name in given},
+        **{name: given[name] for name in _PLAIN if name in given},
     )
     ids = [user.id for user in account.users]
     if len(ids) != len(set(ids)):
@@ -207,6 +228,9 @@ def _installed_module(given: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         "baseUrl": "https://example.com",
     }
     return {code: module.kept({**defaults, **part, "integrations": {"telephony": telephony}})}
+
+
+_PLAIN: Final = ("timezone", "public_url", "site_access", "state", "moved_to")
 
 
 class Accounts:
@@ -283,6 +307,7 @@ _CUSTOMER: Final = {
 }
 _BEHAVIOUR: Final = {
     "unknown_fields": Field(check=fields.one_of("warn", "refuse")),
+    "unknown_owner": Field(check=fields.one_of("warn", "refuse")),
     "telephony_off_status": Field(check=fields.one_of(400, 200)),
     "rate_limit_status": Field(check=fields.one_of(503, 429)),
     "telephony_per_second": Field(check=fields.count),
@@ -312,6 +337,9 @@ _ACCOUNT: Final = {
     "users": Field(items=_USER),
     "customers": Field(items=_CUSTOMER),
     "work_times": Field(items=_WORK_TIME),
+    "state": Field(check=fields.one_of(*STATES)),
+    "moved_to": Field(check=fields.url),
+    "deleted_users": Field(check=fields.list_of(fields.integer)),
     "behaviour": Field(inner=_BEHAVIOUR),
     "additional_codes": Field(items=_CODES),
     "module_active": Field(check=fields.boolean),

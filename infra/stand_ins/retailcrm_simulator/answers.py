@@ -17,6 +17,8 @@ RATE_LIMIT = "Rate limit exceeded"
 UNAVAILABLE = "Service temporary unavailable"
 TELEPHONY_OFF = "Telephony not enabled"
 UPLOAD_OFF = "Telephony not enabled or not supports calls upload"
+NOT_PAID = "Payment required"
+NO_ACCOUNT = "Account does not exist."
 NO_SIMPLE_CONNECTION = "Not enabled simple connection"
 
 BLANK = "This value should not be blank"
@@ -24,11 +26,18 @@ INVALID = "This value is not valid"
 NOT_A_CHOICE = "The value you selected is not a valid choice."
 
 
+PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n<hr>\
+<center>nginx</center>\r\n</body>\r\n</html>\r\n"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
+    """`page`: HTML in the place of the JSON."""
+
     status: int
-    body: Mapping[str, object]
+    body: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    page: str | None = None
 
 
 def success(content: Mapping[str, object] | None = None, *, status: int = 200) -> Answer:

@@ -207,6 +207,23 @@ ROUTES: Final = (
         decide=lambda given: Decision(answer=directory.system_info(given.account, given.address)),
     ),
 )
+
+
+def _instead(account: Account, path: str) -> Answer | None:
+    """What an account that takes nothing answers, whatever it is asked."""
+    match account.state:
+        case "unpaid":
+            return refusal(402, answers.NOT_PAID)
+        case "gone":
+            return refusal(404, answers.NO_ACCOUNT)
+        case "moved":
+            page = answers.PAGE.format("301 Moved Permanently")
+            return Answer(status=301, headers={"Location": account.moved_to.rstrip("/") + path}, page=page)
+        case "page":
+            return Answer(status=200, page=answers.PAGE.format("RetailCRM"))
+    return None
+
+
 KINDS: Final = (*(route.kind for route in ROUTES), "unknown")
 
 
@@ -258,6 +275,9 @@ class API:
     ) -> Decision:
         if account is None:
             return Decision(answer=refusal(403, answers.KEY_WRONG if incoming.api_key else answers.KEY_MISSING))
+        instead = _instead(account, incoming.path)
+        if instead is not None:
+            return Decision(answer=instead)
         if route is None:
             known = any(each.arguments(incoming.path) is not None for each in ROUTES)
             answer = refusal(405, answers.METHOD_NOT_ALLOWED) if known else refusal(404, answers.METHOD_NOT_FOUND)

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from infra.stand_ins.retailcrm_simulator import board, callbacks, fields
-from infra.stand_ins.retailcrm_simulator.accounts import STATUSES, Account, account_from
+from infra.stand_ins.retailcrm_simulator.accounts import STATES, STATUSES, Account, account_from
 from infra.stand_ins.retailcrm_simulator.callbacks import Outgoing
 from infra.stand_ins.retailcrm_simulator.control_http import NotThere, json_body, number
 from infra.stand_ins.retailcrm_simulator.crm import CRM, SHARES
@@ -50,6 +50,9 @@ class Control:
             web.post("/_sim/click", self._click),
             web.post("/_sim/status", self._status),
             web.post("/_sim/activity", self._activity),
+            web.post("/_sim/state", self._state),
+            web.post("/_sim/delete-user", self._delete_user),
+            web.post("/_sim/forget-codes", self._forget_codes),
             web.post("/_sim/open-account", self._open_account),
             web.post("/_sim/listen", self._listen),
         ]
@@ -207,6 +210,25 @@ class Control:
         outgoing = callbacks.status(account, user_id=user_id, new_status=new_status)
         return web.json_response(await self._perform(outgoing))
 
+    async def _state(self, request: web.Request) -> web.Response:
+        data, account = await self._act(request, _STATE)
+        changed = {name: data[name] for name in ("state", "moved_to") if name in data}
+        return self._changed(replace(account, **changed))
+
+    async def _delete_user(self, request: web.Request) -> web.Response:
+        data, account = await self._act(request, _DELETE_USER)
+        if data["user_id"] not in account.user_by_id:
+            raise NotThere(f"no user {data['user_id']}")
+        return self._changed(account.without_user(data["user_id"]))
+
+    async def _forget_codes(self, request: web.Request) -> web.Response:
+        data, account = await self._act(request, _FORGET_CODES)
+        return self._changed(account.without_codes(data["codes"]))
+
+    def _changed(self, account: Account) -> web.Response:
+        self._crm.replace_account(account)
+        return web.json_response(_account_json(account))
+
     async def _activity(self, request: web.Request) -> web.Response:
         data, account = await self._act(request, _ACTIVITY)
         code, active, freeze = _module_code(account, data), data["active"], data.get("freeze") is True
@@ -287,6 +309,7 @@ def _account_json(account: Account) -> dict[str, object]:
         "api_key": masked(account.api_key),
         "timezone": account.timezone,
         "scopes": account.scopes,
+        "state": account.state,
         "sites": account.sites,
         "users": [
             {
@@ -308,6 +331,9 @@ def _account_json(account: Account) -> dict[str, object]:
     }
 
 
+_STATE: Final = {"state": Field(check=fields.one_of(*STATES), required=True), "moved_to": Field(check=fields.url)}
+_DELETE_USER: Final = {"user_id": Field(check=fields.count, required=True)}
+_FORGET_CODES: Final = {"codes": Field(check=fields.list_of(fields.filled), required=True)}
 _CLICK: Final = {
     "user_id": Field(check=fields.count),
     "code": Field(check=fields.text),

@@ -122,6 +122,15 @@ def register(value: Mapping[str, Any], *, user_ids: Collection[int], sites: Coll
     return Registration(module=module, info=info)
 
 
+def without_codes(module: Mapping[str, Any], codes: Collection[str]) -> dict[str, Any]:
+    integrations = dict(module["integrations"])
+    telephony = integrations.get("telephony")
+    if telephony is not None:
+        left = [item for item in telephony["additionalCodes"] if item["code"] not in codes]
+        integrations["telephony"] = {**telephony, "additionalCodes": left}
+    return {**module, "integrations": integrations}
+
+
 def shown(module: Mapping[str, Any]) -> dict[str, Any]:
     """A module as GET returns it: the real service does not give `clientId` back."""
     visible = {name: value for name, value in module.items() if name != "clientId" and value is not None}

@@ -115,7 +115,7 @@ def calls_upload(account: Account, incoming: Incoming, board: Board) -> Decision
         fields.examine(call, _CALL, findings, at=at)
         _check_site(account, call, findings, f"{at}.site")
         _doubt_phone(call.get("phone"), findings, f"{at}.phone")
-        _doubt_owner(account, call, findings, at)
+        _check_owner(account, call, findings, at)
     refused, warnings = judged(account, findings)
     if refused:
         return Decision(answer=refused, warnings=warnings)
@@ -179,11 +179,19 @@ def _doubt_phone(phone: object, findings: Findings, path: str) -> None:
         findings.warnings.append(f"{path} does not look like a number")
 
 
-def _doubt_owner(account: Account, call: Mapping[str, Any], findings: Findings, at: str) -> None:
+def _check_owner(account: Account, call: Mapping[str, Any], findings: Findings, at: str) -> None:
     code, user = call.get("code"), call.get("userId")
+    if isinstance(user, int) and user in account.deleted_users:
+        findings.errors[f"{at}.userId"] = NOT_A_CHOICE
+        return
+    refuses = account.behaviour.unknown_owner == "refuse"
     if isinstance(code, str) and code not in account.users_by_code:
+        if refuses:
+            findings.errors[f"{at}.code"] = NOT_A_CHOICE
         findings.warnings.append(f"{at}.code {code} belongs to nobody")
     if isinstance(user, int) and user not in account.user_by_id:
+        if refuses:
+            findings.errors[f"{at}.userId"] = NOT_A_CHOICE
         findings.warnings.append(f"{at}.userId {user} does not exist")
     if isinstance(code, str) and isinstance(user, int) and user not in account.users_by_code.get(code, (user,)):
         findings.warnings.append(f"{at}: code {code} is not userId {user}'s")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from infra.stand_ins.retailcrm_simulator.answers import RATE_LIMIT, UNAVAILABLE, Answer, refusal
+from infra.stand_ins.retailcrm_simulator.answers import PAGE, RATE_LIMIT, UNAVAILABLE, Answer, refusal
 from infra.stand_ins.retailcrm_simulator.faults import Fault
 from infra.stand_ins.retailcrm_simulator.sockets import hang, reset
 
@@ -32,8 +32,6 @@ MODES: Final = {
 }
 
 _CHUNK: Final = 64 * 1024
-_PAGE: Final = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n<hr>\
-<center>nginx</center>\r\n</body>\r\n</html>\r\n"
 _TITLES: Final = {
     200: "RetailCRM",
     404: "404 Not Found",
@@ -57,7 +55,7 @@ async def send(request: web.Request, answer: Answer, fault: Fault | None) -> web
             return web.Response(status=answer.status, text=text[: len(text) // 2], content_type="application/json")
         case "html":
             status = fault.status or 200
-            page = _PAGE.format(_TITLES.get(status, f"{status} Error"))
+            page = PAGE.format(_TITLES.get(status, f"{status} Error"))
             return web.Response(status=status, text=page, content_type="text/html", headers=_retry_after(fault))
         case "redirect_30x":
             return web.Response(status=fault.status or 302, headers={"Location": fault.location})
@@ -79,10 +77,12 @@ def meant(answer: Answer, fault: Fault | None) -> dict[str, Any] | None:
             return {"status": fault.status or 302, "body": None}
         case mode if fault and mode.startswith(("error_", "success_false")):
             answer = _refused(fault)
-    return {"status": answer.status, "body": answer.body}
+    return {"status": answer.status, "body": answer.body if answer.page is None else None}
 
 
 def as_response(answer: Answer) -> web.Response:
+    if answer.page is not None:
+        return web.Response(status=answer.status, text=answer.page, content_type="text/html", headers=answer.headers)
     return web.Response(
         status=answer.status,
         text=json.dumps(answer.body),

@@ -63,7 +63,7 @@ _REPLAYABLE: Final = ("failed", "expired", "in_doubt")
 _CALLS_AT_ONCE: Final = 500
 # Of several deliveries the first of these states counts; superseded deliveries do not count.
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "failed": _REPLAYABLE,
+    "failed": (*_REPLAYABLE, "not_shown"),
     "waiting": ("ready", "retry", "leased", "held"),
     "delivered": ("delivered",),
 }

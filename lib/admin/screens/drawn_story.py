@@ -169,7 +169,17 @@ KIND: Final = one_of("in", "out", "internal", "unknown")
 RESULT: Final = one_of("answered", "no answer", "not allowed", "unknown")
 EFFECT: Final = one_of("popup", "hangup", "upload")
 STATE: Final = one_of(
-    "ready", "leased", "retry", "in_doubt", "delivered", "failed", "expired", "superseded", "held", "preview"
+    "ready",
+    "leased",
+    "retry",
+    "in_doubt",
+    "delivered",
+    "failed",
+    "not_shown",
+    "expired",
+    "superseded",
+    "held",
+    "preview",
 )
 DECISION: Final = record({"code": TEXT, "params": DATA, "at": MAYBE_TEXT})
 _ATTEMPT: Final = record(

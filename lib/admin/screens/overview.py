@@ -25,11 +25,13 @@ from lib.admin.schemas import (
 from lib.admin.screens.drawn_story import EFFECT, STATE
 from lib.admin.screens.managers import UNKNOWN
 from lib.retailcrm import address
+from lib.retailcrm.account import account_of
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
 from lib.runtime.http import Answer
 from lib.store import gates, host_clocks, journal, module_commands, people
 from lib.store.enterprises import Enterprise
+from lib.store.gates import Waiting
 from lib.store.host_clocks import HostClock
 from lib.store.journal import Backlog, Exchange
 from lib.store.module_commands import Command
@@ -41,7 +43,9 @@ AWAY_HOURS: Final = 1
 BEHIND_SECONDS: Final = 10.0
 FAILED_DAYS: Final = 7
 _WAITING: Final = ("ready", "retry", "leased", "held")
-_FAILED: Final = ("failed", "expired", "in_doubt")
+_FAILED: Final = ("failed", "not_shown", "expired", "in_doubt")
+# Answers about the account as a whole.
+_OF_THE_ACCOUNT: Final = frozenset({402, 404, 405, 410, *range(300, 400)})
 _OPEN_CONNECTION: Final = {"kind": "open", "screen": "connection"}
 
 
@@ -59,6 +63,7 @@ class Facts:
     last_event_at: datetime | None = None
     is_quiet: bool = False
     away_since: datetime | None = None
+    waiting: Waiting | None = None
     backlog: Backlog | None = None
 
 
@@ -66,7 +71,7 @@ class Facts:
 class Connection:
     """The state of the connection; `message` is RetailCRM's own text."""
 
-    state: Literal["connected", "not_configured", "disabled", "key_refused", "crm_away"]
+    state: Literal["connected", "not_configured", "disabled", "key_refused", "account_refused", "crm_away"]
     message: str | None = None
     since: datetime | None = None
 
@@ -89,6 +94,7 @@ def show(request: AdminRequest) -> Answer:
             last_event_at=today["last_event_at"],
             is_quiet=journal.is_unusually_quiet(conn, number),
             away_since=_away_since(conn, enterprise),
+            waiting=_waiting(conn, enterprise),
             backlog=journal.find_backlog(conn, number, older_seconds=BEHIND_SECONDS),
         )
     found = connection(enterprise, facts)
@@ -114,6 +120,9 @@ def connection(enterprise: Enterprise, facts: Facts) -> Connection:
         return Connection(state="disabled")
     if last is not None and last.status != "success" and last.http_status in {401, 403}:
         return Connection(state="key_refused", message=last.error, since=last.at)
+    refused_since = _refused_since(facts)
+    if refused_since is not None:
+        return Connection(state="account_refused", message=last.error if last else None, since=refused_since)
     since = facts.away_since or _fault_at(last, facts.now)
     if since is not None:
         return Connection(state="crm_away", message=last.error if last else None, since=since)
@@ -126,6 +135,30 @@ def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
         return None
     is_fault = last.http_status is None or last.http_status >= 500 or last.http_status in {408, 425, 429}
     return last.at if is_fault and now - last.at < timedelta(hours=AWAY_HOURS) else None
+
+
+def _refused_since(facts: Facts) -> datetime | None:
+    """Since when the account takes nothing; a module that is switched off has words and a remedy of its own."""
+    last, waiting = facts.exchange, facts.waiting
+    if last is not None and last.status == "success":
+        return None
+    if last is not None and _says_module_is_off(last):
+        return None
+    if waiting is not None and waiting.reason == "account_refused":
+        return waiting.since
+    return last.at if last is not None and last.http_status in _OF_THE_ACCOUNT else None
+
+
+def _says_module_is_off(last: Exchange) -> bool:
+    return "telephony not enabled" in (last.error or "").lower()
+
+
+def _waiting(conn: db.Connection, enterprise: Enterprise) -> Waiting | None:
+    with suppress(ConfigError):
+        account = account_of(enterprise)
+        key = gates.Key(enterprise_number=enterprise.number, credentials=account.credentials)
+        return gates.find_waiting(conn, account.base_url, key)
+    return None
 
 
 def _away_since(conn: db.Connection, enterprise: Enterprise) -> datetime | None:
@@ -158,6 +191,9 @@ def _of_connection(found: Connection) -> Iterator[dict[str, Any]]:
         case "key_refused":
             message = f"RetailCRM refuses the API key: {found.message}"
             yield _item("key_refused", message, _OPEN_CONNECTION, **words)
+        case "account_refused":
+            message = f"RetailCRM takes nothing from this account: {found.message}"
+            yield _item("account_refused", message, _OPEN_CONNECTION, **words)
         case "crm_away":
             message = f"RetailCRM does not answer as it should: {found.message}"
             yield _item("crm_away", message, _OPEN_CONNECTION, **words)
@@ -165,7 +201,7 @@ def _of_connection(found: Connection) -> Iterator[dict[str, Any]]:
 
 def _of_module(facts: Facts) -> Iterator[dict[str, Any]]:
     command, last = facts.command, facts.exchange
-    if last is not None and "telephony not enabled" in (last.error or "").lower():
+    if last is not None and _says_module_is_off(last):
         message = f"The module is switched off in RetailCRM: {last.error}"
         yield _item("module_inactive", message, {"kind": "register"}, words=last.error, since=last.at)
     if command is None:
@@ -236,6 +272,7 @@ _ITEM: Final = {
             "not_configured",
             "disabled",
             "key_refused",
+            "account_refused",
             "crm_away",
             "module_inactive",
             "not_registered",
@@ -266,7 +303,9 @@ STATS: Final = record(
     {
         "connection": record(
             {
-                "state": one_of("connected", "not_configured", "disabled", "key_refused", "crm_away"),
+                "state": one_of(
+                    "connected", "not_configured", "disabled", "key_refused", "account_refused", "crm_away"
+                ),
                 "message": MAYBE_TEXT,
                 "since": MAYBE_MOMENT,
                 "domain": MAYBE_TEXT,

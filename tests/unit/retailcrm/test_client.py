@@ -40,6 +40,51 @@ def test_what_an_answer_means(status, body, outcome):
     assert (reply.error is None) == (outcome == "done")
 
 
+OFF = {"success": False, "errorMsg": "Telephony not enabled or not supports calls upload"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "of_the_account"),
+    [
+        (402, {"success": False, "errorMsg": "Payment required"}, True),
+        (402, "", True),
+        (301, "<html>", True),
+        (302, "", True),
+        (308, "", True),
+        (404, {"success": False, "errorMsg": "Account does not exist."}, True),
+        (404, {"success": False, "errorMsg": "API method not found"}, True),
+        (404, "<html>", True),
+        (404, "404 page not found", True),
+        (404, {"success": False, "errorMsg": "Not found"}, False),
+        (405, "<html>", True),
+        (410, "", True),
+        (400, " <!DOCTYPE html>", True),
+        (200, "<html>", True),
+        (200, OFF, True),
+        (400, OFF, True),
+        (200, '{"success": tr', False),
+        (200, {"success": True}, False),
+        (400, {"success": False, "errorMsg": "Errors in the entity format"}, False),
+        (400, "", False),
+        (413, "<html>", False),
+        (401, "<html>", False),
+        (403, {"success": False, "errorMsg": "Access denied."}, False),
+        (429, "<html>", False),
+        (500, "<html>", False),
+        (502, "<html>", False),
+        (503, OFF, False),
+    ],
+)
+def test_which_answers_are_about_the_account_as_a_whole(status, body, of_the_account):
+    reply = client.read(status, body if isinstance(body, str) else json.dumps(body))
+
+    assert reply.concerns_account == of_the_account
+
+
+def test_a_redirect_asks_for_the_new_address():
+    assert "another address" in str(client.read(301, "<html>").error)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

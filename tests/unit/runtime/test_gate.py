@@ -146,6 +146,44 @@ def test_refused_credentials_are_tried_by_one_after_a_pause_and_others_at_once()
     assert gate.pause_after(probed, b"old", DONE, now=at(later)) is None
 
 
+UNPAID = Answer(outcome="permanent", http_status=402, concerns_account=True)
+PAGE = Answer(outcome="in_doubt", http_status=200, concerns_account=True)
+
+
+@pytest.mark.parametrize("answer", [UNPAID, PAGE])
+def test_an_account_that_takes_nothing_is_asked_less_and_less_often(answer):
+    pause, waits = None, []
+    for _ in range(9):
+        pause = gate.pause_after(pause, b"key", answer, now=at(0))
+        assert pause is not None
+        refused = gate.may_try(pause, b"key", now=at(0), until=at(25))
+        assert isinstance(refused, tuple)
+        assert refused[0] == "account_refused"
+        waits.append(refused[1])
+
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    assert gate.may_try(pause, b"other", now=at(0), until=at(25)) is pause
+    assert gate.pause_after(pause, b"key", FAULT, now=at(9)) is pause
+    assert gate.pause_after(pause, b"key", DONE, now=at(9)) is None
+
+
+@pytest.mark.parametrize("answer", [UNPAID, PAGE])
+def test_an_account_that_takes_nothing_is_no_fault_of_the_crm(answer):
+    breaker = Breaker()
+    for _ in range(gate.FAILURES + 1):
+        breaker = gate.after(breaker, answer, now=at(0), was_probe=False)
+
+    assert breaker == Breaker()
+
+
+def test_another_reason_begins_a_pause_of_its_own():
+    refused = gate.pause_after(None, b"key", Answer(outcome="authentication", http_status=403), now=at(0))
+    unpaid = gate.pause_after(refused, b"key", UNPAID, now=at(400))
+
+    assert unpaid is not None
+    assert (unpaid.reason, unpaid.since, unpaid.refusals) == ("account_refused", at(400), 1)
+
+
 class BreakerMachine(RuleBasedStateMachine):
     """Against a model in words: closed; away, and nobody; away, and one finds out."""
 

@@ -9,9 +9,9 @@ import { h } from "../dom.js";
 import { duration, exactTime, moment, seconds } from "../format.js";
 import { words } from "../i18n.js";
 
-const TONES = { delivered: "good", failed: "bad", in_doubt: "warn", expired: "warn", retry: "warn" };
+const TONES = { delivered: "good", failed: "bad", not_shown: "bad", in_doubt: "warn", expired: "warn", retry: "warn" };
 const WAITING = new Set(["ready", "leased", "retry", "held"]);
-const LOST = new Set(["failed", "expired", "in_doubt"]);
+const LOST = new Set(["failed", "not_shown", "expired", "in_doubt"]);
 // What explains a pop-up that is missing, or a row: the most telling first.
 const NO_POPUP = ["integration_disabled", "internal", "only_channels", "no_phone", "expired", "synthetic_dial_off", "no_mapping"];
 const NO_ROW = ["integration_disabled", "internal", "only_channels", "no_phone", "no_date", "waiting_for_recording"];
@@ -50,7 +50,8 @@ function popupVerdict(story, t, say) {
     const first = shown[0].attempts.at(-1)?.at;
     const after = first === undefined || first === null ? null : first < AT_ONCE_SECONDS ? t("verdict.at_once") : t("verdict.after", { seconds: seconds(Math.max(0, first)) });
     const some = lost.length > 0 || has(story, new Set(["no_mapping"]));
-    const text = [after, explained(story, ["no_mapping"], say)].filter(Boolean).join(". ");
+    const unseen = rows.filter((row) => row.state === "not_shown");
+    const text = [after, unseen.length && `${people(unseen)}: ${say.reason(unseen[0].reason)}`, explained(story, ["no_mapping"], say)].filter(Boolean).join(". ");
     return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text });
   }
   if (rows.some((row) => WAITING.has(row.state))) return notice("", t("verdict.popup_waiting", { people: people(rows) }));
@@ -73,7 +74,7 @@ function rowVerdict(story, t, say, again) {
     return notice("", t(story.wake_at ? "verdict.row_waiting" : "verdict.row_none"), { text: reason });
   }
   if (row.state === "preview") return notice("good", t("verdict.would_row"), { text: owner(row) });
-  if (row.state === "delivered") return notice("good", t("verdict.row_there"), { text: [owner(row), explained(story, ["corrected_after_upload"], say)].filter(Boolean).join(". ") });
+  if (row.state === "delivered") return notice("good", t("verdict.row_there"), { text: [row.reason ? say.reason(row.reason) : owner(row), explained(story, ["corrected_after_upload"], say)].filter(Boolean).join(". ") });
   const quote = lastWords(row);
   const options = { text: row.reason ? say.reason(row.reason) : null, quote: quote && t("verdict.crm_says", { words: quote }) };
   if (LOST.has(row.state)) return notice("bad", t("verdict.row_failed"), { ...options, actions: row.is_replayable && again ? [button(t("again"), () => again(row.id), { kind: "plain", small: true, icon: "again" })] : [] });
@@ -110,7 +111,7 @@ function told(story, t, say, again) {
 }
 
 function tell(row, { story, t, say, again }) {
-  const reason = row.state !== "delivered" && row.reason ? say.reason(row.reason) : null;
+  const reason = row.reason ? say.reason(row.reason) : null;
   const who = row.requested_by === "account link" ? t("link") : row.requested_by;
   return h(
     "li",

@@ -16,7 +16,7 @@ import { of } from "../session.js";
 
 const NAMES = ["phone", "kind", "result", "extension", "state", "reason", "since", "until"];
 const FURTHER = ["extension", "state", "reason", "since", "until"];
-const REASONS = ["no_mapping", "no_phone", "expired", "no_owner", "authentication", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
+const REASONS = ["no_mapping", "no_phone", "expired", "unknown_to_crm", "no_owner", "owner_refused", "authentication", "account_refused", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
 const FURTHER_ROWS = 100;
 const REFRESH_SECONDS = 4;
 const TYPING_MS = 350;
@@ -179,7 +179,7 @@ const words = (name) =>
   ({
     kind: { in: 1, out: 1, internal: 1, unknown: 1 },
     result: { answered: 1, "no answer": 1, "not allowed": 1, unknown: 1 },
-    state: { failed: 1, expired: 1, in_doubt: 1, retry: 1, delivered: 1 },
+    state: { failed: 1, not_shown: 1, expired: 1, in_doubt: 1, retry: 1, delivered: 1 },
   })[name];
 
 const plain = (say, code) => {

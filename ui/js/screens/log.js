@@ -15,7 +15,7 @@ import { words } from "../i18n.js";
 import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
-const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "module_command", "config", "mapping", "lines", "replay"];
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay"];
 const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
@@ -123,11 +123,14 @@ export async function show({ t, common, query, signal }) {
 const callOf = ({ request_data: asked }) =>
   asked?.event?.callExternalId ?? (asked?.calls?.length === 1 ? asked.calls[0].externalId : null) ?? asked?.unique_id ?? null;
 
+/** Whom an event was for: extensions, and users of RetailCRM by their ids. */
+const told = ({ codes = [], userIds = [] }) => [...codes, ...userIds.map((id) => `id ${id}`)].join(", ") || "—";
+
 /** What it was about, from what was sent. */
 function sentence({ event_type: type, request_data: asked, response_data: answered }, t, rules) {
   const given = asked ?? {};
   const named = (name) => (rules.has(`${name}.label`) ? t("about.quoted", { words: rules(`${name}.label`) }) : t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
-  if (given.event) return t(`about.${type === "hangup" ? "hangup" : "popup"}`, { phone: phone(given.event.phone), codes: (given.event.codes ?? []).join(", ") || "—" });
+  if (given.event) return t(`about.${type === "hangup" ? "hangup" : "popup"}`, { phone: phone(given.event.phone), codes: told(given.event) });
   if (given.calls?.length === 1) {
     const [call] = given.calls;
     return t("about.upload", { phone: phone(call.phone), result: t.has(`results.${call.result}`) ? t(`results.${call.result}`) : call.result ?? "", owner: call.code ? t("about.owner", { owner: call.code }) : t("about.nobody") });
@@ -135,6 +138,7 @@ function sentence({ event_type: type, request_data: asked, response_data: answer
   if (given.calls) return t("about.uploads", { count: given.calls.length });
   if (type === "smart_redirect") return t("about.redirect", { phone: phone(given.phone ?? given.Phone ?? ""), to: answered?.extension ?? t("usual") });
   if (type === "make_call") return t("about.make_call", { phone: phone(given.phone ?? ""), code: given.extension ?? given.code ?? given.userId ?? "—" });
+  if (type === "repair_mapping") return t("about.repair", { codes: (given.not_shown ?? []).join(", ") });
   if (given.by) {
     const what = given.action && t.has(`actions.${given.action}`) ? t(`actions.${given.action}`) : given.changed?.length ? t("about.changed", { fields: given.changed.map(named).join(", ") }) : "";
     return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), what].filter(Boolean).join(": ");

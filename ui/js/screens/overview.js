@@ -13,7 +13,7 @@ import { go, to } from "../router.js";
 import { of } from "../session.js";
 
 const REFRESH_SECONDS = 15;
-const SEVERE = new Set(["not_configured", "disabled", "key_refused", "module_inactive", "history_failed"]);
+const SEVERE = new Set(["not_configured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed"]);
 
 export async function show({ t, signal }) {
   const parts = { state: h("div"), attention: h("div", { class: "stack tight" }), today: h("div"), delay: h("div") };

@@ -16,7 +16,7 @@ export default {
   anyone: "Any",
   kinds: { in: "Incoming", out: "Outgoing", internal: "Internal", unknown: "Unclear" },
   results: { answered: "Talked", "no answer": "No answer", "not allowed": "Not allowed", unknown: "Unknown" },
-  states: { failed: "Not delivered", expired: "Too late", in_doubt: "May not have arrived", retry: "Will be tried again", delivered: "Delivered" },
+  states: { not_shown: "Card not seen", failed: "Not delivered", expired: "Too late", in_doubt: "May not have arrived", retry: "Will be tried again", delivered: "Delivered" },
   reset: "Clear the filter",
   more: "Show more",
   end: "That is all",

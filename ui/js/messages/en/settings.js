@@ -46,7 +46,7 @@ export default {
     choices: { first_rung: "Who was rung first", none: "Nobody's" },
     hints: { first_rung: "They call back.", none: "The call is in the history without a manager." },
   },
-  wait_for_recording_seconds: { label: "Wait for the recording", hint: "How long an answered call waits for the link to its recording before it goes to the history. 0: do not wait." },
+  wait_for_recording_seconds: { label: "Wait for the recording", hint: "How long an answered call waits for the link to its recording before it goes to the history. 0: do not wait. RetailCRM does not change a row that it has: a link that comes later never gets there." },
   settle_seconds: { label: "Pause before the history row", hint: "How long to wait after the end for late events." },
   finalize_after_seconds: { label: "End a call whose end never came", hint: "The customer has left and the host is silent: after this time the call counts as over." },
   call_max_hours: { label: "The longest call", hint: "After so many hours without events a call is closed." },

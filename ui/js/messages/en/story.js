@@ -38,7 +38,7 @@ export default {
   effect: { popup: "Show the card", hangup: "Close the card", upload: "Write the history row" },
   state: {
     ready: "ready to be sent", leased: "being sent", retry: "will be tried again", held: "held back", delivered: "accepted",
-    failed: "not accepted", in_doubt: "may not have arrived", expired: "too late", superseded: "not needed",
+    failed: "not accepted", not_shown: "seen by nobody", in_doubt: "may not have arrived", expired: "too late", superseded: "not needed",
   },
   attempts: { one: "{count} attempt", other: "{count} attempts" },
   attempt: "Attempt {number}, {at}",

@@ -16,7 +16,7 @@ export default {
   anyone: "Все",
   kinds: { in: "Входящие", out: "Исходящие", internal: "Внутренние", unknown: "Непонятные" },
   results: { answered: "Поговорили", "no answer": "Не ответили", "not allowed": "Не разрешён", unknown: "Неизвестно" },
-  states: { failed: "Не дошло", expired: "Опоздало", in_doubt: "Могло не дойти", retry: "Ждёт повтора", delivered: "Дошло" },
+  states: { failed: "Не дошло", not_shown: "Карточку не увидели", expired: "Опоздало", in_doubt: "Могло не дойти", retry: "Ждёт повтора", delivered: "Дошло" },
   reset: "Сбросить отбор",
   more: "Показать ещё",
   end: "Это все",

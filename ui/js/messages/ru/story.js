@@ -38,7 +38,7 @@ export default {
   effect: { popup: "Показать карточку", hangup: "Закрыть карточку", upload: "Записать в историю" },
   state: {
     ready: "готово к отправке", leased: "отправляется", retry: "ждёт повтора", held: "придержано", delivered: "принято",
-    failed: "не принято", in_doubt: "могло не дойти", expired: "опоздало", superseded: "не понадобилось",
+    failed: "не принято", not_shown: "никто не увидел", in_doubt: "могло не дойти", expired: "опоздало", superseded: "не понадобилось",
   },
   attempts: { one: "{count} попытка", few: "{count} попытки", many: "{count} попыток", other: "{count} попытки" },
   attempt: "Попытка {number}, {at}",
