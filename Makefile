@@ -59,7 +59,7 @@ provision: venv ## add or change an enterprise (FILE=enterprise.json)
 
 explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367); without CALL: what led to nothing (SINCE=1h)
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" \
-	    --since="$(or $(SINCE),1h)" $(CALL)
+	    --since="$(or $(SINCE),1h)" $(if $(CALL),"$(CALL)")
 
 doctor: venv ## what the hosts of an enterprise do that costs calls, and what to change there (ENTERPRISE=0367 SINCE=1d)
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.doctor --enterprise "$(ENTERPRISE)" --since="$(or $(SINCE),1d)"

@@ -1,6 +1,6 @@
 """
-Prints the story of a call: `python -m infra.commands.explain UNIQUE_ID [--enterprise 0367] [--json]`. Without an id: the
-events of the enterprise that were accepted and led to nothing in the CRM, by reason, with the first call of each.
+Prints the story of a call: `python -m infra.commands.explain UNIQUE_ID [--enterprise 0367] [--json]`. Without an id:
+the events of the enterprise that were accepted and led to nothing in the CRM, by reason, with the first call of each.
 """
 
 from __future__ import annotations
