@@ -325,6 +325,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "lines": Scene(address="#/lines"),
     "lines-check": Scene(address="#/lines", act=_check_number, is_whole=False),
     "lines-wrong": Scene(address="#/lines", act=_wrong_rule, is_whole=False),
+    "host": Scene(address="#/host", act=_open_all),
     "connection": Scene(address="#/connection"),
     "connection-checked": Scene(address="#/connection", act=_check),
     "connection-dialog": Scene(address="#/connection", act=_press_danger, is_whole=False),
