@@ -104,6 +104,7 @@ def _play(stack: Stack) -> dict[str, str]:
     play("missed", "2-2")
     play("outgoing", "1-1")
     play("internal", "3-1")
+    play("hidden", "anonymous")
     play("transfer", "2-18-capture")
     play("answered", "2-1-doc")
     stack.pause(_SETTLE_SECONDS)

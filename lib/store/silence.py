@@ -110,7 +110,7 @@ def list_late_calls(conn: Connection, enterprise_number: str, *, seconds: float,
     with conn.cursor(row_factory=class_row(LateCall)) as cursor:
         return cursor.execute(
             SQL("""
-            SELECT c.unique_id, c.line_id, CASE WHEN {untold} THEN c.reason END AS reason, c.at
+            SELECT c.unique_id, c.line_id, CASE WHEN c.reason IS NOT NULL AND {untold} THEN c.reason END AS reason, c.at
             FROM (
                 SELECT c.id, c.main_unique_id AS unique_id, c.line_id, c.started_at AS at, c.updated_at,
                        CASE WHEN {silent} THEN {reason} END AS reason

@@ -38,26 +38,38 @@ def _is_answered(event: CallEvent) -> bool:
 
 
 def _one_sided(over: Sequence[Stream]) -> Iterator[Finding]:
-    joined: dict[str, list[CallEvent]] = defaultdict(list)
-    waits: set[str] = set()
-    for stream in over:
-        for seen in stream:
-            event = seen.event
-            if event.bridge_id and _HOLDING in map(str, seen.raw.values()):
-                waits.add(event.bridge_id)
-            if event.event_type == "bridge" and event.bridge_id:
-                joined[event.bridge_id].append(event)
-    talks = {bridge: events for bridge, events in joined.items() if bridge not in waits}
-    alone = [events for events in talks.values() if len({(one.unique_id, one.channel) for one in events}) == 1]
-    if is_habit(len(alone), len(talks), share=0.2, least=3):
-        examples = tuple(Example(unique_id=one[0].unique_id, value=one[0].channel) for one in alone[:EXAMPLES_AT_MOST])
-        yield Finding(code="one_sided_bridges", count=len(alone), of=len(talks), examples=examples)
+    """Calls in which no bridge shows two channels; in a transfer one bridge of several may show one."""
+    bridged = [events for events in map(_joined, over) if events]
+    alone = [events for events in bridged if all(len(channels) == 1 for channels in _channels(events).values())]
+    if is_habit(len(alone), len(bridged), share=0.1, least=3):
+        examples = tuple(
+            Example(unique_id=events[0].unique_id, value=events[0].channel) for events in alone[:EXAMPLES_AT_MOST]
+        )
+        yield Finding(code="one_sided_bridges", count=len(alone), of=len(bridged), examples=examples)
+
+
+def _joined(stream: Stream) -> list[CallEvent]:
+    """The joins of bridges in which people talk."""
+    holding = {seen.event.bridge_id for seen in stream if _HOLDING in map(str, seen.raw.values())}
+    return [
+        seen.event
+        for seen in stream
+        if seen.event.event_type == "bridge" and seen.event.bridge_id and seen.event.bridge_id not in holding
+    ]
+
+
+def _channels(events: Sequence[CallEvent]) -> dict[str, set[tuple[str, str]]]:
+    """By bridge."""
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for event in events:
+        found[event.bridge_id].add((event.unique_id, event.channel))
+    return found
 
 
 def _no_leaves(over: Sequence[Stream]) -> Iterator[Finding]:
     joins = [one for stream in over for one in _joins(stream)]
     open_ones = [event for event, has_left in joins if not has_left]
-    if is_habit(len(open_ones), len(joins), share=0.02, least=3):
+    if is_habit(len(open_ones), len(joins), share=0.05, least=3):
         examples = tuple(
             Example(unique_id=event.unique_id, value=event.channel) for event in open_ones[:EXAMPLES_AT_MOST]
         )
