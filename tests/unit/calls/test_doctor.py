@@ -92,6 +92,24 @@ def found(made: list[Talk]) -> dict[str, Finding]:
     return {finding.code: finding for finding in examine(calls, DIRECTORY, now)}
 
 
+def some(count: int, spoil: Callable[[Talk], object]) -> Callable[[Talk], object]:
+    """Of the first calls only."""
+
+    def chosen(talk: Talk) -> None:
+        if talk.number < count:
+            spoil(talk)
+
+    return chosen
+
+
+def made_so(**fields: Any) -> Callable[[Talk], object]:
+    def change(talk: Talk) -> None:
+        for name, value in fields.items():
+            setattr(talk, name, value)
+
+    return change
+
+
 def set_back(talk: Talk) -> None:
     """The host lives in 1970: so do its ids, while we receive today."""
     receipt = talk.stream.epoch
@@ -121,19 +139,25 @@ def away(talk: Talk) -> None:
         talk.late_seconds = EVERY_MINUTES * 60 - 60
 
 
+def hangups_later(talk: Talk) -> None:
+    """As recovery brings them."""
+    talk.drop("start", "dial", "bridge", "bridge_leave")
+    talk.origin = "backfill"
+
+
 SPOILED: dict[str, tuple[Callable[[Talk], object], dict[str, Any]]] = {
     "clock_reset": (set_back, {"count": 7 * CALLS, "of": 7 * CALLS}),
     "clock_wrong": (
-        lambda talk: setattr(talk, "late_seconds", 400),
+        made_so(late_seconds=400),
         {"count": CALLS, "of": CALLS, "facts": {"seconds": 400}},
     ),
     "late": (
-        lambda talk: talk.number < 2 and setattr(talk, "late_seconds", 100),
+        some(2, made_so(late_seconds=100)),
         {"count": 4, "of": 2 * CALLS, "facts": {"percent": 33.3, "worst": 102}},
     ),
     "gaps": (away, {"count": 1}),
     "recovered": (
-        lambda talk: talk.number < 3 and setattr(talk, "origin", "download"),
+        some(3, made_so(origin="download")),
         {"count": 21, "of": 42, "facts": {"percent": 50.0}},
     ),
     "no_number": (
@@ -165,7 +189,7 @@ SPOILED: dict[str, tuple[Callable[[Talk], object], dict[str, Any]]] = {
         lambda talk: talk.number < 3 and talk.drop("bridge", "bridge_leave"),
         {"count": 3, "of": CALLS},
     ),
-    "one_sided_bridges": (lambda talk: talk.number < 3 and alone(talk), {"count": 3, "of": CALLS}),
+    "one_sided_bridges": (some(3, alone), {"count": 3, "of": CALLS}),
     "no_leaves": (lambda talk: talk.number < 2 and talk.drop("bridge_leave"), {"count": 4, "of": 2 * CALLS}),
     "phone_key_missing": (lambda talk: talk.forget("Phone"), {"count": 3 * CALLS, "of": 3 * CALLS}),
     "call_type_missing": (lambda talk: talk.forget("CallType"), {"count": 3 * CALLS, "of": 3 * CALLS}),
@@ -173,7 +197,7 @@ SPOILED: dict[str, tuple[Callable[[Talk], object], dict[str, Any]]] = {
         lambda talk: talk.number == 0 and talk.of("bridge")[0]["body"].update(CallerIDName=f"Ив{REPLACED}"),
         {"count": 1, "of": 42},
     ),
-    "copies": (lambda talk: talk.number == 0 and setattr(talk, "copies", 2), {"count": 14, "of": 56}),
+    "copies": (some(1, made_so(copies=2)), {"count": 14, "of": 56}),
 }
 
 
@@ -241,7 +265,7 @@ def test_examples_are_the_most_frequent_values_and_few():
         # Recovery brings hangups only.
         (
             "no_dials",
-            lambda talk: (talk.drop("start", "dial", "bridge", "bridge_leave"), setattr(talk, "origin", "backfill")),
+            hangups_later,
         ),
     ],
 )
@@ -275,7 +299,7 @@ def test_a_gap_is_told_from_when_to_when():
 
 
 def test_a_clock_that_is_wrong_makes_no_event_late():
-    assert "late" not in found(talks(lambda talk: setattr(talk, "late_seconds", -40)))
+    assert "late" not in found(talks(made_so(late_seconds=-40)))
 
 
 def test_the_order_of_events_and_calls_changes_nothing():
