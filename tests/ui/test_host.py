@@ -58,9 +58,8 @@ def test_events_that_led_to_nothing_are_said_and_lead_to_their_call(number, enro
 @pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
 def test_what_the_host_does_is_said_with_what_to_change(number, enrol, visit, host, look):
     language, size, theme = look
-    enrol(number)
-    unique_id = host(number, 1, start=STRANGE, dial={**STRANGE, "Extensions": ["777"]})
     administrator = enrol(number)
+    unique_id = host(number, 1, start=STRANGE, dial={**STRANGE, "Extensions": ["777"]})
     for _ in range(100):
         if administrator.ask("GET", f"doctor/{number}")["events"] == 2:
             break
