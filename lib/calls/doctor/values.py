@@ -100,13 +100,16 @@ def _extensions(stream: Stream, directory: Directory) -> Iterator[tuple[str, str
     for seen in stream:
         event = seen.event
         if event.event_type == "dial":
-            for name in event.extensions:
-                if directory.is_extension(name):
-                    yield name, event.unique_id
-        elif event.event_type == "bridge" and event.channel:
-            channel = channel_named(event.channel)
-            if channel.technology in _TELEPHONES and _looks_like_an_extension(channel.peer, directory):
-                yield channel.peer, event.unique_id
+            yield from ((name, event.unique_id) for name in event.extensions if directory.is_extension(name))
+        elif event.event_type == "bridge" and (peer := _telephone(event, directory)):
+            yield peer, event.unique_id
+
+
+def _telephone(event: CallEvent, directory: Directory) -> str | None:
+    """The extension that a channel of a telephone is named after."""
+    channel = channel_named(event.channel)
+    is_one = channel.technology in _TELEPHONES and _looks_like_an_extension(channel.peer, directory)
+    return channel.peer if is_one else None
 
 
 def _looks_like_an_extension(peer: str, directory: Directory) -> bool:
