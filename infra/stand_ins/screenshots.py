@@ -309,7 +309,7 @@ def _session_over(page: Page) -> None:
 _FOUND: Final = {
     "since": "2026-01-01T08:00:00Z",
     "until": "2026-01-01T18:00:00Z",
-    "events": 10_000,
+    "events": 5000,
     "calls": 1204,
     "is_capped": True,
     "findings": [

@@ -17,7 +17,7 @@ from lib.store.events import StoredEvent
 from lib.store.host_events import HostEvent
 
 # What a person who waits before the page is not kept waiting for.
-EVENTS_AT_MOST: Final = 10_000
+EVENTS_AT_MOST: Final = 5000
 DAYS_AT_MOST: Final = 31
 
 

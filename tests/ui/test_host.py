@@ -94,7 +94,7 @@ def test_another_time_is_chosen_and_stays_in_the_address(number, enrol, visit):
 def test_a_checkup_that_was_capped_says_so(number, enrol, visit):
     enrol(number)
     somebody = visit().sign_in(number)
-    capped = {"since": "2026-01-01T09:00:00Z", "until": "2026-01-01T10:00:00Z", "events": 10_000, "calls": 1200}
+    capped = {"since": "2026-01-01T09:00:00Z", "until": "2026-01-01T10:00:00Z", "events": 5000, "calls": 1200}
     somebody.page.route("**/doctor/*", lambda route: route.fulfill(json={**capped, "is_capped": True, "findings": []}))
 
     somebody.go("host")
