@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx call provision explain replay admin revoke rotate-keys seek outage bench stages chaos fuzz screenshots clean
+.PHONY: help venv run env test check fmt lock schema nginx call provision explain doctor replay admin revoke rotate-keys seek outage bench stages chaos fuzz screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -57,9 +57,12 @@ provision: venv ## add or change an enterprise (FILE=enterprise.json)
 	@test -n "$(FILE)" || { echo "Which file? make provision FILE=enterprise.json" >&2; exit 2; }
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.provision "$(FILE)"
 
-explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367)
-	@test -n "$(CALL)" || { echo "Which call? make explain CALL=1758798777.27" >&2; exit 2; }
-	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" "$(CALL)"
+explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367); without CALL: what led to nothing (SINCE=1h)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" \
+	    --since="$(or $(SINCE),1h)" $(if $(CALL),"$(CALL)")
+
+doctor: venv ## what the hosts of an enterprise do that costs calls, and what to change there (ENTERPRISE=0367 SINCE=1d)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.doctor --enterprise "$(ENTERPRISE)" --since="$(or $(SINCE),1d)"
 
 seek: venv ## after a failover: have the events of the last minutes delivered again (MINUTES=10 DRY=1)
 	@test -n "$(MINUTES)" || { echo "How far back? make seek MINUTES=10" >&2; exit 2; }

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import psycopg
 from psycopg import conninfo
 
 from lib.runtime import config, logs
-from lib.runtime.errors import AppError, ConfigError
+from lib.runtime.errors import AppError, ConfigError, InvalidPayload
 
 # Failures that are reported in one sentence. In a database that was never migrated the first table is missing.
 FAILURES: Final = (AppError, psycopg.errors.UndefinedTable)
@@ -68,3 +70,18 @@ def number(*, above: float = 0.0, most: float) -> Callable[[str], float]:
         return value
 
     return of
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """
+    A date, a time (of this machine's zone, if it names none), or how long before `now`: `2h`, `3d`. Raises
+    InvalidPayload.
+    """
+    ago = re.fullmatch(r"([0-9]{1,4})([mhd])", text.strip())
+    if ago:
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        return now - timedelta(**{unit: int(ago[1])})
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidPayload(f"SINCE={text}: must be like 2026-01-31, 2026-01-31T10:00, 2h or 3d") from error

@@ -150,6 +150,8 @@ CREATE INDEX calls_enterprise_number_next_wake_at_idx ON calls USING btree (ente
 
 CREATE INDEX calls_enterprise_number_started_at_idx ON calls USING btree (enterprise_number, started_at DESC, id DESC);
 
+CREATE INDEX calls_without_effect_idx ON calls USING btree (enterprise_number, updated_at) WHERE ((next_wake_at IS NULL) AND (kind <> 'internal'::text) AND (decisions @? '$[*]?((!(exists (@."crm")) || @."crm" == "retailcrm") && (((@."code" == "no_phone" || @."code" == "only_channels") || @."code" == "no_date") || @."code" == "integration_disabled"))'::jsonpath));
+
 CREATE TABLE call_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     event_id uuid NOT NULL,

@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from infra import command
@@ -124,7 +123,7 @@ def _one_call(given: argparse.Namespace, request: Request) -> int:
 def _rows(given: argparse.Namespace, request: Request) -> int:
     with db.connection() as conn:
         now = db.now(conn)
-    span = Span(since=_moment(given.since, now), until=now, enterprise_number=given.enterprise or None)
+    span = Span(since=command.moment(given.since, now), until=now, enterprise_number=given.enterprise or None)
     of_whom = f"enterprise {given.enterprise}" if given.enterprise else "all enterprises"
     print(f"Rows of history of {of_whom} that came to nothing since {span.since:%Y-%m-%d %H:%M:%S %Z}:")
     return _send_rows(span, request) if given.yes else _show_rows(span)
@@ -187,7 +186,7 @@ def _messages(given: argparse.Namespace, request: Request) -> int:
         until=now,
         ids=_ids(given.rejected),
         source=given.source,
-        since=_moment(given.since, now) if given.since else None,
+        since=command.moment(given.since, now) if given.since else None,
     )
     tally, missing = _Tally(), set(chosen.ids)
     for page in _rejected(chosen):
@@ -280,18 +279,6 @@ def _remember(conn: db.Connection, number: str, request: Request, again: list[in
 def _how_to_confirm() -> int:
     print('Nothing was done. To do it: the same with YES=1 REASON="…".')
     return 0
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    """A date, a time (of this machine's zone, if it names none), or how long ago: `2h`, `3d`."""
-    ago = re.fullmatch(r"([0-9]{1,4})([mhd])", text.strip())
-    if ago:
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
-        return now - timedelta(**{unit: int(ago[1])})
-    try:
-        return datetime.fromisoformat(text.strip()).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidPayload(f"SINCE={text}: must be like 2026-01-31, 2026-01-31T10:00, 2h or 3d") from error
 
 
 def _ids(text: str) -> list[int]:

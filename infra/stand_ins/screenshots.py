@@ -104,6 +104,7 @@ def _play(stack: Stack) -> dict[str, str]:
     play("missed", "2-2")
     play("outgoing", "1-1")
     play("internal", "3-1")
+    play("hidden", "anonymous")
     play("transfer", "2-18-capture")
     play("answered", "2-1-doc")
     stack.pause(_SETTLE_SECONDS)
@@ -267,6 +268,14 @@ def _press_danger(page: Page) -> None:
     page.wait_for_selector("dialog[open]")
 
 
+def _find(page: Page) -> None:
+    """A host with something to mend."""
+    page.route("**/doctor/*", lambda route: route.fulfill(json=_FOUND))
+    page.reload()
+    page.wait_for_selector("details")
+    _open_all(page)
+
+
 def _settle_for(page: Page, seconds: str) -> None:
     page.fill("[name=settle_seconds]", seconds)
     expect(page.locator(".save-bar")).to_be_visible()
@@ -297,6 +306,42 @@ def _session_over(page: Page) -> None:
     page.wait_for_selector("dialog[open]")
 
 
+_FOUND: Final = {
+    "since": "2026-01-01T08:00:00Z",
+    "until": "2026-01-01T18:00:00Z",
+    "events": 5000,
+    "calls": 1204,
+    "is_capped": True,
+    "findings": [
+        {
+            "code": "late",
+            "weight": "loss",
+            "count": 41,
+            "of": 1204,
+            "facts": {"percent": 3.4, "worst": 71},
+            "examples": [{"unique_id": "1767258000.27", "value": "start +71 s", "count": 1}],
+        },
+        {
+            "code": "unknown_extensions",
+            "weight": "loss",
+            "count": 14,
+            "of": 2210,
+            "facts": {},
+            "examples": [
+                {"unique_id": "1767258300.31", "value": "777", "count": 12},
+                {"unique_id": "1767259100.44", "value": "91151", "count": 2},
+            ],
+        },
+        {
+            "code": "one_sided_bridges",
+            "weight": "guess",
+            "count": 640,
+            "of": 702,
+            "facts": {},
+            "examples": [{"unique_id": "1767258000.28", "value": "SIP/0001301-0000001c", "count": 1}],
+        },
+    ],
+}
 _NOTHING: Final[dict[str, Any]] = {"calls": [], "next": None}
 _AWAY: Final = {"error": {"code": "unavailable", "message": "The database is away"}}
 _ENDING: Final = {"settings-session-over"}
@@ -325,6 +370,8 @@ SCENES: Final[Mapping[str, Scene]] = {
     "lines": Scene(address="#/lines"),
     "lines-check": Scene(address="#/lines", act=_check_number, is_whole=False),
     "lines-wrong": Scene(address="#/lines", act=_wrong_rule, is_whole=False),
+    "host": Scene(address="#/host"),
+    "host-findings": Scene(address="#/host", act=_find),
     "connection": Scene(address="#/connection"),
     "connection-checked": Scene(address="#/connection", act=_check),
     "connection-dialog": Scene(address="#/connection", act=_press_danger, is_whole=False),

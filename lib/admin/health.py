@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from flask import Request
 
@@ -16,8 +17,10 @@ from lib.runtime import db
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import Unavailable
 from lib.runtime.http import Answer, Handler
-from lib.store import deliveries, gates
+from lib.store import deliveries, gates, silence
 from lib.store.enterprises import Enterprise
+
+SILENT_SECONDS: Final = 3600
 
 _started = time.monotonic()
 
@@ -38,6 +41,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
         with db.connection() as conn:
             by_state = deliveries.count_by_state(conn)
             accounts = gates.list_accounts(conn)
+            silent = silence.count_all(conn, seconds=SILENT_SECONDS)
         cached = enterprise_cache().stats()
         return {
             "function": function,
@@ -48,6 +52,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             "deliveries": by_state,
             "deliveries_finished_within_seconds": deliveries.FINISHED_SPAN_SECONDS,
             "accounts": [asdict(account) for account in accounts],
+            "led_to_nothing": {**asdict(silent), "within_seconds": SILENT_SECONDS},
         }, 200
 
     return {"GET /health": health, "GET /stats": stats}

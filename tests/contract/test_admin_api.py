@@ -122,6 +122,7 @@ WALK: list[tuple[str, str, Any]] = [
     ("GET", "register/{number}", None),
     ("DELETE", "register/{number}", None),
     ("GET", "stats/{number}", None),
+    ("GET", "doctor/{number}", None),
     ("GET", "calls/{number}", None),
     ("GET", "calls/{number}/{unique_id}", None),
     ("POST", "calls/{number}/{unique_id}/replay", {}),

@@ -24,6 +24,8 @@ from lib.admin.schemas import (
 )
 from lib.admin.screens.drawn_story import EFFECT, STATE
 from lib.admin.screens.managers import UNKNOWN
+from lib.ledger import silence
+from lib.ledger.silence import Silence
 from lib.retailcrm import address
 from lib.retailcrm.account import account_of
 from lib.runtime import config, db
@@ -36,6 +38,7 @@ from lib.store.host_clocks import HostClock
 from lib.store.journal import Backlog, Exchange
 from lib.store.module_commands import Command
 from lib.store.people import Unknown
+from lib.store.silence import REASONS
 
 CLOCK_SECONDS: Final = 60.0
 AWAY_HOURS: Final = 1
@@ -65,6 +68,7 @@ class Facts:
     away_since: datetime | None = None
     waiting: Waiting | None = None
     backlog: Backlog | None = None
+    silence: Silence | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,7 @@ def show(request: AdminRequest) -> Answer:
             away_since=_away_since(conn, enterprise),
             waiting=_waiting(conn, enterprise),
             backlog=journal.find_backlog(conn, number, older_seconds=BEHIND_SECONDS),
+            silence=silence.read(conn, number),
         )
     found = connection(enterprise, facts)
     return {
@@ -179,6 +184,7 @@ def attention(enterprise: Enterprise, found: Connection, facts: Facts) -> list[d
         *_of_connection(found),
         *_of_module(facts),
         *_of_people(enterprise, facts.unknown),
+        *_of_silence(facts.silence),
         *_of_calls(facts, is_enabled=found.state != "disabled"),
     ]
 
@@ -223,6 +229,25 @@ def _of_people(enterprise: Enterprise, unknown: Sequence[Unknown]) -> Iterator[d
         yield _item("unknown_to_crm", message, action, **asdict(item))
 
 
+def _of_silence(seen: Silence | None) -> Iterator[dict[str, Any]]:
+    """What was accepted and led to nothing, with a way to the first of each kind."""
+    if seen is None:
+        return
+    host = {"kind": "open", "screen": "host"}
+    for deaf in seen.hosts:
+        of_whom = f"{deaf.source} {deaf.name}".strip()
+        message = f"None of {deaf.calls} calls of {of_whom} led to anything in RetailCRM"
+        facts = {"source": deaf.source, "name": deaf.name, "calls": deaf.calls, "since": deaf.since}
+        yield _item("host_without_effect", message, host, **facts, unique_id=deaf.unique_id)
+    if seen.events:
+        message = f"{seen.events} events of the last hour led to nothing in RetailCRM"
+        because = [asdict(one) for one in seen.because]
+        if seen.rejected:
+            facts = {"calls": 0, "events": seen.rejected.count, "unique_id": None, "at": seen.rejected.at}
+            because.append({"reason": "rejected", **facts})
+        yield _item("led_to_nothing", message, host, events=seen.events, calls=seen.calls, because=because)
+
+
 def _of_calls(facts: Facts, *, is_enabled: bool) -> Iterator[dict[str, Any]]:
     if facts.backlog and is_enabled:
         message = f"Events come faster than they are worked on: {facts.backlog.events} wait"
@@ -259,10 +284,19 @@ def _by_outcome(counted: Sequence[Mapping[str, Any]], effect: str) -> dict[str, 
 _ACTION: Final = record(
     {
         "kind": one_of("open", "switch_on", "register", "deactivate", "sync", "replay"),
-        "screen": one_of("connection", "managers", "lines"),
+        "screen": one_of("connection", "managers", "lines", "host"),
         "since": MOMENT,
     },
     optional=("screen", "since"),
+)
+_BECAUSE: Final = record(
+    {
+        "reason": one_of(*REASONS, "rejected"),
+        "calls": COUNT,
+        "events": COUNT,
+        "unique_id": MAYBE_TEXT,
+        "at": MOMENT,
+    }
 )
 _ITEM: Final = {
     "type": "object",
@@ -284,6 +318,8 @@ _ITEM: Final = {
             "lines_missing",
             "clock_wrong",
             "behind",
+            "led_to_nothing",
+            "host_without_effect",
         ),
         "message": TEXT,
         "action": _ACTION,
@@ -295,6 +331,10 @@ _ITEM: Final = {
         "lines": listed(TEXT),
         "seconds": NUMBER,
         "events": COUNT,
+        "source": one_of("enterprise", "system", "line"),
+        "name": TEXT,
+        "unique_id": MAYBE_TEXT,
+        "because": listed(_BECAUSE),
     },
     "additionalProperties": False,
 }

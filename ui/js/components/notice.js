@@ -5,13 +5,13 @@ import { icon } from "../icons.js";
 
 const ICONS = { good: "ok", warn: "warning", bad: "failed", "": "info" };
 
-/** tone: "", "good", "warn", "bad"; `quote`: somebody else's words; `actions`: buttons; `alert`: said at once. */
-export function notice(tone, title, { text = null, quote = null, actions = [], alert = false } = {}) {
+/** tone: "", "good", "warn", "bad"; `quote`: somebody else's words; `list`: a list below; `actions`: buttons; `alert`: said at once. */
+export function notice(tone, title, { text = null, quote = null, list = null, actions = [], alert = false } = {}) {
   return h(
     "div",
     { class: `notice ${tone}`, role: alert ? "alert" : null },
     icon(ICONS[tone]),
-    h("div", { class: "notice-words" }, h("strong", {}, title), text && h("p", {}, text), quote && h("p", { class: "quote" }, quote)),
+    h("div", { class: "notice-words" }, h("strong", {}, title), text && h("p", {}, text), quote && h("p", { class: "quote" }, quote), list),
     actions.length ? h("div", { class: "notice-actions" }, actions) : null,
   );
 }

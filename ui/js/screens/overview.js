@@ -13,7 +13,9 @@ import { go, to } from "../router.js";
 import { of } from "../session.js";
 
 const REFRESH_SECONDS = 15;
-const SEVERE = new Set(["not_configured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed"]);
+const SEVERE = new Set([
+  "not_configured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed", "host_without_effect",
+]);
 
 export async function show({ t, signal }) {
   const parts = { state: h("div"), attention: h("div", { class: "stack tight" }), today: h("div"), delay: h("div") };
@@ -77,17 +79,35 @@ function attention({ attention: items }, t, reload) {
   return [
     h("h2", {}, t("attention", { count: items.length })),
     ...items.map((item) => {
-      const facts = { ...item, since: item.since && moment(item.since), lines: item.lines?.join(", "), kind: null };
-      const code = item.code === "unknown_to_crm" ? `unknown_${item.kind}` : item.code === "command_failed" ? `failed_${item.command}` : item.code;
+      const facts = { ...item, since: item.since && moment(item.since), lines: item.lines?.join(", "), kind: null, count: item.events };
+      const code = codeOf(item);
       const isKnown = t.has(`items.${code}`);
       return notice(SEVERE.has(item.code) ? "bad" : "warn", isKnown ? t(`items.${code}.title`, facts) : item.message, {
         text: isKnown ? t(`items.${code}.text`, facts) : null,
         quote: item.words ? t("words", { words: item.words }) : item.code === "command_failed" ? t("words", { words: item.message }) : null,
-        actions: [item.code === "history_failed" && linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }), item.action && remedy(item.action, t, reload)].filter(Boolean),
+        list: item.because && because(item.because, t),
+        actions: [item.code === "host_without_effect" && item.unique_id && linkButton(t("open.call"), to(["call", item.unique_id]), { kind: "plain", small: true }), item.code === "history_failed" && linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }), item.action && remedy(item.action, t, reload)].filter(Boolean),
       });
     }),
   ];
 }
+
+/** Of some items there are several kinds, each with words of its own. */
+function codeOf({ code, kind, command, source }) {
+  if (code === "unknown_to_crm") return `unknown_${kind}`;
+  if (code === "command_failed") return `failed_${command}`;
+  return code === "host_without_effect" ? `silent_${source}` : code;
+}
+
+/** Why events led to nothing, each reason with a way to the first call of it. */
+const because = (reasons, t) =>
+  h(
+    "ul",
+    { class: "bullets" },
+    reasons.map(({ reason, events, unique_id: id, at }) =>
+      h("li", {}, t(`led.${reason}`, { events }), " ", id ? h("a", { href: to(["call", id]) }, t("first", { at: moment(at) })) : h("span", { class: "muted" }, t("first", { at: moment(at) }))),
+    ),
+  );
 
 function remedy(action, t, reload) {
   const options = { kind: "plain", small: true };

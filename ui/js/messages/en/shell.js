@@ -17,6 +17,7 @@ export default {
     calls: "Calls",
     managers: "Managers",
     lines: "Lines",
+    host: "Telephone host",
     connection: "Connection",
     settings: "Rules",
     log: "Log",

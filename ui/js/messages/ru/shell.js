@@ -17,6 +17,7 @@ export default {
     calls: "Звонки",
     managers: "Менеджеры",
     lines: "Линии",
+    host: "Станция",
     connection: "Подключение",
     settings: "Правила",
     log: "Журнал",
