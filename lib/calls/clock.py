@@ -145,7 +145,7 @@ def counting_from(main_events: list[CallEvent]) -> datetime | None:
         return opening.received_at
     lag = opening.received_at - opening.moment
     if not opening.live:
-        return opening.moment
+        return opening.moment if opening.moment >= NEVER_SET_BEFORE else opening.received_at
     if opening.event_type == "hangup":
         return opening.moment if _LEAST_LAG <= lag <= _LONGEST else opening.received_at
     most = _MOST_LAG if opening.event_type == "start" or opening.call_type == 1 else _ZONE_TOLERANCE

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from lib.calls.event import CallEvent, RawEvent, parse
-from lib.intake import forms
-from lib.runtime import pg_json
+from lib.intake import bodies, forms
 from lib.runtime.errors import InvalidPayload
 
 Body = Mapping[str, object]
@@ -115,18 +112,9 @@ def _cut(body: bytes) -> bytes:
     return re.sub(rb'([\xd0\xd1])[\x80-\xbf]"', rb'\1"', body)
 
 
-@cache
-def _parse() -> Callable[[bytes], dict[str, Any]]:
-    """What intake parses bodies with."""
-    if importlib.util.find_spec("lib.intake.bodies") is None:
-        return pg_json.parse_object
-    found: Callable[[bytes], dict[str, Any]] = importlib.import_module("lib.intake.bodies").parse
-    return found
-
-
 def parsed(sent: Sent) -> CallEvent:
     """By the same steps as intake and assembly. Raises InvalidPayload."""
-    body = _parse()(wire(sent))
+    body = bodies.parse(wire(sent))
     if sent.enveloped:
         new = forms.from_envelope(body, enterprise_number="0")
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tests.measure.fuzz.case import draw
-from tests.measure.fuzz.not_yet import is_held
 from tests.measure.fuzz.report import summary
 from tests.measure.fuzz.runs import attempt
 
@@ -12,7 +10,7 @@ CASES = 800
 
 
 def test_whatever_hosts_do_to_a_call_it_has_one_truthful_row_or_a_reason():
-    tried = attempt(SEED, (number for number in range(CASES) if is_held(draw(SEED, number))))
+    tried = attempt(SEED, range(CASES))
 
     assert not tried.first, summary(SEED, tried.kinds, tried.first, tried.unblamed)
-    assert tried.cases > CASES / 10
+    assert tried.cases == CASES
