@@ -128,6 +128,18 @@ def test_an_empty_phone_is_not_a_missing_one():
     assert (rows(outcome), outcome.reasons) == ([], [{"no_phone"}])
 
 
+def test_after_a_blind_transfer_a_record_without_a_phone_is_still_the_customer_s():
+    stream = Stream()
+    unnamed(0, stream, "start", **ends(OTHER_MOBILE, "", [""]))
+    unnamed(1, stream, "dial", **ends(OTHER_MOBILE, "", ["150"], CallType=0))
+    end = {"CallType": 2, "CallStatus": "2", "StartTime": stream.wall(0), "EndTime": stream.wall(20)}
+    unnamed(21, stream, "hangup", **ends(OTHER_MOBILE, "152", ["152"], **end))
+
+    outcome = played(stream)
+
+    assert rows(outcome) == [("in", "+" + OTHER_MOBILE, "answered", "152", 20)]
+
+
 def test_a_record_between_two_telephones_is_internal_without_a_phone_too():
     stream = Stream()
     stream.add(0, "dial", stream.id(0), CallType=2, **ends("152", "150", ["150"]))
@@ -229,6 +241,17 @@ def test_a_customer_alone_does_not_talk_with_anybody_else(named):
     assert rows(played(stream)) == [("in", "+" + CUSTOMER, "no answer", "150", 0)]
 
 
+@pytest.mark.parametrize(("named", "owner"), [("150", "150"), ("152", None)])
+def test_a_local_channel_named_after_somebody_else_is_a_member_of_the_bridge(named, owner):
+    """Its other half was not shown, so that nobody is seen; a name counts only where nothing speaks against it."""
+    stream, local = incoming(Stream(), ["151"]), "Local/150@dialexecute-0000000a;1"
+    stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, named).joins(5, stream.id(7, 4), local, "B1", "150", CUSTOMER)
+    stream.leaves(15, stream.id(0), LINE, "B1", CUSTOMER, named, 1).hangup(16, stream.id(0), 0, "0", [""])
+
+    result, extension = ("answered", owner) if owner else ("no answer", "151")
+    assert [row[2:4] for row in rows(played(stream))] == [(result, extension)]
+
+
 @pytest.mark.parametrize("application", ["vm150", "voicemail", "s", "*97", "queue-sales"])
 @pytest.mark.parametrize("named", ["150", "vm150"])
 def test_an_application_behind_a_local_channel_answers_nothing_whatever_name_and_status(application, named):
@@ -293,6 +316,29 @@ def test_the_main_channel_of_an_outgoing_call_is_whom_its_dial_names(channel, ca
     stream.leaves(15, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, "152", 1)
     stream.leaves(15, stream.id(0), channel, "B1", caller, OTHER_MOBILE, 0)
     stream.hangup(16, stream.id(0), 1, "2", ["0001301"], OTHER_MOBILE)
+
+    assert rows(played(stream)) == [("out", "+" + OTHER_MOBILE, "answered", "152", 10)]
+
+
+@pytest.mark.parametrize(
+    ("channel", "first", "later", "owner"),
+    [("PJSIP/91152-0000001e", "152", "150", "152"), ("SIP/elsewhere-0000001e", STRANGER, "152", None)],
+)
+def test_the_first_caller_id_of_a_channel_says_whose_it_is(channel, first, later, owner):
+    """A transfer overwrites it."""
+    stream = incoming(Stream(), ["151"])
+    stream.callerid(4, stream.id(1, 1), channel, first)
+    talk(stream, 5, 15, channel, later, named="<unknown>").hangup(16, stream.id(0), 0, "2", ["151"])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", owner, 10)]
+
+
+def test_an_unknown_line_whose_caller_nobody_knows_is_the_customer_s_of_an_outgoing_call():
+    stream = Stream().dial_out(0, Stream().id(0), ["152"], OTHER_MOBILE)
+    stream.joins(5, stream.id(1, 1), "SIP/elsewhere-0000000b", "B1", "<unknown>", "152")
+    stream.joins(7, stream.id(0), "SIP/152-0000001e", "B1", "152", "<unknown>")
+    stream.leaves(15, stream.id(1, 1), "SIP/elsewhere-0000000b", "B1", "<unknown>", "152", 1)
+    stream.hangup(16, stream.id(0), 1, "2", ["152"], OTHER_MOBILE)
 
     assert rows(played(stream)) == [("out", "+" + OTHER_MOBILE, "answered", "152", 10)]
 
@@ -446,12 +492,14 @@ def test_a_start_that_cannot_be_gives_way_to_the_epoch(start):
     assert row.duration == 38
 
 
-def test_ten_minutes_are_the_host_s_own_business():
-    stream = incoming(Stream()).hangup(40, Stream().id(0), 0, "0", ["150"], started=-590)
+@pytest.mark.parametrize(("off", "believed"), [(-590, True), (-600, True), (-601, False), (600, True), (601, False)])
+def test_ten_minutes_are_the_host_s_own_business(off, believed):
+    stream = incoming(Stream()).hangup(40, Stream().id(0), 0, "0", ["150"], started=off)
 
     (row,) = played(stream).uploads
 
-    assert row.date == datetime.fromtimestamp(stream.epoch - 590, UTC).astimezone(DIRECTORY.zone).replace(tzinfo=None)
+    began = datetime.fromtimestamp(stream.epoch + (off if believed else 0), UTC)
+    assert row.date == began.astimezone(DIRECTORY.zone).replace(tzinfo=None)
 
 
 def test_a_host_that_lives_in_1970_has_the_time_of_our_receipt():
