@@ -114,7 +114,7 @@ def _outcome(event: NewEvent, stored: Stored | InvalidPayload | None, *, is_publ
 def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
     """None for each when the database is away. What cannot be stored is found by halves and harms no other."""
     try:
-        stored = by_halves(lambda some: _store(some, BATCH_SECONDS), new, on=InvalidPayload)
+        stored = by_halves(_store_in_order, new, on=InvalidPayload)
         failpoints.hit("event_committed")
     except Unavailable as error:
         log.warning("not stored", extra={"events": len(new), "reason": str(error)})
@@ -123,6 +123,13 @@ def _store_all(new: Sequence[NewEvent]) -> list[Stored | InvalidPayload | None]:
     else:
         return [*stored]
     return [None] * len(new)
+
+
+def _store_in_order(new: Sequence[NewEvent]) -> list[Stored]:
+    """A batch is one host's: its events are received in the order in which they stand."""
+    with db.connection(within_seconds=BATCH_SECONDS) as conn:
+        failpoints.soon("event_inserting")
+        return events.insert_events(conn, new)
 
 
 def _store(new: Sequence[NewEvent], seconds: float) -> list[Stored]:

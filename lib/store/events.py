@@ -70,7 +70,8 @@ def insert_events(conn: Connection, new: Sequence[NewEvent]) -> list[Stored]:
     """
     The same for several, one after another, in one round trip; on a connection in autocommit, in one transaction.
 
-    Who holds rows that another waits for and waits itself is a deadlock: let all callers sort in the same way.
+    Who holds rows that another waits for and waits itself is a deadlock, which costs one of them its transaction: let
+    callers sort in the same way, where the order does not say when each was received.
     """
     with conn.pipeline():
         cursors = [_insert(conn, event) for event in new]

@@ -62,7 +62,7 @@ def wake_for_rows(conn: Connection, delivery_ids: Sequence[int]) -> None:
     conn.execute(
         """
         INSERT INTO row_timers (enterprise_number, crm, wake_at)
-        SELECT DISTINCT enterprise_number, crm, clock_timestamp() FROM deliveries WHERE id = ANY(%s) ORDER BY 1, 2
+        SELECT enterprise_number, crm, clock_timestamp() FROM deliveries WHERE id = ANY(%s) GROUP BY 1, 2 ORDER BY 1, 2
         ON CONFLICT (enterprise_number, crm)
             DO UPDATE SET wake_at = least(row_timers.wake_at, excluded.wake_at)
         """,

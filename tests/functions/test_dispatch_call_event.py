@@ -155,7 +155,6 @@ def test_a_hangup_that_recovery_sends_hours_later_is_a_repeat(dispatch, sql):
         (json.dumps(envelope(event_type="ring")).encode(), "event_type"),
         (json.dumps(envelope(event_type={})).encode(), "event_type"),
         (json.dumps(envelope(raw="text")).encode(), "raw"),
-        (json.dumps(envelope(uniqueId={})).encode(), "uniqueId"),
         (json.dumps({k: v for k, v in envelope().items() if k != "uniqueId"}).encode(), "uniqueId"),
         (json.dumps(envelope(origin="guess")).encode(), "origin"),
     ],
