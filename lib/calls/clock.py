@@ -122,7 +122,9 @@ def hung_up_at(hangup: CallEvent, zone: ZoneInfo) -> datetime | None:
 def lasted(hangup: CallEvent, zone: ZoneInfo) -> timedelta | None:
     """From `StartTime` to `EndTime`, or between what stands in for them; None: the host does not say."""
     gives_way = _gives_way(hangup, zone)
-    end = hung_up_at(hangup, zone) if gives_way else _wall_end(hangup, zone)
+    # Against the epoch, an `EndTime` without its `StartTime` is as doubtful as one whose `StartTime` is wrong.
+    doubtful = gives_way or hangup.start_time is None
+    end = hung_up_at(hangup, zone) if doubtful else _wall_end(hangup, zone)
     start = hangup.moment if gives_way else wall_start(hangup, zone) or _other_start(hangup, zone)
     return end - start if end is not None and start is not None and end - start <= _LONGEST else None
 
