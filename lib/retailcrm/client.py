@@ -48,6 +48,9 @@ _BY_STATUS: Final = {
 }
 # The account is not paid for, has moved, or is not there; no method of ours is answered so about what it was given.
 _OF_THE_ACCOUNT: Final = frozenset({402, 405, 410, *range(300, 400)})
+# An answer that is no JSON has these when nobody listens at the address; with another 4xx a filter in between may have
+# taken offence at one row.
+_OF_THE_ADDRESS: Final = frozenset({402, 404, 405, 410})
 _NOT_FOUND: Final = "Not found"
 # What RetailCRM says is reliable, the status that it says it with is not: 200, 400, 403 and 404 are seen with the same
 # words. Without case and final dot.
@@ -116,6 +119,7 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
     outcome = _outcome(status, body)
     if outcome == "done":
         return Reply(outcome=outcome, http_status=status, text=text, details=body)
+    concerns_account = outcome != "authentication" and _concerns_account(status, text, body)
     return Reply(
         outcome=outcome,
         http_status=status,
@@ -123,7 +127,8 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
         text=text,
         details=body,
         retry_after_seconds=retry_after,
-        concerns_account=outcome != "authentication" and _concerns_account(status, text, body),
+        concerns_account=concerns_account,
+        may_be_of_one=concerns_account and not body and 400 <= status < 500 and status not in _OF_THE_ADDRESS,
     )
 
 

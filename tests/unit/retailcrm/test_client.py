@@ -118,6 +118,30 @@ def test_words_that_only_contain_known_ones_are_not_taken_for_them():
     assert (reply.outcome, reply.concerns_account) == ("permanent", False)
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "may_be"),
+    [
+        (400, "<html>", True),
+        (406, "<html>", True),
+        (422, "<html>", True),
+        (200, "<html>", False),
+        (301, "<html>", False),
+        (401, "<html>", False),
+        (402, "<html>", False),
+        (403, "<html>", False),
+        (404, "<html>", False),
+        (405, "<html>", False),
+        (410, "<html>", False),
+        (413, "<html>", False),
+        (503, "<html>", False),
+        (400, json.dumps(OFF), False),
+        (400, json.dumps({"success": False, "errorMsg": "Account does not exist."}), False),
+    ],
+)
+def test_which_refusals_of_an_account_may_be_of_one_row(status, body, may_be):
+    assert client.read(status, body).may_be_of_one == may_be
+
+
 def test_a_redirect_asks_for_the_new_address():
     assert "another address" in str(client.read(301, "<html>").error)
 
