@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 
 import psycopg
 import pytest
 
 from infra.commands import explain
+from lib.runtime import db
 from lib.store import rejected, silence
 from tests.conftest import OPERATOR_TOKEN
 from tests.functions.test_admin_api_journal import connected, crm, gateway  # noqa: F401  (fixtures)
@@ -152,7 +154,7 @@ def test_of_rejected_messages_no_more_than_some_bytes_are_read(provisioned, data
         "('a', 'before', '\\x00', now() - interval '1 day', NULL) RETURNING 1"
     )
     with psycopg.connect(database_url) as conn:
-        since = conn.execute("SELECT now() - interval '1 hour'").fetchone()[0]
+        since = db.now(conn) - timedelta(hours=1)
 
         def read(limit, bytes_at_most):
             found = rejected.list_latest(conn, since=since, limit=limit, bytes_at_most=bytes_at_most)
@@ -294,8 +296,6 @@ def busy(provisioned, database_url):
     ids=["reasons", "late calls", "figures"],
 )
 def test_looking_reads_no_call_that_it_does_not_tell_of(busy, process, look):
-    from lib.runtime import db
-
     with db.connection() as conn, counted(process) as sent:
         found = look(conn)
 

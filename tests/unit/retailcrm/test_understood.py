@@ -84,7 +84,7 @@ def test_which_rows_are_refused_for_their_owner(count, errors, places, only):
 
 
 def test_errors_that_are_nested_without_end_are_about_something_else():
-    errors = "x"
+    errors: object = "x"
     for _ in range(400):
         errors = [errors]
 
