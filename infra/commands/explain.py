@@ -1,6 +1,7 @@
 """
 Prints the story of a call: `python -m infra.commands.explain UNIQUE_ID [--enterprise 0367] [--json]`. Without an id:
 the events of the enterprise that were accepted and led to nothing in the CRM, by reason, with the first call of each.
+Of the reasons, those of `lib.store.silence` are looked for.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from lib.ledger import silence, story
 from lib.ledger.silence import DeafHost, Silence
 from lib.runtime import db
 from lib.runtime.errors import InvalidPayload
+from lib.store.silence import REASONS
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "ru": {
-        "nothing": "С {since} всё, что прислали станции предприятия {number}, привело к чему-нибудь в CRM.",
+        "nothing": "С {since} у предприятия {number} не нашлось того, что ищется: звонков, о которых CRM не узнаёт "
+        "по причинам {reasons}; сообщений, которые не удалось понять; станций, с которых не доходит ни один звонок. "
+        "Другие причины — в истории каждого звонка.",
         "title": "С {since} ни к чему в CRM не привели события: {events}",
         "reason": "  {code}, звонков {calls}, событий {events}: {words} Первый: {first}",
         "rejected": "  rejected, событий {events}: сообщение не удалось понять ({reason}). Первое: {at}",
@@ -35,7 +39,9 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "more": "Что именно делает станция: make doctor ENTERPRISE={number}",
     },
     "en": {
-        "nothing": "Since {since}, all that the hosts of enterprise {number} sent led to something in the CRM.",
+        "nothing": "Since {since}, enterprise {number} has nothing of what is looked for: calls of which the CRM hears "
+        "nothing because of {reasons}; messages that could not be understood; hosts of which no call reaches it. "
+        "Other reasons are in the story of each call.",
         "title": "Since {since}, events that led to nothing in the CRM: {events}",
         "reason": "  {code}, {calls} calls, {events} events: {words} The first: {first}",
         "rejected": "  rejected, {events} events: the message could not be understood ({reason}). The first: {at}",
@@ -81,7 +87,7 @@ def _silence(number: str, since: str, language: Language) -> tuple[dict[str, Any
 def _lines(found: Silence, number: str, begin: datetime, language: Language) -> Iterator[str]:
     words, facts = _WORDS[language], {"since": _time(begin), "number": number}
     if not found.events and not found.hosts:
-        yield words["nothing"].format(**facts)
+        yield words["nothing"].format(reasons=", ".join(REASONS), **facts)
         return
     if found.events:
         yield words["title"].format(events=found.events, **facts)

@@ -45,9 +45,9 @@ class Reply:
     """
     `outcome`: done, permanent, authentication, busy, unavailable (nothing was applied), in_doubt (it may have been).
     `retry_after_seconds` as the server asked. `concerns_account`: the account as a whole takes nothing, whatever it
-    is sent. `unknown`: of a pop-up, the extensions, or the users in their place, that the CRM does not
-    know, who were shown nothing. `owners_refused`: the rows, by their place in the request, that are refused for their
-    owner; `only_owners`: and for nothing else.
+    is sent; `may_be_of_one`: or one of the rows is the cause after all. `unknown`: of a pop-up, the extensions, or the
+    users in their place, that the CRM does not know, who were shown nothing. `owners_refused`: the rows, by their place
+    in the request, that are refused for their owner; `only_owners`: and for nothing else.
     """
 
     outcome: str
@@ -57,6 +57,7 @@ class Reply:
     details: Mapping[str, Any] = field(default_factory=dict)
     retry_after_seconds: float | None = None
     concerns_account: bool = False
+    may_be_of_one: bool = False
     unknown: Unknown = Unknown()
     owners_refused: frozenset[int] = frozenset()
     only_owners: bool = False

@@ -14,6 +14,8 @@ from lib.store.deliveries import Claimed, Delivery, Result
 ROW_BACKOFF_SECONDS: Final = (1.0, 600.0)
 NOTICE_BACKOFF_SECONDS: Final = (0.3, 2.0)
 AUTHENTICATION_PAUSE_SECONDS: Final = 300.0
+# Longer than an account that takes nothing is left alone.
+ASIDE_SECONDS: Final = 600.0
 RETRY_AFTER_SECONDS: Final = 3600.0
 RESPONSE_CHARACTERS: Final = 4000
 # Statuses of which one row out of many may be the cause.
@@ -26,7 +28,8 @@ def settle(delivery: Delivery, reply: Reply, *, batch_size: int = 1, division: D
 
     A history row is sent until the CRM has it: the CRM knows it by its id. A pop-up is news for seconds, and is not
     repeated once it may have arrived. A batch that is refused is sent again in two, until the row that is not accepted
-    stands alone. Of a refusal of the whole account nothing is the cause: what was sent waits for it.
+    stands alone. Of a refusal of the whole account nothing is the cause: what was sent waits for it. Where it may be
+    the one row's all the same, nothing ends either, but the row lets the others go first.
     """
     state, reason, retry_in = _next(delivery, reply, batch_size)
     if division is not None:
@@ -73,7 +76,9 @@ def _next(delivery: Delivery, reply: Reply, batch_size: int) -> tuple[str, str |
     match reply.outcome:
         case "permanent" | "in_doubt" if reply.concerns_account and (is_row or reply.outcome == "permanent"):
             # The pause of the enterprise holds it, and ends when the account takes something again.
-            return "retry", "account_refused", 0.0
+            # A row that may be the cause stands aside, so that another one finds out.
+            stands_aside = is_row and batch_size == 1 and reply.may_be_of_one
+            return "retry", "account_refused", ASIDE_SECONDS if stands_aside else 0.0
         case "done":
             return "delivered", None, None
         case "permanent" if batch_size > 1 and _halves(reply):
@@ -93,7 +98,7 @@ def _next(delivery: Delivery, reply: Reply, batch_size: int) -> tuple[str, str |
 def _halves(reply: Reply) -> bool:
     """One row may be what the CRM stumbles over; the others must not wait for it for ever."""
     if reply.concerns_account:
-        return False
+        return reply.may_be_of_one
     if reply.outcome == "permanent":
         return reply.http_status in _SPLITTABLE
     return reply.http_status == 500 and reply.outcome not in {"done", "authentication"}

@@ -17,7 +17,6 @@ from lib.runtime import db
 from lib.runtime.db import Connection
 from lib.runtime.errors import InvalidPayload
 from lib.store import rejected, silence
-from lib.store.rejected import Chosen
 from lib.store.silence import Because, LateCall
 
 HOUR_SECONDS: Final = 3600.0
@@ -26,8 +25,9 @@ HOST_SECONDS: Final = 86_400.0
 HOST_CALLS: Final = 1000
 # Fewer may be hidden numbers and colleagues.
 HOST_CALLS_AT_LEAST: Final = 3
-# Each may have 256 kB, and only its content says whose it is.
-REJECTED_AT_MOST: Final = 20
+# The latest of all enterprises: only its content, of up to 256 kB, says whose a message is.
+REJECTED_AT_MOST: Final = 500
+REJECTED_BYTES: Final = 4 * 1024 * 1024
 _SYSTEM: Final = re.compile(r"^(.+)-\d+\.\d+$")
 
 # What tells hosts of an enterprise apart: the system name in their ids, else the line; `enterprise`: all of them.
@@ -47,7 +47,7 @@ class DeafHost:
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedOnes:
-    """Messages of an enterprise that could not be understood; `reason` is that of the first."""
+    """Of the latest messages, those of an enterprise that could not be understood; `reason` is that of the first."""
 
     count: int
     reason: str
@@ -104,14 +104,10 @@ def _sources(call: LateCall) -> Iterator[tuple[Source, str]]:
 
 
 def _rejected(conn: Connection, enterprise_number: str, *, seconds: float) -> RejectedOnes | None:
-    now = db.now(conn)
-    chosen = Chosen(until=now, since=now - timedelta(seconds=seconds))
-    mine = [
-        message
-        for message in rejected.list_messages(conn, chosen, limit=REJECTED_AT_MOST)
-        if _enterprise_of(message.headers, message.raw) == enterprise_number
-    ]
-    return RejectedOnes(count=len(mine), reason=mine[0].reason, at=mine[0].received_at) if mine else None
+    since = db.now(conn) - timedelta(seconds=seconds)
+    latest = rejected.list_latest(conn, since=since, limit=REJECTED_AT_MOST, bytes_at_most=REJECTED_BYTES)
+    mine = [one for one in latest if _enterprise_of(one.headers, one.raw) == enterprise_number]
+    return RejectedOnes(count=len(mine), reason=mine[-1].reason, at=mine[-1].received_at) if mine else None
 
 
 def _enterprise_of(headers: Any, raw: bytes) -> str | None:

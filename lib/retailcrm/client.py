@@ -38,9 +38,25 @@ class Form:
         return {"path": self.path, self.name: self.value}
 
 
+_BY_STATUS: Final = {
+    401: "authentication",
+    403: "authentication",
+    408: "unavailable",
+    425: "unavailable",
+    429: "busy",
+    503: "busy",
+}
 # The account is not paid for, has moved, or is not there; no method of ours is answered so about what it was given.
 _OF_THE_ACCOUNT: Final = frozenset({402, 405, 410, *range(300, 400)})
+# An answer that is no JSON has these when nobody listens at the address; with another 4xx a filter in between may have
+# taken offence at one row.
+_OF_THE_ADDRESS: Final = frozenset({402, 404, 405, 410})
 _NOT_FOUND: Final = "Not found"
+# What RetailCRM says is reliable, the status that it says it with is not: 200, 400, 403 and 404 are seen with the same
+# words. Without case and final dot.
+_OF_THE_KEY: Final = frozenset({'"apikey" is missing', 'wrong "apikey" value', "access denied"})
+_ACCOUNT_TAKES_NOTHING: Final = frozenset({"account does not exist", "api method not found", "method not found"})
+_NO_TELEPHONY: Final = "telephony not enabled"
 
 _NO_SLOT: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
 
@@ -94,37 +110,58 @@ def _reply(exchange: Callable[..., outbound.Response], account: Account, *, time
 
 
 def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
-    """Interprets an answer by `success` in its body, also with status 200."""
+    """Interprets an answer by `success` in its body, also with status 200; then by its words; then by the status."""
     text = pg_json.text(text)
     try:
         body = pg_json.parse_object(text.encode())
     except InvalidPayload:
         body = {}
-    error = _error_text(status, text, body)
-    if 200 <= status < 300:
-        success = body.get("success")
-        if success is True or success == "true":
-            return Reply(outcome="done", http_status=status, text=text, details=body)
-        outcome = "permanent" if "success" in body else "in_doubt"
-    elif status in {401, 403}:
-        outcome = "authentication"
-    elif status in {429, 503}:
-        outcome = "busy"
-    elif status in {408, 425}:
-        outcome = "unavailable"
-    elif status >= 500:
-        outcome = "in_doubt"
-    else:
-        outcome = "permanent"
+    outcome = _outcome(status, body)
+    if outcome == "done":
+        return Reply(outcome=outcome, http_status=status, text=text, details=body)
+    concerns_account = outcome != "authentication" and _concerns_account(status, text, body)
     return Reply(
         outcome=outcome,
         http_status=status,
-        error=error,
+        error=_error_text(status, text, body),
         text=text,
         details=body,
         retry_after_seconds=retry_after,
-        concerns_account=_concerns_account(status, text, body),
+        concerns_account=concerns_account,
+        may_be_of_one=concerns_account and not body and 400 <= status < 500 and status not in _OF_THE_ADDRESS,
     )
+
+
+def _outcome(status: int, body: Mapping[str, Any]) -> str:
+    success = body.get("success")
+    if 200 <= status < 300 and (success is True or success == "true"):
+        return "done"
+    if by_words := _by_words(status, body):
+        return by_words
+    if 200 <= status < 300:
+        return "permanent" if "success" in body else "in_doubt"
+    return _BY_STATUS.get(status) or ("in_doubt" if status >= 500 else "permanent")
+
+
+def _by_words(status: int, body: Mapping[str, Any]) -> str | None:
+    if _is_of_the_moment(status):
+        return None
+    if _words(body) in _OF_THE_KEY:
+        return "authentication"
+    return "permanent" if _says_that_account_takes_nothing(body) else None
+
+
+def _words(body: Mapping[str, Any]) -> str:
+    return str(body.get("errorMsg") or "").strip().removesuffix(".").casefold()
+
+
+def _says_that_account_takes_nothing(body: Mapping[str, Any]) -> bool:
+    words = _words(body)
+    return words in _ACCOUNT_TAKES_NOTHING or words.startswith(_NO_TELEPHONY)
+
+
+def _is_of_the_moment(status: int) -> bool:
+    return status in {408, 425, 429} or status >= 500
 
 
 def _concerns_account(status: int, text: str, body: Mapping[str, Any]) -> bool:
@@ -132,10 +169,12 @@ def _concerns_account(status: int, text: str, body: Mapping[str, Any]) -> bool:
     Whether the account as a whole takes nothing, so that nothing that it was given is the cause: it is not paid for,
     has moved, has no telephony, or somebody else's page answers in its place.
     """
-    if status in {401, 403, 408, 413, 425, 429} or status >= 500:
-        return False  # of the key, of the size, or of this moment
-    if str(body.get("errorMsg") or "").startswith("Telephony not enabled"):
+    if _is_of_the_moment(status):
+        return False
+    if _says_that_account_takes_nothing(body):
         return True
+    if status in {401, 403, 413}:
+        return False  # of the key, or of the size
     if status in _OF_THE_ACCOUNT:
         return True
     if status == 404:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from lib.ledger.crm import Reply, Unknown
 from lib.retailcrm.client import Form
 
-# `calls[0].userId`, `calls[0][code]`, `[0].userId`, or `userId` alone where there is one row.
-_OWNER: Final = re.compile(r"^(?:(?:calls)?[\[.]?(?P<row>\d+)\]?[.\[]?)?(?:userId|code)\]?(?::|$)")
+_OWNER: Final = frozenset({"userId", "code"})
+# What stands around the row and the field in the path of an error, and names no field itself.
+_AROUND: Final = frozenset({"calls", "children", "data", "errors"})
+_PARTS: Final = re.compile(r"\w+")
+# What is nested deeper is one error.
+_DEPTH: Final = 12
 
 
 def understood(form: Form, reply: Reply) -> Reply:
@@ -33,25 +37,48 @@ def unknown(answer: Mapping[str, Any]) -> Unknown:
 
 
 def _refused_owners(reply: Reply, rows: int) -> Reply:
-    places = [_row_of(error, rows) for error in _errors(reply.details.get("errors"))]
+    places = [_row_of(path, text, rows) for path, text in _errors(reply.details.get("errors"))]
     refused = frozenset(place for place in places if place is not None)
     return replace(reply, owners_refused=refused, only_owners=bool(refused) and None not in places)
 
 
-def _row_of(error: str, rows: int) -> int | None:
+def _row_of(path: Sequence[str], text: str, rows: int) -> int | None:
     """The row that this error says has a wrong owner; None: it is about something else."""
-    found = _OWNER.match(error)
-    if found is None:
+    parts = [*path]
+    if not _OWNER & {*parts}:
+        # `calls[0].userId: is nobody's`: the text says where, as far as the path does not.
+        parts += _PARTS.findall(text.partition(":")[0])
+    field = next((place for place, part in enumerate(parts) if part in _OWNER), None)
+    if field is None or not all(_is_around(part) for part in parts[:field] + parts[field + 1 :]):
         return None
-    if found["row"] is None:
+    numbers = [int(part) for part in parts[:field] if _is_number(part)]
+    if not numbers:
         return 0 if rows == 1 else None
-    place = int(found["row"])
-    return place if place < rows else None
+    return numbers[-1] if numbers[-1] < rows else None
 
 
-def _errors(errors: object) -> Iterable[str]:
-    """A map of fields to texts, or a list of texts that begin with the field."""
-    return [f"{name}:" for name in errors] if isinstance(errors, dict) else map(str, _listed(errors))
+def _is_around(part: str) -> bool:
+    return part in _AROUND or _is_number(part)
+
+
+def _is_number(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) <= 9
+
+
+def _errors(errors: object, path: Sequence[str] = (), depth: int = 0) -> Iterator[tuple[Sequence[str], str]]:
+    """
+    Each error of a map or a list, whatever they hold: the parts of its path, and its text. A list in `calls` is of
+    the rows, as PHP writes a map of 0, 1, …; of another list the places say nothing.
+    """
+    if isinstance(errors, dict) and depth < _DEPTH:
+        for name, inner in errors.items():
+            yield from _errors(inner, [*path, *_PARTS.findall(name)], depth + 1)
+    elif isinstance(errors, list) and depth < _DEPTH:
+        is_of_rows = bool(path) and path[-1] in {"calls", "children"}
+        for place, inner in enumerate(errors):
+            yield from _errors(inner, [*path, str(place)] if is_of_rows else path, depth + 1)
+    elif errors is not None:
+        yield path, str(errors)
 
 
 def _listed(value: object) -> list[Any]:

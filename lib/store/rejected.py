@@ -75,6 +75,21 @@ def list_messages(
         ).fetchall()
 
 
+def list_latest(conn: Connection, *, since: datetime, limit: int, bytes_at_most: int) -> list[Rejected]:
+    """Those that were not replayed yet, the latest first: so many at most, and so many bytes of content in all."""
+    with conn.cursor(row_factory=class_row(Rejected)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id, source, reason, raw, headers, received_at, replayed_at
+            FROM (SELECT latest.*, sum(octet_length(raw)) OVER (ORDER BY received_at DESC, id DESC) AS bytes
+                  FROM (SELECT * FROM rejected_messages WHERE received_at >= %s AND replayed_at IS NULL
+                        ORDER BY received_at DESC, id DESC LIMIT %s) latest) added
+            WHERE bytes <= %s ORDER BY received_at DESC, id DESC
+            """,
+            [since, limit, bytes_at_most],
+        ).fetchall()
+
+
 def lock_message(conn: Connection, message_id: int) -> Rejected | None:
     """Until the end of the transaction nobody else replays it."""
     with conn.cursor(row_factory=class_row(Rejected)) as cursor:

@@ -10,6 +10,8 @@ from lib.enterprises.cache import enterprise_cache
 from lib.ledger import story
 from lib.ledger.deliver import deliver_due
 from lib.ledger.send_rows import send_due
+from lib.retailcrm import client
+from lib.runtime import gate
 from lib.store.rows import Lane
 from tests.conftest import OPERATOR_TOKEN
 from tests.functions.test_retailcrm_deliver import CUSTOMER, Gateway
@@ -98,6 +100,46 @@ def test_rows_wait_for_an_account_that_takes_nothing_and_one_finds_out(account, 
     assert states(sql) == [("delivered", None, 120)]
     assert len(crm.rows("0367")) == 120
     assert sql("SELECT pauses, failures, away_since FROM crm_gates") == [({}, 0, None)]
+
+
+def test_a_row_that_a_filter_in_between_refuses_holds_nothing_up(account, crm, sql, database_url, monkeypatch):
+    fill(database_url, "0367", 30)
+    send = RETAILCRM.send
+
+    def filtered(_, given, form, **options):
+        if "1760000000.1" in {row["externalId"] for row in form.value}:
+            return client.read(400, "<html><h1>400 Bad Request</h1></html>")
+        return send(given, form, **options)
+
+    monkeypatch.setattr(type(RETAILCRM), "send", filtered)
+    send_rows()
+    at_first = states(sql)
+    for _ in range(3):
+        over(sql)
+        send_rows()
+
+    assert at_first == [("retry", "account_refused", 30)]
+    assert states(sql) == [("delivered", None, 29), ("retry", "account_refused", 1)]
+    assert sql("SELECT pauses FROM crm_gates") == [({},)]
+    [(aside,)] = sql("SELECT extract(epoch FROM run_at - now())::float FROM deliveries WHERE state = 'retry'")
+    assert aside > gate.ACCOUNT_SECONDS[1]
+
+
+def test_a_page_that_answers_every_row_with_400_costs_none(account, crm, sql, database_url):
+    fill(database_url, "0367", 3)
+    crm.fault("html", endpoint="upload", status=400)
+    send_rows()
+    for _ in range(4):
+        over(sql)
+        send_rows()
+    waiting = states(sql)
+    crm.clear()
+    sql("UPDATE deliveries SET run_at = now() RETURNING 1")
+    over(sql)
+    send_rows()
+
+    assert waiting == [("retry", "account_refused", 3)]
+    assert states(sql) == [("delivered", None, 3)]
 
 
 @pytest.mark.parametrize("state", STATES)

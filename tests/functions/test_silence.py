@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 
 import psycopg
 import pytest
 
 from infra.commands import explain
-from lib.store import silence
+from lib.runtime import db
+from lib.store import rejected, silence
 from tests.conftest import OPERATOR_TOKEN
 from tests.functions.test_admin_api_journal import connected, crm, gateway  # noqa: F401  (fixtures)
 from tests.functions.test_admin_api_overview import codes, item
@@ -125,6 +127,44 @@ def test_a_message_that_was_rejected_is_said_to_its_enterprise_alone(connected, 
     assert "led_to_nothing" not in codes(other.get("stats/0368"))
 
 
+def test_many_rejected_messages_of_others_hide_none_of_an_enterprise(connected, gateway, provisioned, sql):  # noqa: F811
+    provisioned("0368", token="375290000002")
+    other = json.dumps({"event_id": "no id", "enterprise_number": "0368"})
+    sql(
+        "INSERT INTO rejected_messages (source, reason, raw, received_at) "
+        "SELECT 'a', 'b', convert_to(%s, 'UTF8'), now() - n * interval '1 second' FROM generate_series(1, 60) n "
+        "RETURNING 1",
+        other,
+    )
+    event = {"event_id": "no id", "enterprise_number": "0367", "event_type": "start"}
+    for _ in range(2):
+        assert gateway.deliver.post("/", json=push_envelope({"event": event})).status_code == 204
+
+    [because] = item(connected.get("stats/0367"), "led_to_nothing")["because"]
+
+    assert (because["reason"], because["events"]) == ("rejected", 2)
+
+
+def test_of_rejected_messages_no_more_than_some_bytes_are_read(provisioned, database_url, sql):
+    provisioned()
+    sql(
+        "INSERT INTO rejected_messages (source, reason, raw, received_at, replayed_at) VALUES "
+        "('a', 'old', '\\x0000', now() - interval '3 s', NULL), ('a', 'new', '\\x00', now() - interval '1 s', NULL), "
+        "('a', 'newest', '\\x00', now(), NULL), ('a', 'replayed', '\\x00', now(), now()), "
+        "('a', 'before', '\\x00', now() - interval '1 day', NULL) RETURNING 1"
+    )
+    with psycopg.connect(database_url) as conn:
+        since = db.now(conn) - timedelta(hours=1)
+
+        def read(limit, bytes_at_most):
+            found = rejected.list_latest(conn, since=since, limit=limit, bytes_at_most=bytes_at_most)
+            return [one.reason for one in found]
+
+        assert read(10, 100) == ["newest", "new", "old"]
+        assert read(10, 3) == ["newest", "new"]
+        assert read(1, 100) == ["newest"]
+
+
 def test_a_host_of_which_no_call_leads_to_anything_is_named_once(connected, call):  # noqa: F811
     for sequence in (1, 2):
         call(sequence, start=HIDDEN)
@@ -174,14 +214,17 @@ def test_explain_without_a_call_lists_what_led_to_nothing(call, capsys, monkeypa
     assert "make doctor ENTERPRISE=0367" in english
 
 
-def test_explain_says_so_when_everything_led_to_something(call, capsys, monkeypatch):
+def test_explain_says_what_was_looked_for_when_it_finds_nothing(call, capsys, monkeypatch):
     call(1, start=KNOWN, dial={**KNOWN, "Extensions": ["150"]})
 
     code, text = explained(monkeypatch, capsys)
+    _, english = explained(monkeypatch, capsys, "--language", "en")
     _, data = explained(monkeypatch, capsys, "--json")
 
     assert code == 0
-    assert "привело к чему-нибудь в CRM" in text
+    assert "не нашлось того, что ищется" in text
+    assert "no_phone, only_channels, no_date, integration_disabled" in text
+    assert "no_phone, only_channels, no_date, integration_disabled; messages" in english
     assert (json.loads(data)["because"], json.loads(data)["hosts"]) == ([], [])
 
 
@@ -253,8 +296,6 @@ def busy(provisioned, database_url):
     ids=["reasons", "late calls", "figures"],
 )
 def test_looking_reads_no_call_that_it_does_not_tell_of(busy, process, look):
-    from lib.runtime import db
-
     with db.connection() as conn, counted(process) as sent:
         found = look(conn)
 

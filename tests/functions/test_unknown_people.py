@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from lib.calls import explain
@@ -13,7 +15,11 @@ from lib.ledger import story
 from lib.ledger.crm import Unknown
 from lib.ledger.deliver import deliver_due
 from lib.retailcrm import repair
+from lib.runtime import db
+from lib.store import people as people_of
 from tests.functions.test_retailcrm_deliver import Gateway
+from tests.functions.test_stats import steps_of
+from tests.harness.assembled import counted
 from tests.harness.ledger import fill, wait, workers
 from tests.harness.servers import push_envelope
 
@@ -334,3 +340,73 @@ def test_what_is_under_way_of_a_call_that_was_joined_is_recorded_where_it_is(
     assert sql("SELECT DISTINCT call_id FROM deliveries") == [(other,)]
     assert [row[:3] for row in popups(sql)] == [(["150"], [], "superseded"), (["150"], [18], "delivered")]
     assert [(card["user_id"], card["shown_times"]) for card in crm_server.cards("0367")] == [(18, 1)]
+
+
+def log_popup(sql, asked, answered, *, minutes_ago=0, count=1):
+    sql(
+        "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data, "
+        "status, created_at) "
+        "SELECT '0367', 'retailcrm', 'popup', %s::jsonb, %s::jsonb, 'success', now() - make_interval(mins => %s) "
+        "FROM generate_series(1, %s) RETURNING 1",
+        json.dumps({"event": {"type": "in", "callExternalId": "1.1", **asked}}),
+        json.dumps({"http_status": 200, "body": {"success": True, **answered}}),
+        minutes_ago,
+        count,
+    )
+
+
+def unknown(database_url):
+    with psycopg.connect(database_url) as conn:
+        return {(one.kind, one.value) for one in people_of.list_unknown_to_crm(conn, "0367")}
+
+
+def test_whom_the_crm_names_in_a_map_is_unknown_too(provisioned, sql, database_url):
+    provisioned()
+    answer = {"notExistCodes": {"1": "151", "3": 152}, "notExistUsers": {"2": 19}}
+    log_popup(sql, {"codes": ["150", "151", "150", "152"]}, answer, minutes_ago=5)
+    at_first = unknown(database_url)
+    log_popup(sql, {"codes": ["151", "152"]}, {"notExistCodes": {"1": "152"}})
+
+    assert at_first == {("extension", "151"), ("extension", "152"), ("manager", "19")}
+    assert ("extension", "152") in unknown(database_url)
+    assert ("extension", "151") not in unknown(database_url)
+
+
+def test_a_card_that_a_manager_saw_as_a_user_ends_the_warning_about_them(provisioned, sql, database_url):
+    provisioned()
+    log_popup(sql, {"userIds": [77]}, {"notExistUsers": [77]}, minutes_ago=5)
+    at_first = unknown(database_url)
+    log_popup(sql, {"userIds": [77]}, {})
+
+    assert (at_first, unknown(database_url)) == ({("manager", "77")}, set())
+
+
+def test_complaints_are_looked_for_in_the_latest_exchanges_alone(provisioned, sql, database_url, monkeypatch):
+    provisioned()
+    monkeypatch.setattr(people_of, "ENTRIES_AT_MOST", 10)
+    log_popup(sql, {"codes": ["151"]}, {"notExistCodes": ["151"]}, minutes_ago=5)
+    log_popup(sql, {"codes": ["150"]}, {}, count=9)
+    within = unknown(database_url)
+    log_popup(sql, {"codes": ["150"]}, {}, count=1)
+
+    assert (within, unknown(database_url)) == ({("extension", "151")}, set())
+
+
+def test_all_complaints_are_held_against_the_log_in_one_pass(provisioned, sql, database_url, process):
+    provisioned()
+    for extension in range(200, 260):
+        log_popup(sql, {"codes": [str(extension)]}, {"notExistCodes": [str(extension)]}, minutes_ago=60)
+    log_popup(sql, {"codes": ["150"]}, {}, count=3000)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("VACUUM ANALYZE integration_logs")
+
+    with db.connection() as conn, counted(process) as sent:
+        found = people_of.list_unknown_to_crm(conn, "0367")
+
+    assert len(found) == 60
+    [statement] = [one for one in sent if "integration_logs" in one.text]
+    with psycopg.connect(database_url) as conn:
+        [[[plan]]] = conn.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}", statement.parameters).fetchall()
+    of_the_log = [step for step in steps_of(plan["Plan"]) if step.get("Relation Name") == "integration_logs"]
+    assert of_the_log
+    assert {step["Actual Loops"] for step in of_the_log} == {1}

@@ -81,6 +81,67 @@ def test_which_answers_are_about_the_account_as_a_whole(status, body, of_the_acc
     assert reply.concerns_account == of_the_account
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 405, 422])
+@pytest.mark.parametrize(
+    ("words", "outcome", "of_the_account"),
+    [
+        ('"apiKey" is missing.', "authentication", False),
+        ('Wrong "apiKey" value.', "authentication", False),
+        ('wrong "apikey" value', "authentication", False),
+        ("Access denied.", "authentication", False),
+        ("Account does not exist.", "permanent", True),
+        ("account does not exist", "permanent", True),
+        ("API method not found", "permanent", True),
+        ("Method not found.", "permanent", True),
+        ("Telephony not enabled", "permanent", True),
+        ("Telephony not enabled or not supports calls upload.", "permanent", True),
+    ],
+)
+def test_known_words_say_what_is_wrong_whatever_the_status(status, words, outcome, of_the_account):
+    reply = client.read(status, json.dumps({"success": False, "errorMsg": words}))
+
+    assert (reply.outcome, reply.concerns_account, reply.error) == (outcome, of_the_account, words)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("words", ["Access denied.", "Account does not exist."])
+def test_a_status_of_the_moment_says_nothing_lasting_of_key_or_account(status, words):
+    reply = client.read(status, json.dumps({"success": False, "errorMsg": words}))
+
+    assert reply.outcome in {"busy", "in_doubt"}
+    assert not reply.concerns_account
+
+
+def test_words_that_only_contain_known_ones_are_not_taken_for_them():
+    reply = client.read(400, json.dumps({"success": False, "errorMsg": "Not found: account does not exist here"}))
+
+    assert (reply.outcome, reply.concerns_account) == ("permanent", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "may_be"),
+    [
+        (400, "<html>", True),
+        (406, "<html>", True),
+        (422, "<html>", True),
+        (200, "<html>", False),
+        (301, "<html>", False),
+        (401, "<html>", False),
+        (402, "<html>", False),
+        (403, "<html>", False),
+        (404, "<html>", False),
+        (405, "<html>", False),
+        (410, "<html>", False),
+        (413, "<html>", False),
+        (503, "<html>", False),
+        (400, json.dumps(OFF), False),
+        (400, json.dumps({"success": False, "errorMsg": "Account does not exist."}), False),
+    ],
+)
+def test_which_refusals_of_an_account_may_be_of_one_row(status, body, may_be):
+    assert client.read(status, body).may_be_of_one == may_be
+
+
 def test_a_redirect_asks_for_the_new_address():
     assert "another address" in str(client.read(301, "<html>").error)
 

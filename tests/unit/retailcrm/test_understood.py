@@ -53,12 +53,42 @@ def test_whom_the_crm_does_not_know(said, extensions, users):
         (2, {"calls[0].result": "x"}, set(), False),
         (1, {"calls[0].codes": "x", "calls[0].userIdentity": "x"}, set(), False),
         (1, None, set(), False),
+        (50, {"calls": {"7": {"userId": "x"}}}, {7}, True),
+        (50, {"calls": {"7": {"userId": ["x", "y"]}, "8": {"code": "x"}}}, {7, 8}, True),
+        (50, {"7": {"userId": "x"}}, {7}, True),
+        (50, {"calls[7]": "userId: x"}, {7}, True),
+        (50, {"calls[7]": ["code: x"]}, {7}, True),
+        (50, ["calls[7]: x", "calls[8].userId: x"], {8}, False),
+        (50, {"children[7].children[userId]": "x"}, {7}, True),
+        (50, ["children[7].children[userId].data: x"], {7}, True),
+        (50, {"children": {"7": {"children": {"userId": {"errors": ["x"]}, "result": []}}}}, {7}, True),
+        (50, {"calls": [{"userId": "x"}, [], {"code": "x"}]}, {0, 2}, True),
+        (50, {"calls": {"7": {"userId": "x"}, "8": {"result": "x"}}}, {7}, False),
+        (50, {"calls": {"7": {"userId": "x", "result": "x"}}}, {7}, False),
+        (50, {"calls": {"7": {"result": "userId: x"}}}, set(), False),
+        (50, {"calls[7]": "result: not for this userId"}, set(), False),
+        (50, {"calls[7].source.code": "x"}, set(), False),
+        (50, {"calls[7].code.source": "x"}, set(), False),
+        (50, {"calls": {"7": {"userIds": "x", "externalCode": "x"}}}, set(), False),
+        (50, {"calls": {"50": {"userId": "x"}}}, set(), False),
+        (50, [{"userId": "x"}], set(), False),
+        (1, [{"userId": "x"}], {0}, True),
+        (1, ["The code is not valid"], set(), False),
+        (1, {"userId": []}, set(), False),
     ],
 )
 def test_which_rows_are_refused_for_their_owner(count, errors, places, only):
     found = reply(rows(count), {"success": False, "errorMsg": "Errors in the entity format", "errors": errors}, 400)
 
     assert (found.owners_refused, found.only_owners) == (places, only)
+
+
+def test_errors_that_are_nested_without_end_are_about_something_else():
+    errors: object = "x"
+    for _ in range(400):
+        errors = [errors]
+
+    assert not reply(rows(1), {"success": False, "errors": {"calls": errors}}, 400).owners_refused
 
 
 def test_nothing_else_is_read_into_an_answer():
