@@ -20,7 +20,8 @@ _WHOLE_DIGITS: Final = 15
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _NOTHING: Final = re.compile("[\x00\ufeff]")
 _ESCAPES: Final = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|\\')
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|[^"\[\]{}]+', re.DOTALL)
+# A string that nobody closes is one token: none of these expressions ever goes back.
+_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[\[{]|[\]}]|[^"\[\]{}]++', re.DOTALL)
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -50,11 +51,14 @@ def _has_letters_in_utf8(body: bytes) -> bool:
 
 
 def _loaded(written: str) -> object:
-    """As it is; else without what is nested too deep, and with backslashes that escape nothing as themselves."""
+    """As it is; else with backslashes that escape nothing as themselves, and without what is nested too deep."""
     with suppress(ValueError, RecursionError):
         return _json(written)
+    mended = _ESCAPES.sub(_escaped, written)
     try:
-        return _json(_shallow(_ESCAPES.sub(_escaped, written)))
+        with suppress(RecursionError):
+            return _json(mended)
+        return _json(_shallow(mended))
     except ValueError as error:
         raise InvalidPayload("The body is not JSON") from error
 

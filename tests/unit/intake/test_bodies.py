@@ -75,6 +75,18 @@ def test_what_is_no_object_is_refused(body):
         bodies.parse(body)
 
 
+# So long that a reader who goes back at each quotation mark would need minutes.
+MANY = 300_000
+
+
+@pytest.mark.parametrize("opens", ['{"a":"', '{"a":' * 5_000 + '"', "[" * 5_000 + '{"a":"'])
+@pytest.mark.parametrize("repeated", ['\\"', '"\\', '\\\\"', '"', "\\", '"[', '["', '":"', "\\u", "{"])
+@pytest.mark.parametrize("ends", ["", "\\", '"'])
+def test_what_is_broken_is_refused_in_one_pass(opens, repeated, ends):
+    with pytest.raises(InvalidPayload):
+        bodies.parse((opens + repeated * (MANY // len(repeated)) + ends).encode())
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec=None)), inner, max_size=3),
