@@ -60,6 +60,7 @@ _COUNT: Final = re.compile(r"([1-9]\d{0,2})([ \-.()/]+)", re.ASCII)
 _PREFIXES: Final = ("00", "810")
 # Whole with what announces it: eleven digits behind 8 or 7, twelve behind 375.
 _ANNOUNCED: Final = re.compile(r"[87]\d{10}|375\d{9}", re.ASCII)
+_ANNOUNCEMENT: Final = re.compile(r"8|7|375|80\d\d", re.ASCII)
 # A group behind a whole number, of one digit, or set apart from groups with dashes: what it is, is not said.
 _TRAILING: Final = re.compile(r"\d{9}[ \-.()/]+\d|[ \-.()/]\d$|\d-\d+ [ (]*\d{1,3}$", re.ASCII)
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -230,7 +231,7 @@ def _is_whole(text: str, *, alone: bool) -> bool:
     groups = re.findall(r"\d+", text)
     if not _ANNOUNCED.fullmatch("".join(groups)):
         return False
-    return not alone or len(groups) == 1 or groups[0] in ("8", "7", "375")
+    return not alone or len(groups) == 1 or _ANNOUNCEMENT.fullmatch(groups[0]) is not None
 
 
 def _number(chunk: str) -> str | None:
