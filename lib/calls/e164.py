@@ -46,10 +46,14 @@ def international(digits: str, region: str) -> str | None:
 def _national(digits: str, region: str) -> str | None:
     if digits.startswith("+"):
         return None
-    found = valid(digits, region)
-    if found is None and region in _EIGHT and len(digits) == 11 and digits.startswith("80"):
-        return valid("+375" + digits[2:], region)
-    return found
+    return valid(digits, region) or _neighbours(digits, region)
+
+
+def _neighbours(digits: str, region: str) -> str | None:
+    """National of another country with the same habit: 80 and nine digits in Belarus, else 8 and ten behind +7."""
+    if region not in _EIGHT or len(digits) != 11 or not digits.startswith("8"):
+        return None
+    return valid("+375" + digits[2:] if digits.startswith("80") else "+7" + digits[1:], region)
 
 
 def _foreign(digits: str, region: str) -> str | None:

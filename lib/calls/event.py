@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -35,6 +35,7 @@ _BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
 _TECHNOLOGY: Final = re.compile(r"^[A-Za-z][A-Za-z0-9]*/")
 _LIST_MARKS: Final = re.compile(r"[\[\](){}'\"]+")
 _NUMBER_WITH_BLANKS: Final = re.compile(r"\+\d{1,6}[\s(-]", re.ASCII)
+_PLACE: Final = re.compile(r"\d{1,9}", re.ASCII)
 _PRINTED_FLOAT: Final = re.compile(r"^(\d+)\.0+$", re.ASCII)
 # The codes into which the hosts fold what Asterisk calls DIALSTATUS.
 _STATUSES: Final = {
@@ -47,6 +48,10 @@ _STATUSES: Final = {
 # Longer than anything that a switch names; link keys and caches are made of these.
 _MOST_CHARACTERS: Final = 255
 _MOST_EXTENSIONS: Final = 500
+_DEEPEST_LIST: Final = 3
+# Fewer digits are an extension; a group of so many is a number without the others.
+_LEAST_DIGITS: Final = 7
+_WHOLE_NUMBER: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,17 +217,46 @@ def _small_int(text: str, *, most: int) -> int | None:
 
 
 def _extensions(value: object, depth: int = 0) -> Iterable[str]:
-    if isinstance(value, list | tuple):
-        if depth < 3:
-            for item in value:
-                yield from _extensions(item, depth + 1)
+    items = _items(value)
+    if items is not None:
+        for item in items if depth < _DEEPEST_LIST else ():
+            yield from _extensions(item, depth + 1)
         return
     text = _text(value)
     if text.isascii() and text.isdecimal() and len(text) <= _MOST_CHARACTERS:
         yield text
-        return
-    for part in _SEPARATORS.split(text):
-        yield from filter(_is_a_name, map(_bare_name, _words_in(part)))
+    elif depth and (number := _one_number(text)):
+        yield number
+    else:
+        for part in _SEPARATORS.split(text):
+            yield from filter(_is_a_name, map(_bare_name, _words_in(part)))
+
+
+def _items(value: object) -> Iterable[object] | None:
+    """Of a list, also of one with gaps, which PHP prints as an object of places."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, Mapping) and all(isinstance(key, str) and _PLACE.fullmatch(key) for key in value):
+        return [value[key] for key in sorted(value, key=int)]
+    return None
+
+
+def _one_number(element: str) -> str | None:
+    """The number that this element of a list is as a whole, if it is not a list of its own."""
+    spelled = None if _TECHNOLOGY.match(element) else spelling.read(element)
+    if spelled is None or len(spelled.number.removeprefix("+")) < _LEAST_DIGITS:
+        return None
+    if spelled.extension or any(map(str.isalpha, element)) or not _may_be_several(element.split()):
+        return spelled.number
+    return None
+
+
+def _may_be_several(groups: Sequence[str]) -> bool:
+    """Extensions with blanks between them, or a number beside something else."""
+    lengths = [sum(map(str.isdigit, group)) for group in groups]
+    if len(groups) > 1 and max(lengths) >= _WHOLE_NUMBER:
+        return True
+    return all(map(str.isdigit, groups)) and (len(set(lengths)) == 1 < len(groups) or min(lengths) > 2)
 
 
 def _words_in(part: str) -> list[str]:

@@ -54,9 +54,16 @@ _SERVICE_PREFIX: Final = re.compile(r"^(\D*?)[*#]{1,2}\d{1,3}#(?=[\s(]*\+?\s*\d)
 # What was cut leaves a mark: what stood on its two sides is not one number.
 _CUT: Final = "|"
 
-_CHUNK: Final = re.compile(r"[+\d][+\d \-.()/]*", re.ASCII)
-_WORD_BEFORE: Final = re.compile(r"[^\W\d_]+$")
-_WORD_BEHIND: Final = re.compile(r"[^\W\d_]+")
+_CHUNK: Final = re.compile(r"(?:\+[+ \-.()/]*+)?\d[\d \-.()/]*", re.ASCII)
+# The number of a shop or a line in a list, as it may stand before a number.
+_COUNT: Final = re.compile(r"([1-9]\d{0,2})([ \-.()/]+)", re.ASCII)
+_PREFIXES: Final = ("00", "810")
+# Whole with what announces it: eleven digits behind 8 or 7, twelve behind 375.
+_ANNOUNCED: Final = re.compile(r"[87]\d{10}|375\d{9}", re.ASCII)
+_ANNOUNCEMENT: Final = re.compile(r"8|7|375|80\d\d", re.ASCII)
+# A group behind a whole number, of one digit, or set apart from groups with dashes: what it is, is not said.
+_TRAILING: Final = re.compile(r"\d{9}[ \-.()/]+\d|[ \-.()/]\d$|\d-\d+ [ (]*\d{1,3}$", re.ASCII)
+_WORD: Final = re.compile(r"[^\W\d_]+")
 _TO_EXTENSION: Final = re.compile(r"[wpxх]+|wait|pause|ext|extension|доб|добавочный|вн|внутр|внутренний", re.IGNORECASE)
 _TO_NUMBER: Final = re.compile(r"tel|phone|mob|fax|no?|t|тел|моб|факс|номер|т", re.IGNORECASE)
 _PAUSES: Final = frozenset(",;*#")
@@ -162,22 +169,22 @@ def _without_name(quoted: re.Match[str]) -> str:
 
 
 def _chunks(text: str) -> tuple[list[_Chunk], str]:
-    """The chunks that have digits, and what stands behind the last one."""
+    """The chunks of digits, and what stands behind the last one."""
     chunks, end = [], 0
     for found in _CHUNK.finditer(text):
-        if any(map(str.isdigit, found[0])):
-            chunks.append(_Chunk(found[0].rstrip(" -.()/"), text[end : found.start()]))
-            end = found.end()
+        chunks.append(_Chunk(found[0].rstrip(" -.()/"), text[end : found.start()]))
+        end = found.end()
     return chunks, text[end:]
 
 
 def _touches_a_word(text: str) -> bool:
     """A letter among digits may be a digit mistyped, but for the words that stand before numbers and extensions."""
+    before = {word.end(): word[0] for word in _WORD.finditer(text)}
     for found in _CHUNK.finditer(text):
-        word = None if found[0].startswith("+") else _WORD_BEFORE.search(text, 0, found.start())
-        if word and not _TO_NUMBER.fullmatch(word[0]) and not _TO_EXTENSION.fullmatch(word[0]):
+        name = None if found[0].startswith("+") else before.get(found.start())
+        if name and not _TO_NUMBER.fullmatch(name) and not _TO_EXTENSION.fullmatch(name):
             return True
-        word = _WORD_BEHIND.match(text, found.end())
+        word = _WORD.match(text, found.end())
         if word and text[found.end() - 1].isdigit() and not _TO_EXTENSION.fullmatch(word[0]):
             return True
     return False
@@ -189,7 +196,8 @@ def _of_chunks(chunks: Sequence[_Chunk], behind: str) -> Spelled | None:
         return _short(chunks, behind)
     if len(long) > 1 or not _is_name(chunks[: long[0] + 1]):
         return None
-    number, extension = _number(chunks[long[0]].text), _extension(chunks[long[0] + 1 :])
+    whole, extension = _behind_a_count(chunks[long[0]]), _extension(chunks[long[0] + 1 :])
+    number = None if whole is None else _number(whole)
     return None if number is None or extension is None else Spelled(number, extension)
 
 
@@ -209,12 +217,31 @@ def _is_name(chunks: Sequence[_Chunk]) -> bool:
     )
 
 
+def _behind_a_count(chunk: _Chunk) -> str | None:
+    """Without the digits of a name, where a whole number follows them. None: they may be the number's as well."""
+    count = _COUNT.match(chunk.text)
+    if count is None or count[1] in _PREFIXES or not _is_whole(chunk.text[count.end() :], alone=len(count[1]) > 1):
+        return chunk.text
+    is_closed = ")" in count[2] and "(" not in chunk.before + count[2]
+    return chunk.text[count.end() :] if " " in count[2] and (chunk.names_something or is_closed) else None
+
+
+def _is_whole(text: str, *, alone: bool) -> bool:
+    """`alone`: what stands before it may be a country code, so its own beginning stands alone, or nothing is apart."""
+    groups = re.findall(r"\d+", text)
+    if not _ANNOUNCED.fullmatch("".join(groups)):
+        return False
+    return not alone or len(groups) == 1 or _ANNOUNCEMENT.fullmatch(groups[0]) is not None
+
+
 def _number(chunk: str) -> str | None:
     """The digits of one number, and its plus."""
     if printed := _PRINTED_FLOAT.fullmatch(chunk):
         chunk = printed[1]
     runs = re.findall(r"\d+", chunk)
-    if len([run for run in runs if len(run) >= _LEAST_DIGITS]) > 1 and not chunk.startswith(("00", "810")):
+    if len([run for run in runs if len(run) >= _LEAST_DIGITS]) > 1 and not chunk.startswith(_PREFIXES):
+        return None
+    if not chunk.startswith(("+", *_PREFIXES)) and _TRAILING.search(chunk):
         return None
     plus = re.match(r"[+ ]*", chunk)
     assert plus is not None  # noqa: S101  (it matches nothing, too)
@@ -228,7 +255,7 @@ def _extension(chunks: Sequence[_Chunk]) -> str | None:
     """What is dialled behind the number. None: these digits may be another number's."""
     found = []
     for chunk in chunks:
-        words = _WORD_BEHIND.findall(chunk.before)
+        words = _WORD.findall(chunk.before)
         if "&" in chunk.before:
             return None
         if _TO_EXTENSION.fullmatch(words[-1]) if words else _PAUSES.intersection(chunk.before):

@@ -7,6 +7,7 @@ for. What comes out is stored as it is: PostgreSQL's jsonb refuses NUL, lone sur
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from contextlib import suppress
@@ -17,10 +18,15 @@ from lib.runtime.errors import InvalidPayload
 DEPTH: Final = 50
 # Numbers this short are the same to every reader of JSON.
 _WHOLE_DIGITS: Final = 15
+# That of UTF-32 in the other order begins like that of UTF-16.
+_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+# Where, of the four bytes of a letter, the one stands that is never empty in plain text.
+_LETTER_OF_FOUR: Final = {"utf-32-le": 0, "utf-32-be": 3}
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _NOTHING: Final = re.compile("[\x00\ufeff]")
 _ESCAPES: Final = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|\\')
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|[^"\[\]{}]+', re.DOTALL)
+# A string that nobody closes is one token: none of these expressions ever goes back.
+_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[\[{]|[\]}]|[^"\[\]{}]++', re.DOTALL)
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -33,15 +39,24 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def text(body: bytes) -> str:
-    """In UTF-8, UTF-16 if it looks like it, else the code page of old hosts; broken letters become U+FFFD."""
-    encoding = json.detect_encoding(body)
-    if encoding not in ("utf-8", "utf-8-sig"):
-        return _NOTHING.sub("", body.decode(encoding, "replace"))
-    try:
-        decoded = body.decode("utf-8")
-    except UnicodeDecodeError:
-        decoded = body.decode("utf-8" if _has_letters_in_utf8(body) else "cp1251", "replace")
-    return _NOTHING.sub("", decoded)
+    """In UTF-8, in UTF-16 or UTF-32 if it is that, else the code page of old hosts; broken letters become U+FFFD."""
+    encoding = _wide(body) or ("utf-8" if _has_letters_in_utf8(body) else "cp1251")
+    if len(body) % 2 and (encoding == "utf-16-le" or body.startswith(codecs.BOM_UTF16_LE)):
+        body += b"\x00"  # the last bracket, cut in its middle
+    return _NOTHING.sub("", body.decode(encoding, "replace"))
+
+
+def _wide(body: bytes) -> str | None:
+    """The encoding, if letters have more than one byte each: a NUL or two, that a host left in a name, prove none."""
+    guessed = json.detect_encoding(body)
+    if body.startswith(_MARKS):
+        return guessed
+    if guessed in _LETTER_OF_FOUR and body.count(0) * 2 >= len(body):
+        return guessed if body[_LETTER_OF_FOUR[guessed] :: 4].count(0) * 32 <= len(body) else None
+    first, second = body[::2].count(0), body[1::2].count(0)
+    if max(first, second) < max(2, len(body) // 16) or min(first, second) * 8 > max(first, second):
+        return None
+    return "utf-16-be" if first > second else "utf-16-le"
 
 
 def _has_letters_in_utf8(body: bytes) -> bool:
@@ -50,11 +65,14 @@ def _has_letters_in_utf8(body: bytes) -> bool:
 
 
 def _loaded(written: str) -> object:
-    """As it is; else without what is nested too deep, and with backslashes that escape nothing as themselves."""
+    """As it is; else with backslashes that escape nothing as themselves, and without what is nested too deep."""
     with suppress(ValueError, RecursionError):
         return _json(written)
+    mended = _ESCAPES.sub(_escaped, written)
     try:
-        return _json(_shallow(_ESCAPES.sub(_escaped, written)))
+        with suppress(RecursionError):
+            return _json(mended)
+        return _json(_shallow(mended))
     except ValueError as error:
         raise InvalidPayload("The body is not JSON") from error
 

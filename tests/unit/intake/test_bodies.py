@@ -36,6 +36,31 @@ def test_what_is_broken_costs_a_letter(body, name):
     assert bodies.parse(body) == {"name": name}
 
 
+NAMED = '{"name": "Иван", "Phone": "375291111111"}'
+
+
+@pytest.mark.parametrize("nulls", [1, 2, 3, 4, 50])
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 20, None])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251"])
+def test_a_null_that_a_host_left_in_a_body_tells_nothing_of_its_letters(encoding, place, nulls):
+    body = NAMED.encode(encoding)
+    place = len(body) if place is None else place
+
+    assert bodies.parse(body[:place] + b"\x00" * nulls + body[place:]) == {"name": "Иван", "Phone": "375291111111"}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("sent", [NAMED, "{}", json.dumps({"name": "Тест" * 10}, ensure_ascii=False), '{"a": "\x00"}'])
+def test_letters_of_several_bytes_are_told_by_a_mark_or_by_the_whole_body(sent, encoding, mark):
+    assert bodies.parse((mark + sent).encode(encoding)) == bodies.parse(sent.encode())
+
+
+@pytest.mark.parametrize("body", [NAMED.encode("utf-16-le")[:-1], NAMED.encode("utf-16")[:-1]])
+def test_a_last_letter_cut_in_its_middle_is_mended(body):
+    assert bodies.parse(body) == bodies.parse(NAMED.encode())
+
+
 @pytest.mark.parametrize(
     ("number", "kept"),
     [
@@ -73,6 +98,18 @@ def test_what_is_nested_too_deep_is_cut_off_and_what_stands_beside_it_is_kept(de
 def test_what_is_no_object_is_refused(body):
     with pytest.raises(InvalidPayload):
         bodies.parse(body)
+
+
+# So long that a reader who goes back at each quotation mark would need minutes.
+MANY = 300_000
+
+
+@pytest.mark.parametrize("opens", ['{"a":"', '{"a":' * 5_000 + '"', "[" * 5_000 + '{"a":"'])
+@pytest.mark.parametrize("repeated", ['\\"', '"\\', '\\\\"', '"', "\\", '"[', '["', '":"', "\\u", "{"])
+@pytest.mark.parametrize("ends", ["", "\\", '"'])
+def test_what_is_broken_is_refused_in_one_pass(opens, repeated, ends):
+    with pytest.raises(InvalidPayload):
+        bodies.parse((opens + repeated * (MANY // len(repeated)) + ends).encode())
 
 
 JSON = st.recursive(
