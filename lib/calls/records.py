@@ -31,7 +31,7 @@ def _with_caller(event: CallEvent, directory: Directory) -> CallEvent:
         return event
     if directory.outside(event.phone) is None:
         return event
-    silent = not any(directory.is_extension(name) or directory.outside(name) for name in event.extensions)
+    silent = not any(directory.is_extension(name) or directory.valid_number(name) for name in event.extensions)
     extensions = (*event.extensions, event.caller_id) if silent else event.extensions
     return replace(event, call_type=1, extensions=extensions)
 

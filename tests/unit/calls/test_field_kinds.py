@@ -375,6 +375,59 @@ def test_a_second_device_is_linked_by_either_of_its_numbers(rung):
     assert [row[:4] for row in rows(played(stream))] == [("in", "+" + CUSTOMER, "answered", "152")]
 
 
+LONG_EXTENSIONS = dataclasses.replace(
+    DIRECTORY,
+    internal_phones=DIRECTORY.internal_phones | {"2150", "21510"},
+    extension_users={**DIRECTORY.extension_users, "2150": 50, "21510": 51},
+)
+SECOND_DEVICES = [
+    ("912150", "2150"),
+    ("9121510", "21510"),
+    ("99921510", "21510"),
+    ("152-1", "152"),
+    ("t152", "152"),
+    ("152_mob", "152"),
+]
+
+
+@pytest.mark.parametrize(("device", "extension"), SECOND_DEVICES)
+@pytest.mark.parametrize("channel", ["PJSIP/{}-0000001e", "DAHDI/3-1"])
+def test_whoever_calls_from_a_second_device_is_told_and_owns_the_call(device, extension, channel):
+    stream, channel = Stream().dial_out(0, Stream().id(0), [device], OTHER_MOBILE), channel.format(device)
+    stream.callerid(1, stream.id(0), channel, extension, OTHER_MOBILE)
+    stream.joins(5, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, extension)
+    stream.joins(5, stream.id(0), channel, "B1", extension, OTHER_MOBILE)
+    stream.leaves(15, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, extension, 1)
+    stream.leaves(15, stream.id(0), channel, "B1", extension, OTHER_MOBILE, 0)
+    stream.hangup(16, stream.id(0), 1, "2", [device], OTHER_MOBILE)
+
+    outcome = played(stream, LONG_EXTENSIONS)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, (extension,))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "answered", extension, 10)]
+
+
+@pytest.mark.parametrize(("device", "extension"), SECOND_DEVICES)
+def test_a_call_from_a_second_device_that_shows_no_channel_has_a_row_and_a_reason(device, extension):
+    stream = Stream().dial_out(0, Stream().id(0), [device], OTHER_MOBILE)
+    stream.hangup(16, stream.id(0), 1, "0", [device], OTHER_MOBILE)
+
+    outcome = played(stream, LONG_EXTENSIONS)
+
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "no answer", None, 0)]
+    assert {"no_mapping", "no_owner"} <= outcome.reasons[0]
+
+
+def test_a_second_device_that_only_its_caller_id_explains_calls_for_its_extension():
+    stream = Stream().dial_out(0, Stream().id(0), ["912150"], OTHER_MOBILE, CallerIDNum="2150")
+    stream.hangup(16, stream.id(0), 1, "0", [""], OTHER_MOBILE)
+
+    outcome = played(stream, LONG_EXTENSIONS)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, ("2150",))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "no answer", "2150", 0)]
+
+
 @pytest.mark.parametrize("channel", ["SIP/elsewhere-0000000a", "PJSIP/trunk-151-0000000a", "DAHDI/1-1"])
 def test_a_line_of_another_name_is_nobody_s_telephone(channel):
     """Its caller is the customer."""
