@@ -89,6 +89,9 @@ def test_of_an_incoming_record_without_a_phone_the_caller_is_the_customer(call_t
         ("", [OTHER_MOBILE]),
         ("<unknown>", ["0001302", OTHER_MOBILE]),
         ("80293333333", [OTHER_MOBILE, "150"]),
+        ("375290000101", [OTHER_MOBILE]),
+        ("+375290000102", ["150", OTHER_MOBILE]),
+        ("0001301", [OTHER_MOBILE]),
     ],
 )
 @pytest.mark.parametrize("call_type", [{"CallType": 1}, {}], ids=["with a type", "without"])
@@ -155,7 +158,14 @@ def test_a_record_between_two_telephones_is_internal_without_a_phone_too():
 
 @pytest.mark.parametrize("channel", ["", "SIP/152-0000001e", "IAX2/152-9", "DAHDI/7-1"])
 @pytest.mark.parametrize(
-    "named", [{"connected": "375293333333"}, {"connected": "<unknown>", "exten": "80293333333"}], ids=["line", "exten"]
+    "named",
+    [
+        {"connected": "375293333333"},
+        {"connected": "<unknown>", "exten": "80293333333"},
+        {"connected": "375290000101", "exten": "80293333333"},
+        {"connected": "0001302", "exten": "80293333333"},
+    ],
+    ids=["line", "exten", "our own number", "our own line"],
 )
 def test_one_bridge_event_of_the_calling_channel_answers_an_outgoing_call(channel, named):
     stream = Stream().dial_out(0, Stream().id(0), ["152"], OTHER_MOBILE)
@@ -252,7 +262,7 @@ def test_a_local_channel_named_after_somebody_else_is_a_member_of_the_bridge(nam
     assert [row[2:4] for row in rows(played(stream))] == [(result, extension)]
 
 
-@pytest.mark.parametrize("application", ["vm150", "voicemail", "s", "*97", "queue-sales"])
+@pytest.mark.parametrize("application", ["vm150", "vm-150", "voicemail", "s", "*97", "queue-sales"])
 @pytest.mark.parametrize("named", ["150", "vm150"])
 def test_an_application_behind_a_local_channel_answers_nothing_whatever_name_and_status(application, named):
     stream, local = incoming(Stream(), ["150"]), f"Local/{application}@app-0000000a;1"
