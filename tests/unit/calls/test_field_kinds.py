@@ -729,6 +729,14 @@ def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
         ("https://[::1/1.wav", None),
         ("https://pbx.example:port/1.wav", None),
         ("pbx.example/1.wav", None),
+        ("https://None/a", None),
+        ("https://undefined:8089/a", None),
+        ("http://%20/a", None),
+        ("http://pbx%2Eexample/a", None),
+        (["https://pbx.example/1.wav"], None),
+        ({"url": "https://pbx.example/1.wav"}, None),
+        (0, None),
+        (False, None),
     ],
 )
 def test_nothing_but_an_http_address_is_a_recording(sent, link):
