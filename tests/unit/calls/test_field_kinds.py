@@ -689,6 +689,58 @@ def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent():
     assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
 
 
+def call_out(stream: Stream, at: float, customer: str, bridge: str) -> Stream:
+    stream.dial_out(at, stream.id(0), ["152"], customer)
+    stream.joins(at + 3, stream.id(1), SECOND_LINE, bridge, customer, "152")
+    stream.joins(at + 3, stream.id(0), "SIP/152-0000001e", bridge, "152", customer)
+    stream.leaves(at + 8, stream.id(1), SECOND_LINE, bridge, customer, "152", 1)
+    stream.leaves(at + 8, stream.id(0), "SIP/152-0000001e", bridge, "152", customer, 0)
+    return stream.hangup(at + 9, stream.id(0), 1, "2", ["152"], customer, started=0, ended=8)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(call_out, whole_call), (whole_call, call_out), (call_out, call_out)],
+    ids=["out and in", "in and out", "out and out"],
+)
+def test_an_id_may_begin_again_where_either_call_is_outgoing(first, second):
+    stream = first(Stream(), 0, CUSTOMER, "B1")
+    second(stream, 30, OTHER_MOBILE, "B2")
+
+    outcome = played(stream)
+
+    assert [(row.phone, row.external_id, row.duration) for row in outcome.uploads] == [
+        ("+" + CUSTOMER, stream.id(0), 5),
+        ("+" + OTHER_MOBILE, stream.id(0) + "_2", 5),
+    ]
+    assert any("id_began_again" in reasons for reasons in outcome.reasons)
+    assert {popup.phone for popup in outcome.popups} == {"+" + CUSTOMER, "+" + OTHER_MOBILE}
+
+
+def test_what_comes_late_of_an_outgoing_call_stays_with_it():
+    stream = call_out(Stream(), 0, CUSTOMER, "B1")
+    call_out(stream, 30, OTHER_MOBILE, "B2").dial_out(34, stream.id(0), ["152"], CUSTOMER)
+    stream.hangup(35, stream.id(0), 1, "2", ["152"], CUSTOMER, started=0, ended=8)
+
+    outcome = played(stream)
+
+    assert [(row.phone, row.duration) for row in outcome.uploads] == [("+" + CUSTOMER, 5), ("+" + OTHER_MOBILE, 5)]
+
+
+@pytest.mark.parametrize(
+    ("at", "extensions", "phone"),
+    [(5, ["152"], OTHER_MOBILE), (40, [CUSTOMER], MOBILE), (40, ["152"], "80291111111"), (40, ["152"], "375290000101")],
+    ids=["before the hangup", "of a mobile leg", "of the same customer", "of our own number"],
+)
+def test_a_dial_that_begins_no_call_cuts_nothing(at, extensions, phone):
+    stream = call_out(Stream(), 0, CUSTOMER, "B1").dial_out(at, Stream().id(0), extensions, phone)
+
+    outcome = played(stream)
+
+    assert [row.phone for row in outcome.uploads] == ["+" + CUSTOMER]
+    assert not any("id_began_again" in reasons for reasons in outcome.reasons)
+
+
 # When a row is due; recordings
 
 
