@@ -177,7 +177,7 @@ def _rings(found: Roles, directory: Directory) -> Iterator[Ring]:
 
 
 def _ring(event: CallEvent, directory: Directory, found: Roles) -> Ring | None:
-    names = _rung_names(event, directory, found.kind)
+    names = _rung_names(event, directory, found)
     if not names:
         return None
     people = {name: found.telephones.person(name) for name in names}
@@ -196,9 +196,13 @@ def _ring(event: CallEvent, directory: Directory, found: Roles) -> Ring | None:
     )
 
 
-def _rung_names(event: CallEvent, directory: Directory, kind: Kind) -> list[str]:
+def _rung_names(event: CallEvent, directory: Directory, found: Roles) -> list[str]:
+    """Of an outgoing call the caller; a device of nobody known is named too, for somebody did call."""
     names = [name for name in event.extensions if name != event.trunk and name not in directory.lines]
-    return [name for name in names if directory.is_extension(name)][:1] if kind == "out" else names
+    if found.kind != "out":
+        return names
+    callers = [name for name in names if directory.is_extension(name) or name in found.telephones.devices]
+    return (callers or [name for name in names if name and directory.valid_number(name) is None])[:1]
 
 
 def _happened_at(hangup: CallEvent) -> datetime | None:

@@ -75,6 +75,11 @@ class Directory:
             self._read_before[value] = number
         return number
 
+    def valid_number(self, value: str) -> str | None:
+        """An external number in E.164; None too for digits that are nowhere a number, such as a device's name."""
+        number = self.outside(value)
+        return number if number is not None and number.startswith("+") else None
+
     @cached_property
     def _read_before(self) -> dict[str, str | None]:
         """The same few numbers stand in all events of a call."""

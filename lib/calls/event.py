@@ -138,7 +138,7 @@ def parse(event: RawEvent) -> CallEvent:
         unique_id="" if unique_id.lower() in _UNKNOWN else unique_id,
         received_at=event.received_at,
         origin=event.origin,
-        record_url=_text(event.record_url) or _text(fields.any("record_url") or fields.any("recordurl")) or None,
+        record_url=_record_url(event.record_url, fields.any("record_url"), fields.any("recordurl")),
         call_type=_small_int(fields.text("calltype"), most=2),
         status=_status(fields.text("callstatus")),
         phone=spelling.plain(fields.known("phone")),
@@ -206,6 +206,12 @@ def _text(value: object) -> str:
         except ValueError:  # an integer of thousands of digits
             return ""
     return ""
+
+
+def _record_url(*sent: object) -> str | None:
+    """The first text; what is no text is shown as it is, so that the rules can say that it is no address."""
+    texts_first = sorted(sent, key=lambda value: not isinstance(value, str))
+    return next((text for value in texts_first if (text := _plain(value).strip())), None)
 
 
 def _small_int(text: str, *, most: int) -> int | None:

@@ -144,9 +144,12 @@ def named_extensions(event: CallEvent, directory: Directory) -> list[str]:
 
 
 def named_customers(event: CallEvent, directory: Directory) -> list[str]:
-    """External numbers among the extensions; over SIP lines the line itself stands there."""
+    """
+    External numbers among the extensions; over SIP lines the line itself stands there. Only valid ones: `912151` is
+    the second device of 2151.
+    """
     names = (name for name in event.extensions if name != event.trunk and not directory.is_own_line(name))
-    return [number for name in names if (number := directory.outside(name))]
+    return [number for name in names if (number := directory.valid_number(name))]
 
 
 def other_party(event: CallEvent, directory: Directory) -> str | None:

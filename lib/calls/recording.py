@@ -10,6 +10,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 _KEPT: Final = "/:@!$&'()*+,;=~%?"
 _LOOSE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LONGEST: Final = 2000
+# What a program prints in place of a host that it was not told.
+_NO_HOSTS: Final = frozenset({"none", "null", "nil", "nan", "undefined"})
+_NEVER_IN_A_HOST: Final = " \\<>\"'"
 
 
 def address(sent: str) -> str | None:
@@ -20,7 +23,9 @@ def address(sent: str) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return None
-    if parts.scheme.lower() not in ("http", "https") or not host or any(mark in parts.netloc for mark in " \\<>\"'"):
+    if parts.scheme.lower() not in ("http", "https") or not host or host in _NO_HOSTS:
+        return None
+    if "%" in host or any(mark in parts.netloc for mark in _NEVER_IN_A_HOST):
         return None
     try:
         netloc = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")

@@ -31,7 +31,7 @@ def _with_caller(event: CallEvent, directory: Directory) -> CallEvent:
         return event
     if directory.outside(event.phone) is None:
         return event
-    silent = not any(directory.is_extension(name) or directory.outside(name) for name in event.extensions)
+    silent = not any(directory.is_extension(name) or directory.valid_number(name) for name in event.extensions)
     extensions = (*event.extensions, event.caller_id) if silent else event.extensions
     return replace(event, call_type=1, extensions=extensions)
 
@@ -45,7 +45,7 @@ def _ends(event: CallEvent, extensions: Sequence[str], directory: Directory) -> 
     own = event.caller_id if directory.is_extension(event.caller_id) else None
     phone = event.caller_id
     if call_type == 1 or (call_type == 2 and own is not None):
-        called = [event.connected_line, *(name for name in extensions if not directory.is_own_line(name))]
+        called = [name for name in (event.connected_line, *extensions) if not directory.is_own_line(name)]
         phone = next((number for number in called if directory.outside(number)), event.connected_line or phone)
     if call_type == 1 and own is not None and not any(directory.is_extension(name) for name in extensions):
         extensions = [*(name for name in extensions if name != phone), own]

@@ -1,7 +1,8 @@
 """
 Ids that a host gives twice: its clock went back, and its channels count from an hour that has been.
 
-A `start` with another customer on an id whose call is over begins a new call. From then on, all ids that the two calls
+A `start` with another customer on an id whose call is over begins a new call, and so does the `dial` of an outgoing
+one, when the id has hung up. From then on, all ids that the two calls
 share are new ones: `1761010900.30` is `1761010900.30_2`. Only what hangs together with that `start` is told apart, not
 other calls of the same hour; what was late, of the earlier call, is known by its bridge or its customer.
 """
@@ -18,6 +19,7 @@ from typing import Final
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.keys import LONGEST_CALL, LinkKeys, keys_of
+from lib.calls.legs import is_outgoing_record, named_customers
 from lib.calls.trees import trees_of
 
 Keys = Mapping[int, LinkKeys]
@@ -47,7 +49,7 @@ def _cuts(ordered: Sequence[CallEvent], directory: Directory) -> frozenset[str]:
     """The ids of the events that begin a new call on an old id."""
     customers: dict[str, set[str]] = defaultdict(set)
     for event in ordered:
-        if event.event_type == "start" and (customer := directory.outside(event.phone)):
+        if customer := _opened_for(event, directory):
             customers[event.unique_id].add(customer)
     twice = {unique_id for unique_id, found in customers.items() if unique_id and len(found) > 1}
     if not twice:
@@ -70,9 +72,9 @@ class _Channel:
     inside: set[str] = field(default_factory=set)
 
     def begins_again(self, event: CallEvent, directory: Directory) -> bool:
-        customer = directory.outside(event.phone) if event.event_type == "start" else None
+        customer = _opened_for(event, directory)
         other = customer is not None and self.customer is not None and customer != self.customer
-        if other and self._is_over(event.received_at):
+        if other and self._is_over_for(event):
             self.customer, self.last_at, self.hung_up, self.inside = customer, event.received_at, False, set()
             return True
         self.customer = self.customer or customer
@@ -84,8 +86,11 @@ class _Channel:
             self.inside.discard(event.channel)
         return False
 
-    def _is_over(self, now: datetime) -> bool:
-        silence = now - (self.last_at or now)
+    def _is_over_for(self, event: CallEvent) -> bool:
+        """A `dial` of another number may be one more of the same call, which is over for it when it hung up."""
+        if event.event_type == "dial":
+            return self.hung_up and event.call_type == 1
+        silence = event.received_at - (self.last_at or event.received_at)
         return self.hung_up or silence >= (LONGEST_CALL if self.inside else _SILENCE)
 
 
@@ -97,11 +102,16 @@ class _Lives:
         self._begins = _beginnings(cuts)
         self._bridges: dict[str, int] = {}
         self._customers: dict[str, list[int]] = defaultdict(list)
+        cut = {event.event_id for event in cuts}
+        again = {event.unique_id for event in cuts}
         for event in members:
             life = bisect_right(self._begins, event.order)
             if event.bridge_id:
                 self._bridges.setdefault(event.bridge_id, life)
-            if event.event_type == "start" and (customer := directory.outside(event.phone)):
+            customer = _opened_for(event, directory)
+            # A dial may be a late one of an earlier life, or of another channel.
+            first = event.unique_id in again and customer not in self._customers
+            if customer and (event.event_type == "start" or event.event_id in cut or first):
                 self._customers[customer].append(life)
 
     def renamed(self, event: CallEvent) -> CallEvent:
@@ -116,6 +126,19 @@ class _Lives:
         life = bisect_right(self._begins, event.order)
         lives = self._customers.get(self._directory.outside(event.phone) or "", [life])
         return max((one for one in lives if one <= life), default=life)
+
+
+def _opened_for(event: CallEvent, directory: Directory) -> str | None:
+    """The customer of a record that opens a call; the number that a mobile leg dials is nobody's."""
+    if event.event_type == "start":
+        return directory.outside(event.phone)
+    if event.event_type != "dial" or directory.is_own_line(event.phone) or _is_leg(event, directory):
+        return None
+    return directory.valid_number(event.phone)
+
+
+def _is_leg(event: CallEvent, directory: Directory) -> bool:
+    return is_outgoing_record(event) and bool(named_customers(event, directory))
 
 
 def _beginnings(cuts: Sequence[CallEvent]) -> list[tuple[datetime, int, str, str]]:

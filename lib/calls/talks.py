@@ -185,7 +185,7 @@ def _applications(seen: Picture) -> list[Stay]:
 
 
 def _is_a_number(name: str, directory: Directory) -> bool:
-    return directory.is_extension(directory.extension_named(name)) or directory.outside(name) is not None
+    return directory.is_extension(name) or directory.outside(name) is not None
 
 
 # Hosts that tell of one side only
@@ -208,7 +208,7 @@ def stays_of_the_caller(seen: Picture) -> list[Stay]:
 
 
 def _party_of(stay: Stay, seen: Picture) -> str | None:
-    line = next((line for line in stay.connected_lines if line), None)
+    line = next((line for line in stay.connected_lines if line and not seen.directory.is_own_line(line)), None)
     if line is not None:
         return seen.directory.outside(line)
-    return other_party(seen.events[stay.first], seen.directory) if stay.entered else None
+    return seen.directory.outside(seen.events[stay.first].exten) if stay.entered else None

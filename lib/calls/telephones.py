@@ -56,14 +56,21 @@ def of_the_caller(
 ) -> Telephones:
     """The same for an outgoing call, whose main channel is the telephone that its `dial` names, whatever its peer."""
     directory = found.directory
-    names = (name for dial in dials for name in dial.extensions if name != dial.trunk and directory.is_extension(name))
-    name = next(names, None)
+    names = [name for dial in dials for name in dial.extensions if name and name != dial.trunk]
     own = [key for key in shown if key.unique_id == main_id and not channel_named(key.channel).is_local]
+    known = [caller for key in own if directory.knows(caller := found.at.get(key, ""))]
+    callers = (name for name in names if directory.is_extension(name))
+    # The number of a device may be longer than any extension, and its name no number at all.
+    devices_of_known = (name for name in names if known and not _is_elsewhere(name, directory))
+    name = next(callers, None) or next(devices_of_known, None)
     if name is None or not own:
         return found
     devices = dict(found.devices)
     if not directory.knows(name) and name not in devices:
-        known = [caller for key in own if directory.knows(caller := found.at.get(key, ""))]
         devices[name] = known[0] if known else name
     extension = devices.get(name, name)
     return Telephones(directory=directory, at={**found.at, **dict.fromkeys(own, extension)}, devices=devices)
+
+
+def _is_elsewhere(name: str, directory: Directory) -> bool:
+    return name in directory.lines or directory.valid_number(name) is not None

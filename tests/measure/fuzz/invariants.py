@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from lib.calls.channels import channel_named
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.explain import as_text, explain
@@ -95,9 +96,10 @@ def _an_owner_has_evidence(seen: Seen) -> Iterator[str]:
 
 
 def _people(event: CallEvent, directory: Directory) -> set[str]:
+    """Whole values as they are read: digits inside of one are nobody's number."""
     named = {*event.extensions, event.caller_id, event.connected_line, event.exten, event.phone}
-    found = {person for name in named - {""} if (person := directory.person(name))}
-    return found | set(_DIGITS.findall(event.channel)) | {word for name in named for word in _DIGITS.findall(name)}
+    named.add(channel_named(event.channel).peer)
+    return {person for name in named - {""} if (person := directory.person(directory.extension_named(name)))}
 
 
 def _owner_of_a_missed_call_was_rung(seen: Seen) -> Iterator[str]:

@@ -67,6 +67,7 @@ def test_each_way_to_spoil_changes_some_recorded_call_and_always_in_the_same_way
     ("fields", "broken"),
     [
         ({"owner_extension": "109"}, "an_owner_has_evidence"),
+        ({"owner_extension": "0001301", "owner_user_id": None}, "an_owner_has_evidence"),
         ({"duration_seconds": 700, "answered": True}, "no_duration_is_longer_than_its_call"),
         ({"customer": "+375290000101"}, "no_row_and_no_card_for_a_number_of_ours"),
         ({"customer": "+375299876543"}, "a_number_has_evidence"),

@@ -219,7 +219,14 @@ def test_recordings_come_beside_the_body_or_in_it():
     assert read({}, record_url="https://example.com/1.wav").record_url == "https://example.com/1.wav"
     assert read({"record_url": "https://example.com/2.wav"}).record_url == "https://example.com/2.wav"
     assert read({"record_url": ""}).record_url is None
-    assert read({"record_url": ["x"]}).record_url is None
+    assert read({"record_url": None, "recordUrl": " "}).record_url is None
+    assert read({"record_url": 0, "recordUrl": "https://example.com/3.wav"}).record_url == "https://example.com/3.wav"
+
+
+@pytest.mark.parametrize("sent", [["https://example.com/1.wav"], {"url": "https://example.com/1.wav"}, 0, False, [], 7])
+def test_a_recording_that_is_no_text_is_left_for_the_rules_to_say_so(sent):
+    assert read({"record_url": sent}).record_url
+    assert read({"recordUrl": sent}).record_url
 
 
 @pytest.mark.parametrize("sent", ["None", "/monitor/x.wav", "ftp://example.com/1.wav", "javascript:alert(1)"])

@@ -89,6 +89,9 @@ def test_of_an_incoming_record_without_a_phone_the_caller_is_the_customer(call_t
         ("", [OTHER_MOBILE]),
         ("<unknown>", ["0001302", OTHER_MOBILE]),
         ("80293333333", [OTHER_MOBILE, "150"]),
+        ("375290000101", [OTHER_MOBILE]),
+        ("+375290000102", ["150", OTHER_MOBILE]),
+        ("0001301", [OTHER_MOBILE]),
     ],
 )
 @pytest.mark.parametrize("call_type", [{"CallType": 1}, {}], ids=["with a type", "without"])
@@ -155,7 +158,14 @@ def test_a_record_between_two_telephones_is_internal_without_a_phone_too():
 
 @pytest.mark.parametrize("channel", ["", "SIP/152-0000001e", "IAX2/152-9", "DAHDI/7-1"])
 @pytest.mark.parametrize(
-    "named", [{"connected": "375293333333"}, {"connected": "<unknown>", "exten": "80293333333"}], ids=["line", "exten"]
+    "named",
+    [
+        {"connected": "375293333333"},
+        {"connected": "<unknown>", "exten": "80293333333"},
+        {"connected": "375290000101", "exten": "80293333333"},
+        {"connected": "0001302", "exten": "80293333333"},
+    ],
+    ids=["line", "exten", "our own number", "our own line"],
 )
 def test_one_bridge_event_of_the_calling_channel_answers_an_outgoing_call(channel, named):
     stream = Stream().dial_out(0, Stream().id(0), ["152"], OTHER_MOBILE)
@@ -252,7 +262,7 @@ def test_a_local_channel_named_after_somebody_else_is_a_member_of_the_bridge(nam
     assert [row[2:4] for row in rows(played(stream))] == [(result, extension)]
 
 
-@pytest.mark.parametrize("application", ["vm150", "voicemail", "s", "*97", "queue-sales"])
+@pytest.mark.parametrize("application", ["vm150", "vm-150", "voicemail", "s", "*97", "queue-sales"])
 @pytest.mark.parametrize("named", ["150", "vm150"])
 def test_an_application_behind_a_local_channel_answers_nothing_whatever_name_and_status(application, named):
     stream, local = incoming(Stream(), ["150"]), f"Local/{application}@app-0000000a;1"
@@ -373,6 +383,59 @@ def test_a_second_device_is_linked_by_either_of_its_numbers(rung):
     stream.hangup(16, stream.id(0), 0, "0", [""], ended=15)
 
     assert [row[:4] for row in rows(played(stream))] == [("in", "+" + CUSTOMER, "answered", "152")]
+
+
+LONG_EXTENSIONS = dataclasses.replace(
+    DIRECTORY,
+    internal_phones=DIRECTORY.internal_phones | {"2150", "21510"},
+    extension_users={**DIRECTORY.extension_users, "2150": 50, "21510": 51},
+)
+SECOND_DEVICES = [
+    ("912150", "2150"),
+    ("9121510", "21510"),
+    ("99921510", "21510"),
+    ("152-1", "152"),
+    ("t152", "152"),
+    ("152_mob", "152"),
+]
+
+
+@pytest.mark.parametrize(("device", "extension"), SECOND_DEVICES)
+@pytest.mark.parametrize("channel", ["PJSIP/{}-0000001e", "DAHDI/3-1"])
+def test_whoever_calls_from_a_second_device_is_told_and_owns_the_call(device, extension, channel):
+    stream, channel = Stream().dial_out(0, Stream().id(0), [device], OTHER_MOBILE), channel.format(device)
+    stream.callerid(1, stream.id(0), channel, extension, OTHER_MOBILE)
+    stream.joins(5, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, extension)
+    stream.joins(5, stream.id(0), channel, "B1", extension, OTHER_MOBILE)
+    stream.leaves(15, stream.id(1, 1), SECOND_LINE, "B1", OTHER_MOBILE, extension, 1)
+    stream.leaves(15, stream.id(0), channel, "B1", extension, OTHER_MOBILE, 0)
+    stream.hangup(16, stream.id(0), 1, "2", [device], OTHER_MOBILE)
+
+    outcome = played(stream, LONG_EXTENSIONS)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, (extension,))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "answered", extension, 10)]
+
+
+@pytest.mark.parametrize(("device", "extension"), SECOND_DEVICES)
+def test_a_call_from_a_second_device_that_shows_no_channel_has_a_row_and_a_reason(device, extension):
+    stream = Stream().dial_out(0, Stream().id(0), [device], OTHER_MOBILE)
+    stream.hangup(16, stream.id(0), 1, "0", [device], OTHER_MOBILE)
+
+    outcome = played(stream, LONG_EXTENSIONS)
+
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "no answer", None, 0)]
+    assert {"no_mapping", "no_owner"} <= outcome.reasons[0]
+
+
+def test_a_second_device_that_only_its_caller_id_explains_calls_for_its_extension():
+    stream = Stream().dial_out(0, Stream().id(0), ["912150"], OTHER_MOBILE, CallerIDNum="2150")
+    stream.hangup(16, stream.id(0), 1, "0", [""], OTHER_MOBILE)
+
+    outcome = played(stream, LONG_EXTENSIONS)
+
+    assert popups(outcome) == [("out", "+" + OTHER_MOBILE, ("2150",))]
+    assert rows(outcome) == [("out", "+" + OTHER_MOBILE, "no answer", "2150", 0)]
 
 
 @pytest.mark.parametrize("channel", ["SIP/elsewhere-0000000a", "PJSIP/trunk-151-0000000a", "DAHDI/1-1"])
@@ -626,6 +689,58 @@ def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent():
     assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
 
 
+def call_out(stream: Stream, at: float, customer: str, bridge: str) -> Stream:
+    stream.dial_out(at, stream.id(0), ["152"], customer)
+    stream.joins(at + 3, stream.id(1), SECOND_LINE, bridge, customer, "152")
+    stream.joins(at + 3, stream.id(0), "SIP/152-0000001e", bridge, "152", customer)
+    stream.leaves(at + 8, stream.id(1), SECOND_LINE, bridge, customer, "152", 1)
+    stream.leaves(at + 8, stream.id(0), "SIP/152-0000001e", bridge, "152", customer, 0)
+    return stream.hangup(at + 9, stream.id(0), 1, "2", ["152"], customer, started=0, ended=8)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(call_out, whole_call), (whole_call, call_out), (call_out, call_out)],
+    ids=["out and in", "in and out", "out and out"],
+)
+def test_an_id_may_begin_again_where_either_call_is_outgoing(first, second):
+    stream = first(Stream(), 0, CUSTOMER, "B1")
+    second(stream, 30, OTHER_MOBILE, "B2")
+
+    outcome = played(stream)
+
+    assert [(row.phone, row.external_id, row.duration) for row in outcome.uploads] == [
+        ("+" + CUSTOMER, stream.id(0), 5),
+        ("+" + OTHER_MOBILE, stream.id(0) + "_2", 5),
+    ]
+    assert any("id_began_again" in reasons for reasons in outcome.reasons)
+    assert {popup.phone for popup in outcome.popups} == {"+" + CUSTOMER, "+" + OTHER_MOBILE}
+
+
+def test_what_comes_late_of_an_outgoing_call_stays_with_it():
+    stream = call_out(Stream(), 0, CUSTOMER, "B1")
+    call_out(stream, 30, OTHER_MOBILE, "B2").dial_out(34, stream.id(0), ["152"], CUSTOMER)
+    stream.hangup(35, stream.id(0), 1, "2", ["152"], CUSTOMER, started=0, ended=8)
+
+    outcome = played(stream)
+
+    assert [(row.phone, row.duration) for row in outcome.uploads] == [("+" + CUSTOMER, 5), ("+" + OTHER_MOBILE, 5)]
+
+
+@pytest.mark.parametrize(
+    ("at", "extensions", "phone"),
+    [(5, ["152"], OTHER_MOBILE), (40, [CUSTOMER], MOBILE), (40, ["152"], "80291111111"), (40, ["152"], "375290000101")],
+    ids=["before the hangup", "of a mobile leg", "of the same customer", "of our own number"],
+)
+def test_a_dial_that_begins_no_call_cuts_nothing(at, extensions, phone):
+    stream = call_out(Stream(), 0, CUSTOMER, "B1").dial_out(at, Stream().id(0), extensions, phone)
+
+    outcome = played(stream)
+
+    assert [row.phone for row in outcome.uploads] == ["+" + CUSTOMER]
+    assert not any("id_began_again" in reasons for reasons in outcome.reasons)
+
+
 # When a row is due; recordings
 
 
@@ -666,6 +781,14 @@ def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
         ("https://[::1/1.wav", None),
         ("https://pbx.example:port/1.wav", None),
         ("pbx.example/1.wav", None),
+        ("https://None/a", None),
+        ("https://undefined:8089/a", None),
+        ("http://%20/a", None),
+        ("http://pbx%2Eexample/a", None),
+        (["https://pbx.example/1.wav"], None),
+        ({"url": "https://pbx.example/1.wav"}, None),
+        (0, None),
+        (False, None),
     ],
 )
 def test_nothing_but_an_http_address_is_a_recording(sent, link):
