@@ -52,6 +52,13 @@ _TELL_REASONS = (
 )
 
 
+def returned(statement):
+    """The words that a return gives, not those that it compares with."""
+    choices = [one for one in ast.walk(statement.value) if isinstance(one, ast.IfExp)]
+    words = [branch for choice in choices for branch in (choice.body, choice.orelse)] or [statement.value]
+    return {one.value for one in words if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+
+
 def reasons():
     """Of what is given as `reason`, or set in SQL; of what an ended delivery is given; of answers and of the gate."""
     found = set(typing.get_args(gate.Refusal))
@@ -66,8 +73,10 @@ def reasons():
             if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 3:
                 # State, reason, seconds.
                 found |= constants(node.value.elts[1])
-            if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "outcome" for target in node.targets):
-                found |= constants(node.value) - {"success"}
+            if isinstance(node, ast.FunctionDef) and node.name in {"_outcome", "_by_words"}:
+                found |= {
+                    c for one in ast.walk(node) if isinstance(one, ast.Return) and one.value for c in returned(one)
+                }
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= set(re.findall(r"\breason = '(\w+)'", node.value))
     return found - {"done"}
