@@ -24,9 +24,16 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
-def crm_server() -> Iterator[CRM]:
+def crm_process() -> Iterator[CRM]:
     with CRM.started() as started:
         yield started
+
+
+@pytest.fixture
+def crm_server(crm_process: CRM) -> CRM:
+    """The simulator; whatever another test made of the account of enterprise 0367 is forgotten."""
+    crm_process.forget("0367")
+    return crm_process
 
 
 class ServerLike(FlaskClient):
