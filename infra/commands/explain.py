@@ -33,6 +33,7 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "reason": "  {code}, звонков {calls}, событий {events}: {words} Первый: {first}",
         "rejected": "  rejected, событий {events}: сообщение не удалось понять ({reason}). Первое: {at}",
         "no_id": "без номера канала, {at}",
+        "unnamed": "без номера канала",
         "enterprise": "Ни один звонок станции ни к чему не привёл: {calls} с {since}, последний {last}",
         "system": "Ни один звонок станции {name} ни к чему не привёл: {calls} с {since}, последний {last}",
         "line": "Ни один звонок по линии {name} ни к чему не привёл: {calls} с {since}, последний {last}",
@@ -46,6 +47,7 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "reason": "  {code}, {calls} calls, {events} events: {words} The first: {first}",
         "rejected": "  rejected, {events} events: the message could not be understood ({reason}). The first: {at}",
         "no_id": "without an id, {at}",
+        "unnamed": "without an id",
         "enterprise": "No call of the host led to anything: {calls} since {since}, the last is {last}",
         "system": "No call of the host {name} led to anything: {calls} since {since}, the last is {last}",
         "line": "No call over the line {name} led to anything: {calls} since {since}, the last is {last}",
@@ -103,7 +105,8 @@ def _lines(found: Silence, number: str, begin: datetime, language: Language) -> 
 
 
 def _host(host: DeafHost, words: Mapping[str, str]) -> str:
-    return words[host.source].format(name=host.name, calls=host.calls, since=_time(host.since), last=host.unique_id)
+    last = host.unique_id or words["unnamed"]
+    return words[host.source].format(name=host.name, calls=host.calls, since=_time(host.since), last=last)
 
 
 def _time(moment: datetime) -> str:

@@ -1,10 +1,10 @@
 """
 Ids that a host gives twice: its clock went back, and its channels count from an hour that has been.
 
-A `start` with another customer on an id whose call is over begins a new call, and so does the `dial` of an outgoing
-one, when the id has hung up. From then on, all ids that the two calls
-share are new ones: `1761010900.30` is `1761010900.30_2`. Only what hangs together with that `start` is told apart, not
-other calls of the same hour; what was late, of the earlier call, is known by its bridge or its customer.
+A `start` with another customer on an id whose call is over begins a new call. So does the `dial` of an outgoing call on
+an id that has hung up. From then on the ids that both calls share get a suffix: `1761010900.30` becomes
+`1761010900.30_2`. Other calls of the same hour keep their ids. A late event of the earlier call is known by its bridge
+or its customer.
 """
 
 from __future__ import annotations

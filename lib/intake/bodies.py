@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from lib.runtime.errors import InvalidPayload
+from lib.runtime.pg_json import DEPTH
 
-DEPTH: Final = 50
 # Numbers this short are the same to every reader of JSON.
 _WHOLE_DIGITS: Final = 15
 # That of UTF-32 in the other order begins like that of UTF-16.

@@ -13,8 +13,6 @@ from lib.enterprises.rules import directory
 from lib.ledger.derive import parsed
 from lib.runtime import db
 from lib.store import host_events
-from lib.store.events import StoredEvent
-from lib.store.host_events import HostEvent
 
 # What a person who waits before the page is not kept waiting for.
 EVENTS_AT_MOST: Final = 5000
@@ -34,7 +32,7 @@ def examine_host(enterprise_number: str, *, since: datetime | None, events_at_mo
         now = db.now(conn)
         begin = max(since or now - timedelta(days=1), now - timedelta(days=DAYS_AT_MOST))
         last = host_events.read_last_calls(conn, enterprise_number, since=begin, events_at_most=events_at_most)
-    calls = [[_seen(event, enterprise_number) for event in call] for call in last.calls]
+    calls = [[Seen(event=parsed(one), raw=one.raw, copies=one.copies) for one in call] for call in last.calls]
     found = examine(calls, directory(enterprise, None), now)
     received = [event.received_at for call in last.calls for event in call]
     return {
@@ -45,21 +43,6 @@ def examine_host(enterprise_number: str, *, since: datetime | None, events_at_mo
         "is_capped": last.is_capped,
         "findings": [_as_data(finding) for finding in found],
     }
-
-
-def _seen(event: HostEvent, enterprise_number: str) -> Seen:
-    stored = StoredEvent(
-        event_id=event.event_id,
-        enterprise_number=enterprise_number,
-        unique_id=event.unique_id,
-        event_type=event.event_type,
-        raw=event.raw,
-        record_url=event.record_url,
-        data_source=event.data_source,
-        received_at=event.received_at,
-        call_id=event.call_id,
-    )
-    return Seen(event=parsed(stored), raw=event.raw, copies=event.copies)
 
 
 def _as_data(finding: Finding) -> dict[str, Any]:

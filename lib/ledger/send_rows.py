@@ -102,7 +102,7 @@ def _next(lane: Lane, asking: Asking) -> Batch | None:
                 failpoints.hit("delivery_claimed")
                 batch = _begin(conn, asking, entered, claimed, begun_at)
         # Behind the claim: a row that a dead worker left may be one of them.
-        stale = rows.list_stale(conn, lane, limit=STALE)
+        stale = rows.put_off_stale(conn, lane, limit=STALE)
         if batch is None:
             current.commit_and_go_on()
             rows.settle_timer(conn, lane, account=asking.account.base_url, after_seconds=wait_seconds)

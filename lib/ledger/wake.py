@@ -15,7 +15,6 @@ from lib.ledger import deliver
 from lib.ledger.assemble import Round, assemble
 from lib.ledger.crm import CRM
 from lib.runtime import db, failpoints, pubsub
-from lib.runtime.errors import Unavailable
 from lib.store import neighbourhood
 from lib.store.events import NewEvent, StoredEvent
 
@@ -59,11 +58,11 @@ def _tell_first(done: Round, until: float, crm: CRM, enterprise_number: str) -> 
 
 
 def _go_on(left: NewEvent, crm: CRM, crms: Mapping[str, CRM]) -> Round | None:
-    """What was left keeps its mark where it must wait: the message that came has its own event done by then."""
+    """None: it keeps its mark, and the sweep wakes it. The message that came has its own event done by then."""
     try:
         return assemble(left, crm=crm, crms=crms)
-    except Unavailable:
-        log.warning("left to the sweep", exc_info=True)
+    except Exception:
+        log.exception("left to the sweep", extra={"event_id": left.event_id})
         return None
 
 

@@ -46,17 +46,15 @@ _BY_STATUS: Final = {
     429: "busy",
     503: "busy",
 }
-# The account is not paid for, has moved, or is not there; no method of ours is answered so about what it was given.
-_OF_THE_ACCOUNT: Final = frozenset({402, 405, 410, *range(300, 400)})
-# An answer that is no JSON has these when nobody listens at the address; with another 4xx a filter in between may have
-# taken offence at one row.
-_OF_THE_ADDRESS: Final = frozenset({402, 404, 405, 410})
-_NOT_FOUND: Final = "Not found"
+# The account is not paid for, has moved, or is not there. No method of ours is answered so about what it was given, but
+# for RetailCRM's own 404, which has these words.
+OF_THE_ACCOUNT: Final = frozenset({402, 404, 405, 410, *range(300, 400)})
+_NOT_FOUND: Final = "not found"
 # What RetailCRM says is reliable, the status that it says it with is not: 200, 400, 403 and 404 are seen with the same
 # words. Without case and final dot.
 _OF_THE_KEY: Final = frozenset({'"apikey" is missing', 'wrong "apikey" value', "access denied"})
 _ACCOUNT_TAKES_NOTHING: Final = frozenset({"account does not exist", "api method not found", "method not found"})
-_NO_TELEPHONY: Final = "telephony not enabled"
+NO_TELEPHONY: Final = "telephony not enabled"
 
 _NO_SLOT: Final = Reply(outcome="busy", error="RetailCRM is asked as often as it may be at this moment")
 
@@ -128,7 +126,8 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
         details=body,
         retry_after_seconds=retry_after,
         concerns_account=concerns_account,
-        may_be_of_one=concerns_account and not body and 400 <= status < 500 and status not in _OF_THE_ADDRESS,
+        # A filter in between may have taken offence at one row.
+        may_be_of_one=concerns_account and not body and 400 <= status < 500 and status not in OF_THE_ACCOUNT,
     )
 
 
@@ -157,7 +156,7 @@ def _words(body: Mapping[str, Any]) -> str:
 
 def _says_that_account_takes_nothing(body: Mapping[str, Any]) -> bool:
     words = _words(body)
-    return words in _ACCOUNT_TAKES_NOTHING or words.startswith(_NO_TELEPHONY)
+    return words in _ACCOUNT_TAKES_NOTHING or words.startswith(NO_TELEPHONY)
 
 
 def _is_of_the_moment(status: int) -> bool:
@@ -175,10 +174,8 @@ def _concerns_account(status: int, text: str, body: Mapping[str, Any]) -> bool:
         return True
     if status in {401, 403, 413}:
         return False  # of the key, or of the size
-    if status in _OF_THE_ACCOUNT:
-        return True
-    if status == 404:
-        return body.get("errorMsg") != _NOT_FOUND
+    if status in OF_THE_ACCOUNT:
+        return status != 404 or _words(body) != _NOT_FOUND
     return not body and text.lstrip().startswith("<")
 
 

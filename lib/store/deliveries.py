@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from psycopg import Cursor
 from psycopg.rows import class_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Literal
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
@@ -27,6 +27,12 @@ WITHDRAWN: Final = "withdrawn"
 MAY_HAVE_ARRIVED: Final = SQL("""
     EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id
             AND (a.outcome IS NULL OR a.outcome IN ('done', 'in_doubt')))
+""")
+# A pop-up `d` that nobody has begun to send is no news any more, for this `reason`. People whom the CRM did not know
+# saw nothing, and for that.
+EXPIRE: Final = SQL("""
+    state = CASE d.user_ids WHEN '{{}}' THEN 'expired' ELSE 'not_shown' END,
+    reason = CASE d.user_ids WHEN '{{}}' THEN {reason} ELSE 'unknown_to_crm' END, finished_at = clock_timestamp()
 """)
 
 
@@ -198,15 +204,12 @@ def insert_deliveries(conn: Connection, enterprise_number: str, call_id: int, wa
 
 
 def withdraw_popups(conn: Connection, call_id: int, *, crm: str, reason: str) -> None:
-    """Expires the pop-ups that nobody has begun to send. People whom the CRM did not know saw nothing, and for that."""
+    """Expires the pop-ups that nobody has begun to send."""
     conn.execute(
         SQL("""
-        UPDATE deliveries
-        SET state = CASE user_ids WHEN '{{}}' THEN 'expired' ELSE 'not_shown' END,
-            reason = CASE user_ids WHEN '{{}}' THEN %s ELSE 'unknown_to_crm' END, finished_at = clock_timestamp()
-        WHERE call_id = %s AND crm = %s AND effect = 'popup' AND state IN {waiting}
-        """).format(waiting=WAITING_SQL),
-        [reason, call_id, crm],
+        UPDATE deliveries d SET {expire} WHERE call_id = %s AND crm = %s AND effect = 'popup' AND state IN {waiting}
+        """).format(expire=EXPIRE.format(reason=Literal(reason)), waiting=WAITING_SQL),
+        [call_id, crm],
     )
 
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from psycopg.rows import class_row
 
 from lib.runtime.db import Connection
+from lib.store.events import StoredEvent
 
 # Of one statement: each looks up the events of so many calls, by the call.
 _CALLS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostEvent:
+class HostEvent(StoredEvent):
+    """`copies`: how often it came again."""
+
     call_id: int
-    event_id: str
-    event_type: str
-    unique_id: str
-    raw: Mapping[str, Any]
-    record_url: str | None
-    data_source: str
-    received_at: datetime
     copies: int
 
 
@@ -74,12 +69,12 @@ def _list_events(conn: Connection, call_ids: list[int], *, limit: int) -> list[H
     with conn.cursor(row_factory=class_row(HostEvent)) as cursor:
         return cursor.execute(
             """
-            SELECT e.call_id, e.event_id, e.event_type, e.unique_id, e.raw, e.record_url, e.data_source, e.received_at,
-                   e.copies
+            SELECT e.call_id, e.enterprise_number, e.event_id, e.event_type, e.unique_id, e.raw, e.record_url,
+                   e.data_source, e.received_at, e.copies
             FROM unnest(%s::bigint[]) WITH ORDINALITY AS asked (id, place)
             CROSS JOIN LATERAL (
-                SELECT call_id, event_id::text, event_type, unique_id, raw_data AS raw, record_url, data_source,
-                       received_at, copies
+                SELECT call_id, enterprise_number, event_id::text, event_type, unique_id, raw_data AS raw, record_url,
+                       data_source, received_at, copies
                 FROM call_events WHERE call_id = asked.id LIMIT %s) e
             ORDER BY asked.place LIMIT %s
             """,

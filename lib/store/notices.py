@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 
 from psycopg import Cursor
 from psycopg.rows import class_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Literal
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
-from lib.store.deliveries import Claim, Claimed
+from lib.store.deliveries import EXPIRE, Claim, Claimed
 from lib.store.states import WAITING_SQL
 
 
@@ -44,11 +44,7 @@ def claim(conn: Connection, crm: str, call_ids: Sequence[int], *, lease_seconds:
     return conn.cursor(row_factory=class_row(Claimed)).execute(
         SQL("""
         WITH expired AS (
-            -- People whom the CRM did not know saw nothing, and for that.
-            UPDATE deliveries d
-            SET state = CASE d.user_ids WHEN '{{}}' THEN 'expired' ELSE 'not_shown' END,
-                reason = CASE d.user_ids WHEN '{{}}' THEN 'expired' ELSE 'unknown_to_crm' END,
-                finished_at = clock_timestamp()
+            UPDATE deliveries d SET {expire}
             FROM calls c
             WHERE d.call_id = ANY(%(call_ids)s) AND d.crm = %(crm)s AND d.effect <> 'upload' AND d.state IN {waiting}
               AND c.id = d.call_id
@@ -87,7 +83,7 @@ def claim(conn: Connection, crm: str, call_ids: Sequence[int], *, lease_seconds:
                 WHERE claimed.effect = 'hangup' AND popup.call_id = claimed.call_id AND popup.crm = claimed.crm
                   AND popup.effect = 'popup') AS popups
         FROM claimed ORDER BY effect <> 'popup', id
-        """).format(waiting=WAITING_SQL),
+        """).format(expire=EXPIRE.format(reason=Literal("expired")), waiting=WAITING_SQL),
         {"crm": crm, "call_ids": list(call_ids), "lease_seconds": lease_seconds},
     )
 

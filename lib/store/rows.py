@@ -230,10 +230,10 @@ def say_why(conn: Connection, lane: Lane, *, reason: str) -> None:
     )
 
 
-def list_stale(conn: Connection, lane: Lane, *, limit: int) -> Cursor[tuple[int]]:
+def put_off_stale(conn: Connection, lane: Lane, *, limit: int) -> Cursor[tuple[int]]:
     """
-    Calls of rows that are due, and that must be derived again before they are sent. Each is put off for as long as
-    that takes: the next look must not ask for it once more.
+    Rows that are due, and must be derived again before they are sent, wait for as long as that takes, so that the next
+    look does not ask for them once more; their calls.
     """
     return conn.execute(
         SQL("""

@@ -17,7 +17,8 @@ from lib.calls.linking import link_keys
 from lib.crms import CRMS, RETAILCRM
 from lib.enterprises.cache import enterprise_cache
 from lib.intake.messages import WakeCall
-from lib.ledger import deliver
+from lib.ledger import assemble as assembling
+from lib.ledger import deliver, derive
 from lib.ledger import wake as waking
 from lib.ledger.assemble import assemble
 from lib.ledger.crm import Reply
@@ -331,6 +332,29 @@ def test_an_event_that_was_left_and_must_wait_gives_nobody_elses_message_back(de
     wake(unrelated, crm=RETAILCRM, crms=CRMS)
 
     assert {message.event_id for message in desk.lost()} & {message.event_id for message in joining}
+    assert sql("SELECT count(*) FROM calls WHERE customer = '+375299999999'") == [(1,)]
+
+
+def test_an_event_that_was_left_and_cannot_be_assembled_gives_nobody_elses_message_back(desk, sql, monkeypatch):
+    stream = Stream(epoch=int(time.time()) - 300)
+    [broken] = desk.store(stream.start(0, stream.id(0)).scenario(""))
+    with db.connection() as conn:
+        neighbourhood.leave(conn, broken.event_id)
+    other = Stream(epoch=int(time.time()) - 300)
+    [unrelated] = desk.store(other.start(0, other.id(77), "375299999999").scenario(""))
+    parse = derive.parsed
+
+    def parsed(event):
+        if event.event_id == broken.event_id:
+            raise ValueError("a bug in the rules")
+        return parse(event)
+
+    for module in (assembling, derive):
+        monkeypatch.setattr(module, "parsed", parsed)
+
+    wake(unrelated, crm=RETAILCRM, crms=CRMS)
+
+    assert [message.event_id for message in desk.lost()] == [broken.event_id]
     assert sql("SELECT count(*) FROM calls WHERE customer = '+375299999999'") == [(1,)]
 
 

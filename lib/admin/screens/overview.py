@@ -26,7 +26,7 @@ from lib.admin.screens.drawn_story import EFFECT, STATE
 from lib.admin.screens.managers import UNKNOWN
 from lib.ledger import silence
 from lib.ledger.silence import Silence
-from lib.retailcrm import address
+from lib.retailcrm import address, client
 from lib.retailcrm.account import account_of
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
@@ -47,8 +47,6 @@ BEHIND_SECONDS: Final = 10.0
 FAILED_DAYS: Final = 7
 _WAITING: Final = ("ready", "retry", "leased", "held")
 _FAILED: Final = ("failed", "not_shown", "expired", "in_doubt")
-# Answers about the account as a whole.
-_OF_THE_ACCOUNT: Final = frozenset({402, 404, 405, 410, *range(300, 400)})
 _OPEN_CONNECTION: Final = {"kind": "open", "screen": "connection"}
 
 
@@ -151,11 +149,11 @@ def _refused_since(facts: Facts) -> datetime | None:
         return None
     if waiting is not None and waiting.reason == "account_refused":
         return waiting.since
-    return last.at if last is not None and last.http_status in _OF_THE_ACCOUNT else None
+    return last.at if last is not None and last.http_status in client.OF_THE_ACCOUNT else None
 
 
 def _says_module_is_off(last: Exchange) -> bool:
-    return "telephony not enabled" in (last.error or "").lower()
+    return client.NO_TELEPHONY in (last.error or "").lower()
 
 
 def _waiting(conn: db.Connection, enterprise: Enterprise) -> Waiting | None:
