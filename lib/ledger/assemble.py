@@ -200,8 +200,8 @@ def _stored(message: NewEvent) -> NewEvent:
 
 def _with_neighbours_of_waiting(conn: Connection, question: Question, found: Found, known: Directory) -> Found:
     """
-    The message's own event found its neighbours already; others that wait have theirs. What came since has not been
-    asked for, and waits for its own message.
+    Adds the calls around the other events that wait. An event that was stored after the first read stays waiting: its
+    neighbours were not sought. Its own message assembles it.
     """
     others = [one for one in found.waiting if not question.keys or one.event_id != question.event_id]
     if not others:

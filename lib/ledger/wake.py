@@ -58,7 +58,10 @@ def _tell_first(done: Round, until: float, crm: CRM, enterprise_number: str) -> 
 
 
 def _go_on(left: NewEvent, crm: CRM, crms: Mapping[str, CRM]) -> Round | None:
-    """None: it keeps its mark, and the sweep wakes it. The message that came has its own event done by then."""
+    """
+    None: it could not be assembled, keeps its mark, and is woken by the sweep. The pushed message is not nacked for it:
+    its own event is assembled.
+    """
     try:
         return assemble(left, crm=crm, crms=crms)
     except Exception:

@@ -114,8 +114,8 @@ class CallChange:
 
 def take_turn(conn: Connection, enterprise_number: str) -> Cursor[tuple[bool, datetime, int]]:
     """
-    Never waits: whoever cannot have the enterprise leaves its event to the one who has it. `read` goes by this answer,
-    and does not try once more: who was refused must not hold what the next one needs.
+    Never waits: a process that is refused leaves its event to the holder. `read` uses this answer and does not take the
+    lock itself; else a refused process could hold the lock and assemble nothing.
     """
     return conn.execute(
         """
@@ -214,8 +214,8 @@ def lock_calls(conn: Connection, call_ids: Sequence[int]) -> Cursor[tuple[int]]:
 
 def write_call(conn: Connection, enterprise_number: str, change: CallChange) -> Cursor[tuple[int]]:
     """
-    The call, its links and which events it has; its timer is that of its notices, if it has any, or its own. A row for
-    each event that it gained: fewer than wanted, and somebody else has put one into a call meanwhile.
+    Writes the call, its links and its events; its timer is that of its notices, if it has any, or its own. Returns a
+    row for each event that moved. Fewer than `gained`: another process moved one meanwhile.
     """
     state = change.state
     if change.forgets_links:

@@ -232,8 +232,8 @@ def say_why(conn: Connection, lane: Lane, *, reason: str) -> None:
 
 def put_off_stale(conn: Connection, lane: Lane, *, limit: int) -> Cursor[tuple[int]]:
     """
-    Rows that are due, and must be derived again before they are sent, wait for as long as that takes, so that the next
-    look does not ask for them once more; their calls.
+    Delays the due rows that must be derived again before they are sent, so that the next look does not request them
+    again. Returns their calls.
     """
     return conn.execute(
         SQL("""

@@ -321,7 +321,7 @@ def test_calls_that_are_both_being_told_of_hold_up_nothing_but_who_joins_them(de
         plan(second)
 
 
-def test_an_event_that_was_left_and_must_wait_gives_nobody_elses_message_back(desk, sql):
+def test_a_left_event_that_must_wait_does_not_nack_the_message_of_another_event(desk, sql):
     joining = two_that_are_being_told_of(desk, sql)
     for message in joining:
         with db.connection() as conn:
@@ -335,7 +335,7 @@ def test_an_event_that_was_left_and_must_wait_gives_nobody_elses_message_back(de
     assert sql("SELECT count(*) FROM calls WHERE customer = '+375299999999'") == [(1,)]
 
 
-def test_an_event_that_was_left_and_cannot_be_assembled_gives_nobody_elses_message_back(desk, sql, monkeypatch):
+def test_a_left_event_that_fails_does_not_nack_the_message_of_another_event(desk, sql, monkeypatch):
     stream = Stream(epoch=int(time.time()) - 300)
     [broken] = desk.store(stream.start(0, stream.id(0)).scenario(""))
     with db.connection() as conn:
