@@ -196,6 +196,7 @@ def test_flask_is_known_at_the_edge_only():
 
     assert {name for name in importers if not name.startswith("admin/")} == {
         "runtime/http.py",
+        "runtime/client_address.py",
         "intake/push.py",
         "runtime/passwords.py",  # werkzeug's hashes
     }

@@ -34,6 +34,7 @@ config.require(
     config.EnterpriseCache,
     config.RetailCRM,
     config.Public,
+    config.Proxies,
     config.AccountLink,
     config.Sessions,
     config.Module,

@@ -16,6 +16,7 @@ from werkzeug.http import dump_cookie
 from lib.admin.operation import AdminRequest, Operation
 from lib.runtime import config, db
 from lib.runtime.auth import require_operator, token_sha256
+from lib.runtime.client_address import client_address
 from lib.runtime.errors import Forbidden, InvalidPayload, NotFound, Unauthorized
 from lib.runtime.http import Answer, Handler, read_json_object
 from lib.runtime.json_schema import Schema, problems
@@ -46,7 +47,7 @@ def guarded(operation: Operation) -> Handler:
             body=body,
             own_enterprise=enterprise,
             own_session=session,
-            address=address_of(request),
+            address=client_address(request),
             accept=request.headers.get("Accept", ""),
             cookie=request.cookies.get(cookie_name(), ""),
         )
@@ -129,9 +130,3 @@ def _body(request: Request) -> dict[str, Any]:
 
 def _require(value: object, schema: Schema) -> None:
     refuse(problems(value, schema))
-
-
-def address_of(request: Request) -> str:
-    """The client's address as the gateway saw it: the entries before its own can be forged by the client."""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return (forwarded or request.remote_addr or "")[:64]

@@ -12,7 +12,8 @@ import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from lib.runtime.errors import ConfigError
 
@@ -144,6 +145,29 @@ class Public:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proxies:
+    """
+    `trusted_proxies`: networks (`10.0.0.0/8`, comma separated) of the proxies in front of our gateway, which append to
+    X-Forwarded-For. The gateway itself is always trusted.
+    """
+
+    trusted_proxies: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            self._networks  # noqa: B018  (read once, so that a mistake is told at the start)
+        except ValueError as error:
+            raise ConfigError(f"TRUSTED_PROXIES: {error}") from None
+
+    def includes(self, address: IPv4Address | IPv6Address | None) -> bool:
+        return address is not None and any(address in network for network in self._networks)
+
+    @cached_property
+    def _networks(self) -> list[IPv4Network | IPv6Network]:
+        return [ip_network(part.strip()) for part in self.trusted_proxies.split(",") if part.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountLink:
     """`account_link_secret`: at least 32 bytes; it signs the link by which RetailCRM opens the page."""
 
@@ -272,6 +296,7 @@ SECTIONS = (
     Clicks,
     SmartRedirect,
     Public,
+    Proxies,
     AccountLink,
     Sessions,
     Module,

@@ -1,9 +1,9 @@
 """
 The HTTP edge of every function: routes, bodies with a limit, one form of errors.
 
-Handlers get Flask's request and return an `Answer`. Beside a function's `main.py`, only this module, `lib.intake.push`
-and `lib.admin` import Flask. Answers are JSON; an AppError becomes `{"error": {"code", "message"}}` with its status,
-and any other exception a logged 500 without details.
+Handlers get Flask's request and return an `Answer`. Beside a function's `main.py`, only this module, `client_address`,
+`lib.intake.push` and `lib.admin` import Flask. Answers are JSON; an AppError becomes `{"error": {"code", "message"}}`
+with its status, and any other exception a logged 500 without details.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from flask import Request
 from lib.admin import guard
 from lib.admin.operation import AdminRequest
 from lib.admin.screens.sign_in import sign_in
+from lib.runtime.client_address import client_address
 from lib.runtime.errors import AppError
 from lib.runtime.http import Answer, read_body
 
@@ -33,7 +34,7 @@ def open_page(request: Request) -> Answer:
     asked = AdminRequest(
         arguments={},
         body=wanted,
-        address=guard.address_of(request),
+        address=client_address(request),
         cookie=request.cookies.get(guard.cookie_name(), ""),
     )
     try:

@@ -1,0 +1,44 @@
+"""
+From where a request came, as the gateway saw it.
+
+Each proxy appends the address of whoever asked it to `X-Forwarded-For`, so only entries that proxies of ours wrote can
+be believed: the last one, and the one before each entry that is a trusted proxy's (`TRUSTED_PROXIES`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from flask import Request
+
+from lib.runtime import config
+
+_LONGEST = 64
+
+
+def client_address(request: Request) -> str:
+    """The address that is not a proxy's of ours; "" if the server tells none. Nothing that a client can choose."""
+    chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+    heard = [part for part in [*chain, ""] if part] or [request.remote_addr or ""]
+    trusted = config.current(config.Proxies)
+    while len(heard) > 1 and trusted.includes(_address(heard[-1])):
+        heard.pop()
+    return heard[-1][:_LONGEST]
+
+
+def source_of(address: str) -> str:
+    """What one sender has for itself: an IPv4 address, or the /64 of an IPv6 one."""
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Address(int(found) >> 64 << 64)) + "/64"
+    return str(found or address)
+
+
+@lru_cache(maxsize=1000)
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
