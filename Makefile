@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx call provision explain doctor replay admin revoke rotate-keys seek outage bench stages chaos fuzz spool screenshots clean
+.PHONY: help venv run env test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys seek outage bench stages chaos fuzz spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -49,6 +49,9 @@ schema: venv ## write infra/schema.sql, the sum of the migrations
 
 nginx: venv ## write infra/deployment/nginx/nginx.conf, the containers' gateway, from the routes of the local one
 	@$(PY) -m infra.deployment.nginx.render
+
+roles: venv ## make the roles of a database, one for each function (DATABASE_ADMIN_URL and passwords set; REVOKE=1 takes old rights)
+	@$(PY) -m infra.deployment.roles $(if $(filter 1 yes,$(REVOKE)),--revoke)
 
 call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
 	@$(PY) -m infra.stand_ins.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)

@@ -28,7 +28,7 @@ def begin(*, asks_the_database: bool = True) -> None:
         check_address(config.load(config.Database).database_url)
 
 
-def check_address(database_url: str) -> None:
+def check_address(database_url: str, name: str = "DATABASE_URL") -> None:
     """
     Raises ConfigError, without quoting the address: the driver might take a part of the password for a host or port.
     """
@@ -40,7 +40,7 @@ def check_address(database_url: str) -> None:
     ports = str(parts.get("port", "")).split(",") if parts else []
     if parts is None or any("@" in host[1:] for host in hosts) or any(port and not port.isdigit() for port in ports):
         raise ConfigError(
-            "DATABASE_URL is not the address of a database, postgresql://user:password@host:5432/name;"
+            f"{name} is not the address of a database, postgresql://user:password@host:5432/name;"
             " in a password % is written %25, @ %40, / %2F and : %3A"
         )
 

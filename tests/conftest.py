@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.deployment import migrate
+from infra.deployment import migrate, rights
 from infra.stand_ins import postgres
+from tests.harness import roles
 
 if TYPE_CHECKING:
     from tests.harness.servers import Broker
@@ -64,13 +65,15 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(postgres_server: str) -> str:
-    """The name of a migrated database, to be copied for each test."""
+    """The name of a database, made and migrated as it is where it is deployed, to be copied for each test."""
     import psycopg
 
     with psycopg.connect(postgres_server, autocommit=True) as conn:
         conn.execute("CREATE DATABASE gateway_template")
     base, _, _ = postgres_server.rpartition("/")
-    migrate.apply(f"{base}/gateway_template")
+    url = f"{base}/gateway_template"
+    roles.make(url)
+    migrate.apply(roles.url_of(rights.MIGRATOR, url))
     return "gateway_template"
 
 
@@ -89,6 +92,7 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     from lib.runtime.vault import vault
 
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setattr(db, "pool", roles.PoolsByRole())
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:9")
     monkeypatch.setenv("OPERATOR_TOKEN", OPERATOR_TOKEN)

@@ -2,9 +2,13 @@
 Answer the administrators' page, and the operator.
 
 Trigger   HTTP from ui/ (cookie of a session) and from the operator (bearer token)
-Reads     enterprises, users, lines, calls, deliveries, attempts, integration_logs
-Writes    sessions, sign_in_attempts, enterprises.integrations_config, lines, module_commands, replays, deliveries,
+Reads     enterprises, users, users.password_hash, user_internal_phones, user_statuses, lines, sessions,
+          sign_in_attempts, module_commands, calls, call_events, clicks, deliveries, attempts, replays, row_timers,
+          host_clocks, crm_gates, integration_logs, rejected_messages
+Writes    sessions, sign_in_attempts, users.password_hash, enterprises.integrations_config,
+          enterprises.account_link_version, lines, module_commands, replays, deliveries, row_timers, crm_gates,
           integration_logs
+Deletes   sign_in_attempts
 Publishes module-commands, call-events
 Calls     RetailCRM, when a connection is tested, managers are listed, a test pop-up is shown
 Answers   200 done, 202 begun             400 invalid_fields, with each field's problem     401 session_required

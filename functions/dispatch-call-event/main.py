@@ -2,7 +2,7 @@
 Take a call event in, and say so at once.
 
 Trigger   HTTP from call services and Asterisk hosts
-Reads     enterprises (cached)
+Reads     enterprises, users, user_internal_phones, lines (cached); call_events (whether it is a copy)
 Writes    call_events
 Publishes call-events, the whole event: behind the answer, where the event is stored
 Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large

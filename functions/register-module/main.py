@@ -2,8 +2,9 @@
 Carry out module commands: register, update or deactivate RetailCRM's integration module, push the extensions.
 
 Trigger   Pub/Sub push: subscriptions `module-commands.register-module` and, for retries, `ticks.register-module`
-Reads     module_commands, enterprises
-Writes    module_commands, enterprises.integrations_config, enterprises.account_link_version, integration_logs
+Reads     enterprises, users, user_internal_phones, lines; module_commands, crm_gates
+Writes    module_commands, enterprises.integrations_config, enterprises.account_link_version, crm_gates,
+          integration_logs, rejected_messages
 Publishes module-commands, one for each enterprise that has something due
 Calls     RetailCRM GET /api/v5/integration-modules/{code}, POST …/edit, GET /api/v5/settings
 Answers   204 recorded: done, failed or to be retried, or kept as rejected

@@ -2,9 +2,11 @@
 Look at one call and tell RetailCRM who rings, and that it is over; enter its row of history.
 
 Trigger   Pub/Sub push: subscription `call-events.retailcrm-deliver`
-Reads     call_events, enterprises (cached)
+Reads     enterprises, users, user_internal_phones, lines (cached); call_events, calls, call_links, deliveries,
+          attempts, row_timers, host_clocks, crm_gates, module_commands
 Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, row_timers, host_clocks,
-          integration_logs, crm_gates
+          crm_gates, module_commands (when the CRM does not know an extension), integration_logs, rejected_messages
+Deletes   calls (that became part of another), call_links
 Publishes call-events, for what waits for its CRM for a moment; due-rows
 Calls     RetailCRM POST /api/v5/telephony/call/event
 Answers   204 recorded: delivered, scheduled again, passed over while the process is busy, skipped or kept as rejected

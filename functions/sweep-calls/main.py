@@ -2,9 +2,11 @@
 Wake the calls, the lanes of rows and the events whose time has come, and delete a little of what is too old.
 
 Trigger   Pub/Sub push: subscription `ticks.sweep-calls`; dead letters of every subscription at `/dead`
-Reads     call_events, calls, row_timers
-Writes    calls, call_events and row_timers (when each is to be woken again), rejected_messages; whatever is too old
-          goes, from every table that grows (docs/operations.md, "Retention")
+Reads     enterprises, call_events, calls, row_timers; of what it deletes the age
+Writes    calls, call_events, row_timers (when each is to be woken again), deliveries (of an enterprise that is gone),
+          rejected_messages
+Deletes   what is too old (docs/operations.md, "Retention"): calls, call_events, call_links, deliveries, attempts,
+          integration_logs, rejected_messages, clicks, sessions, sign_in_attempts, module_commands, replays
 Publishes call-events, due-rows
 Answers   204 done, or kept as rejected
           503 give it back: the database or Pub/Sub is away

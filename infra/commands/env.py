@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from infra.deployment import rights
+
 _HEAD: Final = "# The settings of docker-compose.yml on this machine. Secrets: never commit, never mail.\n"
 
 
@@ -31,6 +33,14 @@ def _fixed(value: str) -> Callable[[], str]:
     return lambda: value
 
 
+def _of_role(role: str) -> Variable:
+    # Hexadecimal, because it stands in an address.
+    comment = "Of the roles of the database: one for each function, the commands, migrations" * (
+        role == rights.MIGRATOR
+    )
+    return Variable(name=rights.password_variable(role), comment=comment, make=lambda: secrets.token_hex(16))
+
+
 VARIABLES: Final = (
     Variable(
         name="PUBLIC_URL",
@@ -43,6 +53,7 @@ VARIABLES: Final = (
         comment="Of a database that is made at the first start; changing it here later does not change it there",
         make=lambda: secrets.token_hex(16),
     ),
+    *map(_of_role, rights.roles()),
     Variable(
         name="VAULT_KEYS",
         comment="Encrypts the enterprises' API keys: lost with it, they must be entered anew",

@@ -10,7 +10,9 @@ large the table is: its statements run one by one, and only statements that can 
 run dies, the next one begins again with the first statement: an index that is complete stays, an invalid one is dropped
 and built again.
 
-Where the functions come through a pooler, the role then keeps the deadlines that their sessions cannot bring
+Then the roles of the functions, where there are some (infra.deployment.roles), are granted what they lack.
+
+Where the functions come through a pooler, the role keeps the deadlines that their sessions cannot bring
 (docs/decisions/0011-poolers.md).
 """
 
@@ -30,6 +32,7 @@ import psycopg
 from psycopg import sql
 
 from infra import command
+from infra.deployment import grants
 from lib.runtime import config, db
 from lib.runtime.errors import AppError, ConfigError
 
@@ -94,7 +97,7 @@ def read(folder: Path = MIGRATIONS) -> list[Migration]:
 
 def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> list[str]:
     """
-    Applies the missing migrations and returns their names.
+    Applies the missing migrations and returns their names; the functions' roles may do then what they must.
 
     Raises ConfigError, and does nothing, when the database has migrations that are unknown here.
     """
@@ -103,7 +106,7 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
         if not migration.is_transaction:
             migration.statements()
     applied_now: list[str] = []
-    with psycopg.connect(database_url, autocommit=True) as conn, _without_deadlines(conn), _locked(conn):
+    with session(database_url) as conn:
         conn.execute(
             """
             CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -130,7 +133,15 @@ def apply(database_url: str, migrations: Iterable[Migration] | None = None) -> l
             else:
                 _apply_outside(conn, migration)
             applied_now.append(migration.name)
+        grants.grant(conn)
     return applied_now
+
+
+@contextlib.contextmanager
+def session(database_url: str) -> Iterator[psycopg.Connection]:
+    """For whoever changes the schema, or who may use it: alone, and without deadlines."""
+    with psycopg.connect(database_url, autocommit=True) as conn, _without_deadlines(conn), _locked(conn):
+        yield conn
 
 
 def keep_session_settings(database_url: str, settings: Mapping[str, str]) -> None:
@@ -217,6 +228,9 @@ def main() -> int:
         settings = config.load(config.Database)
         for name in apply(settings.session_url):
             print(f"applied {name}")
+        with psycopg.connect(settings.session_url, autocommit=True) as conn:
+            for line in grants.remarks(conn):
+                print(line)
         if settings.is_pooled:
             keep_session_settings(settings.session_url, db.session_settings(settings))
     except (AppError, psycopg.Error) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from infra.deployment import rights
 from infra.stand_ins.postgres import Cluster
 from infra.stand_ins.processes import ROOT, Command
 from infra.stand_ins.rundir import Secrets
@@ -59,7 +60,8 @@ class Part:
 class Layout:
     """
     `external_emulator`: `host:port` of a Pub/Sub emulator that is used instead of ours; `settings`: environment
-    variables for every part, on top of those that the stack sets.
+    variables for every part, on top of those that the stack sets; with another DATABASE_URL all parts have that one,
+    and no roles are made.
     """
 
     run_dir: Path
@@ -97,11 +99,12 @@ class Layout:
     def cluster(self) -> Cluster:
         return Cluster(data_dir=self.run_dir / "postgres", port=self.port("postgres"))
 
-    def environment(self) -> dict[str, str]:
-        """What a function needs to know."""
+    def environment(self, role: str | None = rights.OPERATOR) -> dict[str, str]:
+        """What a part needs to know that comes to the database under this role, or (None) not at all."""
         secrets = Secrets.of(self.run_dir)
+        database = {"DATABASE_URL": self.cluster.url_of(role, secrets.password_of(role))} if role else {}
         return {
-            "DATABASE_URL": self.cluster.url,
+            **database,
             "PUBSUB_EMULATOR_HOST": self.emulator_host,
             "GOOGLE_CLOUD_PROJECT": "local",
             "VAULT_KEYS": secrets.vault_keys,
@@ -114,7 +117,8 @@ class Layout:
         }
 
     def job(self, name: str, module: str, *arguments: str, needs: Sequence[str] = ()) -> Part:
-        return Part(command=self._command(name, module, *arguments), is_ready=None, needs=tuple(needs))
+        command = self._command(name, module, *arguments, role=rights.OPERATOR)
+        return Part(command=command, is_ready=None, needs=tuple(needs))
 
     def parts(self) -> list[Part]:
         """In the order in which they should get the processor: dependencies come first."""
@@ -124,7 +128,7 @@ class Layout:
             Part(command=self.cluster.command(self.log("postgres")), is_ready=self.cluster.is_ready),
             *(self._emulator() for _ in own_emulator),
             *(self._function(name) for name in self.functions()),
-            self.job("migrate", "infra.deployment.migrate", needs=["postgres"]),
+            *self._migration(),
             self.job("topology", "infra.deployment.topology", *endpoints, needs=own_emulator),
             self._service(
                 "retailcrm-simulator", "/_sim/health", "--state", str(self.run_dir / "retailcrm-simulator.json")
@@ -132,6 +136,18 @@ class Layout:
             self._service("asterisk-simulator", "/health", "--state", str(self.run_dir / "asterisk-simulator.json")),
             self._gateway(),
             self._ticker(),
+        ]
+
+    def _migration(self) -> list[Part]:
+        migrate = self._command("migrate", "infra.deployment.migrate", role=rights.MIGRATOR)
+        if "DATABASE_URL" in self.settings:
+            return [Part(command=migrate, is_ready=None, needs=("postgres",))]
+        secrets, roles = Secrets.of(self.run_dir), self._command("roles", "infra.deployment.roles")
+        passwords = {rights.password_variable(role): secrets.password_of(role) for role in rights.roles()}
+        roles = replace(roles, env={**roles.env, "DATABASE_ADMIN_URL": self.cluster.url, **passwords})
+        return [
+            Part(command=roles, is_ready=None, needs=("postgres",)),
+            Part(command=migrate, is_ready=None, needs=("roles",)),
         ]
 
     def _emulator(self) -> Part:
@@ -146,7 +162,7 @@ class Layout:
             "--host=127.0.0.1",
             f"--port={self.port(name)}",
         ]
-        command = self._command(name, "functions_framework", *arguments)
+        command = self._command(name, "functions_framework", *arguments, role=rights.role_of(name))
         if name != INTAKE:
             # Hosts wait for intake and never repeat; the other functions can wait when the processor is short.
             command = replace(command, argv=["nice", "-n", NICE.get(name, "5"), *command.argv])
@@ -169,12 +185,12 @@ class Layout:
         command = self._command(name, module, f"--port={self.port(name)}", *arguments)
         return Part(command=command, is_ready=_answering(self.url(name) + health))
 
-    def _command(self, name: str, module: str, *arguments: str) -> Command:
+    def _command(self, name: str, module: str, *arguments: str, role: str | None = None) -> Command:
         return Command(
             name=name,
             argv=[sys.executable, "-m", module, *arguments],
             log=self.log(name),
-            env=self.environment(),
+            env=self.environment(role),
         )
 
 

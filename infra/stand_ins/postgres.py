@@ -57,7 +57,11 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres:{self._password_file.read_text()}@127.0.0.1:{self.port}/postgres"
+        """The superuser's."""
+        return self.url_of("postgres", self._password_file.read_text())
+
+    def url_of(self, role: str, password: str) -> str:
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/postgres"
 
     def prepare(self) -> None:
         """

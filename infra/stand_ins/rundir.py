@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -32,6 +34,11 @@ class Secrets:
     admin_password: str = field(repr=False)
     api_key: str = field(repr=False)
     account_link_secret: str = field(repr=False)
+    database_secret: str = field(repr=False)
+
+    def password_of(self, role: str) -> str:
+        """Of a role of the database."""
+        return hmac.new(self.database_secret.encode(), role.encode(), hashlib.sha256).hexdigest()[:32]
 
     @classmethod
     def of(cls, run_dir: Path) -> Secrets:
@@ -44,6 +51,7 @@ class Secrets:
             "admin_password": secrets.token_urlsafe(9),
             "api_key": secrets.token_hex(16),
             "account_link_secret": secrets.token_urlsafe(32),
+            "database_secret": secrets.token_hex(32),
         }
         if not made.keys() <= kept.keys():
             kept = made | kept

@@ -1,4 +1,8 @@
-"""Routes that every function has: `GET /health` for anybody, `GET /stats` for the operator."""
+"""
+Routes that every function has: `GET /health` for anybody, `GET /stats` for the operator.
+
+Reads     deliveries, calls, call_events, rejected_messages, crm_gates: states and times, which `/stats` counts
+"""
 
 from __future__ import annotations
 

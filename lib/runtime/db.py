@@ -119,12 +119,16 @@ class Pool(ConnectionPool[BoundedConnection]):
 
 @lazy
 def pool() -> Pool:
+    return open_pool(config.current(config.Database).database_url)
+
+
+def open_pool(database_url: str) -> Pool:
     settings = config.current(config.Database)
     threads = config.current(config.Platform).threads
     if 0 < threads < settings.database_pool_size:
         log.warning("DATABASE_POOL_SIZE is larger than THREADS", extra={"threads": threads})
     return Pool(
-        settings.database_url,
+        database_url,
         connection_class=BoundedConnection,
         min_size=0,
         max_size=settings.database_pool_size,
@@ -269,4 +273,4 @@ def _configure(conn: BoundedConnection) -> None:
     conn.answer_seconds = settings.database_statement_timeout_seconds + _GRACE_SECONDS
     conn.answered_at = time.monotonic()
     if settings.is_pooled and conn.execute("SELECT current_setting('statement_timeout')").fetchone() == ("0",):
-        log.warning("the server has no deadlines of ours: run infra.deployment.migrate, then reconnect the pooler")
+        log.warning("the server has no deadlines of ours: run infra.deployment.roles, then reconnect the pooler")

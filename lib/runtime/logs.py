@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET: Final = re.compile(r"token|secret|password|api[_-]?key|authorization|cookie", re.IGNORECASE)
+_DATABASES: Final = ("DATABASE_URL", "DATABASE_LISTEN_URL", "DATABASE_ADMIN_URL")
 # Up to the last @: with an @ in the password, the driver takes the part after the first one for a host.
 _PASSWORD: Final = re.compile(r"[^:]*:(?P<of_user>.+)@", re.DOTALL)
 _SCHEME: Final = re.compile(r"\A\s*(?:postgres(?:ql)?:?/+|postgres(?:ql)?:|\w+://)")
@@ -84,9 +85,9 @@ def own_secrets(environ: Mapping[str, str]) -> list[str]:
     The secrets of this process and their parts, longest first: a driver that cannot parse an address quotes parts of
     it.
     """
-    url = environ.get("DATABASE_URL", "")
-    passwords = _passwords(url)
-    found = {url, *passwords, *environ.get("VAULT_KEYS", "").split(",")}
+    urls = [environ.get(name, "") for name in _DATABASES]
+    passwords = {password for url in urls for password in _passwords(url)}
+    found = {*urls, *passwords, *environ.get("VAULT_KEYS", "").split(",")}
     found |= {value for name, value in environ.items() if _SECRET.search(name)}
     found = {secret for secret in found if len(secret) >= _SECRET_CHARACTERS}
     found |= {

@@ -11,7 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from infra.commands import env
-from infra.deployment import topology
+from infra.deployment import rights, topology
 from infra.deployment.nginx import render
 from lib.runtime import config
 from tests.containers.conftest import FILES, IMAGES, ROOT
@@ -61,7 +61,9 @@ def test_a_composition_without_secrets_is_refused_by_name():
     text = (ROOT / FILES[0]).read_text()
 
     required = set(re.findall(r"\$\{(\w+):\?run make env first\}", text))
-    assert required == {"POSTGRES_PASSWORD", "OPERATOR_TOKEN", "PUBLIC_URL", "VAULT_KEYS", "ACCOUNT_LINK_SECRET"}
+    of_roles = {rights.password_variable(role) for role in rights.roles()}
+    others = {"POSTGRES_PASSWORD", "OPERATOR_TOKEN", "PUBLIC_URL", "VAULT_KEYS", "ACCOUNT_LINK_SECRET"}
+    assert required == of_roles | others
     assert required <= {variable.name for variable in env.VARIABLES}
 
 
@@ -69,7 +71,7 @@ def test_a_composition_without_secrets_is_refused_by_name():
 def test_every_service_is_restarted_or_ends_has_limits_and_a_health_check(name):
     service = SERVICES[name]
 
-    assert service["restart"] == ("no" if name in {"prepare", "demo"} else "unless-stopped")
+    assert service["restart"] == ("no" if name in {"prepare", "demo", "operator"} else "unless-stopped")
     assert service["mem_limit"]
     assert service["pids_limit"]
     assert service["cap_drop"] == ["ALL"]

@@ -151,7 +151,7 @@ def test_whatever_is_killed_during_calls_is_started_again_and_nothing_is_lost(co
     for number in numbers.values():
         crm.account(number)
     data = [enterprise(n, token=f"token-of-{n}", domain="http://retailcrm-simulator:8080") for n in numbers.values()]
-    composition.compose("exec", "-T", "admin-api", "python", "-c", PROVISION, stdin=json.dumps(data))
+    composition.compose("run", "--rm", "-T", "operator", "python", "-c", PROVISION, stdin=json.dumps(data))
     quiet = Quiet()
 
     def play(scenario_id):
@@ -186,7 +186,7 @@ def test_whatever_is_killed_during_calls_is_started_again_and_nothing_is_lost(co
 def test_the_gateway_itself_is_back_before_the_next_event_of_a_call(composition, gateway, crm):
     crm.account("G1")
     data = [enterprise("G1", token="token-of-G1", domain="http://retailcrm-simulator:8080")]
-    composition.compose("exec", "-T", "admin-api", "python", "-c", PROVISION, stdin=json.dumps(data))
+    composition.compose("run", "--rm", "-T", "operator", "python", "-c", PROVISION, stdin=json.dumps(data))
     [container] = composition.containers("gateway")
     scenario = player.rebase(SCENARIOS["2-1"], now=time.time(), token="token-of-G1", salt=1)
     away: list[float] = []

@@ -172,7 +172,7 @@ def test_kill_9_leaves_nothing_behind_and_the_next_start_finds_its_data(tmp_path
         first.wait_for("It stays up")
         environment = first.description()["environment"]
         with psycopg.connect(environment["DATABASE_URL"]) as conn:
-            conn.execute("CREATE TABLE kept AS SELECT 1 AS n")
+            conn.execute("INSERT INTO enterprises (number, name, token, secret) VALUES ('kept', 'Kept', 'a', 'b')")
         first.process.kill()
         first.end()
         assert first.is_gone(), first.processes()
@@ -183,7 +183,7 @@ def test_kill_9_leaves_nothing_behind_and_the_next_start_finds_its_data(tmp_path
         assert time.monotonic() - began < 20
         again = second.description()["environment"]
         with psycopg.connect(again["DATABASE_URL"]) as conn:
-            assert conn.execute("SELECT n FROM kept").fetchone() == (1,)
+            assert conn.execute("SELECT number FROM enterprises").fetchone() == ("kept",)
         for name in ("VAULT_KEYS", "OPERATOR_TOKEN"):
             assert again[name] == environment[name]
 

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from infra.commands import provision
 from lib.runtime import config, db
+from tests.harness import roles
 from tests.harness.enterprises import enterprise
 from tests.harness.page import Page
 from tests.harness.servers import CRM, Broker
@@ -37,10 +38,14 @@ def crm_server(crm_process: CRM) -> CRM:
 
 
 class ServerLike(FlaskClient):
-    """Closes each response when it is written, as a server does: what follows behind an answer is done then."""
+    """
+    Closes each response when it is written, as a server does: what follows behind an answer is done then. The function
+    comes to the database under its own role.
+    """
 
     def open(self, *arguments: Any, **options: Any) -> Any:
-        return super().open(*arguments, **{"buffered": True, **options})
+        with roles.taken_by(self.application.extensions["function"]):
+            return super().open(*arguments, **{"buffered": True, **options})
 
 
 @pytest.fixture
@@ -50,6 +55,7 @@ def function(process: pytest.MonkeyPatch) -> Callable[[str], FlaskClient]:
     def client(name: str) -> FlaskClient:
         app = functions_framework.create_app(name.replace("-", "_"), f"functions/{name}/main.py")
         app.test_client_class = ServerLike
+        app.extensions["function"] = name
         return app.test_client()
 
     return client

@@ -19,6 +19,7 @@ import pytest
 from infra.stand_ins.postgres import free_port
 from lib.intake.messages import event_message
 from lib.runtime import config
+from tests.harness import roles
 from tests.harness.assembled import Desk
 from tests.harness.enterprises import TOKEN
 from tests.harness.servers import push_envelope
@@ -36,6 +37,7 @@ class Function:
     def __init__(self, name, port, log, **environment):
         self.port, self.log = port, log
         arguments = [f"--source=functions/{name}/main.py", f"--target={name.replace('-', '_')}", f"--port={port}"]
+        environment["DATABASE_URL"] = roles.url_of_function(name, os.environ["DATABASE_URL"])
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "functions_framework", *arguments, "--host=127.0.0.1"],

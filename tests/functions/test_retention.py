@@ -19,6 +19,7 @@ from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, NotFound
 from lib.store import replays
 from tests.functions.test_retailcrm_deliver import CUSTOMER, Gateway
+from tests.harness import roles
 from tests.harness.assembled import counted
 from tests.harness.servers import push_envelope
 
@@ -54,6 +55,13 @@ def kept(process):
     for name, days in DAYS.items():
         process.setenv(f"RETENTION_{name}_DAYS", str(days))
     config.current.cache_clear()
+    step = retention.step
+
+    def step_of_the_sweep(**options):
+        with roles.taken_by("sweep-calls"):
+            return step(**options)
+
+    process.setattr(retention, "step", step_of_the_sweep)
 
 
 @pytest.fixture

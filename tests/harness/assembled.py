@@ -34,6 +34,7 @@ from lib.runtime.errors import Unavailable
 from lib.store import events as event_store
 from lib.store.events import NewEvent, StoredEvent
 from lib.store.rows import Lane
+from tests.harness import roles
 from tests.harness.outcomes import differences
 from tests.unit.calls.playback import base_of
 from tests.unit.calls.renaming import Renaming
@@ -66,7 +67,7 @@ def ended(
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """One enterprise: stores, assembles, looks."""
+    """One enterprise: stores, assembles, looks; what functions do, under their roles."""
 
     number: str
     sql: Callable[..., list[tuple[Any, ...]]]
@@ -90,7 +91,7 @@ class Desk:
     def store(self, scenario: Mapping[str, Any], *numbers: int) -> list[NewEvent]:
         """As intake does."""
         messages = self.messages(scenario, *numbers)
-        with db.transaction() as conn:
+        with roles.taken_by("dispatch-call-event"), db.transaction() as conn:
             for message in messages:
                 event_store.insert_event(conn, message)
         return messages
@@ -99,11 +100,13 @@ class Desk:
         """As the pushes of an event and of its rows do: what is given back comes again."""
         for _ in range(20):
             try:
+                with roles.taken_by("retailcrm-deliver"):
+                    if deliver:
+                        wake(message, crm=RETAILCRM, crms=CRMS)
+                    else:
+                        assemble(message, crm=None, crms=CRMS)
                 if deliver:
-                    wake(message, crm=RETAILCRM, crms=CRMS)
                     self.send_rows()
-                else:
-                    assemble(message, crm=None, crms=CRMS)
             except Unavailable as error:
                 self.failures[str(error)] += 1
                 time.sleep(random.uniform(0.01, 0.1))
@@ -156,7 +159,8 @@ class Desk:
             time.sleep(0.1)
 
     def send_rows(self) -> None:
-        send_due(Lane(enterprise_number=self.number, crm=RETAILCRM.name), crm=RETAILCRM)
+        with roles.taken_by("retailcrm-upload"):
+            send_due(Lane(enterprise_number=self.number, crm=RETAILCRM.name), crm=RETAILCRM)
 
     def held(self) -> set[Held]:
         rows = self.sql(

@@ -19,6 +19,7 @@ import psutil
 import requests
 
 from infra.stand_ins.postgres import free_port
+from tests.harness import roles
 
 START_SECONDS = 15.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,7 +219,7 @@ class Asterisk:
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """A function as the platform runs it: gunicorn with threads, in a process of its own."""
+    """A function as the platform runs it: gunicorn with threads, in a process of its own, under its role."""
 
     url: str
     pid: int
@@ -228,6 +229,7 @@ class Function:
     def started(cls, name: str, environment: Mapping[str, str], *, log: Path, threads: int = 8) -> Iterator[Function]:
         port = free_port()
         settings = {"WORKERS": "1", "THREADS": str(threads), **environment}
+        settings["DATABASE_URL"] = roles.url_of_function(name, environment["DATABASE_URL"])
         with log.open("ab") as output:
             running = subprocess.Popen(
                 [
