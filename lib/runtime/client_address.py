@@ -35,6 +35,14 @@ def source_of(address: str) -> str:
     return str(found or address)
 
 
+def site_of(address: str) -> str:
+    """What one site has for itself: an IPv4 address, or the /48 of an IPv6 one, which is 65,536 of the above."""
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Address(int(found) >> 80 << 80)) + "/48"
+    return str(found or address)
+
+
 @lru_cache(maxsize=1000)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:

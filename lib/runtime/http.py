@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -117,7 +118,10 @@ def read_json_object(request: Request, *, limit: int = EVENT_BODY_BYTES) -> dict
 def error_response(error: AppError) -> Response:
     level = logging.ERROR if not isinstance(error, PermanentError | TransientError) else logging.INFO
     log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
-    return _error(error.status, error.code, str(error), error.details)
+    response = _error(error.status, error.code, str(error), error.details)
+    if isinstance(error, TransientError) and error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    return response
 
 
 def _response(answer: Answer) -> Response:
