@@ -9,6 +9,7 @@ would cost every live event a round trip to the database that they are to spare.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from lib.runtime.buckets import Buckets
 from lib.runtime.errors import RateLimited
 from lib.runtime.lazy import lazy
 
+log = logging.getLogger(__name__)
+
 Form = Literal["single", "batch"]
 
 # How many seconds' worth may come at once: at 200 a second, all that a host keeps.
@@ -26,6 +29,7 @@ BURST_SECONDS: Final = 50
 # Of the threads of an instance, those that batches may have.
 _BATCHES_SHARE: Final = 4
 _RETRY_BATCH_SECONDS: Final = 1.0
+_SECONDS_BETWEEN_LINES: Final = 60.0
 
 
 class Limits:
@@ -38,6 +42,7 @@ class Limits:
         }
         shared = max(1, threads // _BATCHES_SHARE) if threads else settings.intake_batches_at_once
         self._batches_at_once = min(shared, settings.intake_batches_at_once)
+        self._lines = Buckets(per_second=1 / _SECONDS_BETWEEN_LINES, burst=1)
         self._lock = threading.Lock()
         self._with_batch: set[str] = set()
 
@@ -47,9 +52,14 @@ class Limits:
             buckets = self._buckets[what]
             wait = buckets.take((enterprise_number, form), amount) if buckets else 0.0
             if wait:
+                self._tell(enterprise_number, what)
                 raise RateLimited(
                     f"Too many {what} of this enterprise; send this again later", retry_after_seconds=wait
                 )
+
+    def _tell(self, enterprise_number: str, what: str) -> None:
+        if self._lines.take((enterprise_number, what)) == 0:
+            log.warning("an enterprise posts too much", extra={"enterprise": enterprise_number, "what": what})
 
     @contextmanager
     def batch(self, enterprise_number: str) -> Iterator[None]:
