@@ -50,7 +50,7 @@ class Limits:
         """Raises RateLimited when this is more than the enterprise may post now; `size` in bytes."""
         for what, amount in (("bytes", size), ("events", events)):
             buckets = self._buckets[what]
-            wait = buckets.take((enterprise_number, form), amount) if buckets else 0.0
+            wait = buckets.take((enterprise_number, form), amount) if buckets is not None else 0.0
             if wait:
                 self._tell(enterprise_number, what)
                 raise RateLimited(

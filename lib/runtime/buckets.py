@@ -25,9 +25,6 @@ class Buckets:
         # How full a bucket was, and when.
         self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._levels)
-
     def level(self, key: Hashable) -> float:
         """What is in the bucket now; 0 for a key that used nothing."""
         level, at = self._levels.get(key, (0.0, 0.0))

@@ -59,6 +59,8 @@ def settings_of(process, **changed):
         process.setenv(name.upper(), str(value))
     config.current.cache_clear()
     limits.forget()
+    for buckets in filter(None, limits()._buckets.values()):
+        buckets._clock = lambda: 0.0  # however slow the machine is
 
 
 @pytest.mark.timeout(300)
@@ -131,9 +133,8 @@ def test_who_posts_events_faster_than_any_host_waits_and_nobody_else_does(dispat
 
     answers = [ring(ATTACKERS, n) for n in range(BURST_SECONDS + 20)]
 
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert [answer.status_code for answer in answers[:BURST_SECONDS]] == [200] * BURST_SECONDS
-    assert len(refused) >= 10
+    refused = answers[BURST_SECONDS:]
+    assert [answer.status_code for answer in answers] == [200] * BURST_SECONDS + [429] * len(refused)
     assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
     assert [ring(TOKEN, n).status_code for n in range(10)] == [200] * 10
     one = {"token": ATTACKERS, "events": batch(0)["events"][:1]}

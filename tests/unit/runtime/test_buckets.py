@@ -54,5 +54,5 @@ def test_keys_are_bounded_and_those_used_longest_ago_are_forgotten(clock):
     for key in "ad":
         buckets.take(key)
 
-    assert len(buckets) == 3
+    assert len(buckets._levels) == 3
     assert (buckets.is_full("a"), buckets.level("b")) == (True, 0.0)
