@@ -22,12 +22,19 @@ from lib.intake import bodies
 from lib.redirect import reply
 from lib.redirect.router import Question, router
 from lib.runtime import config, http, logs
+from lib.runtime.client_address import client_address
 from lib.runtime.errors import InvalidPayload, TooLarge
 from lib.runtime.http import Answer
 
 logs.configure()
 config.require(
-    config.Database, config.Vault, config.EnterpriseCache, config.RetailCRM, config.SmartRedirect, config.Gate
+    config.Database,
+    config.Vault,
+    config.EnterpriseCache,
+    config.RetailCRM,
+    config.SmartRedirect,
+    config.Gate,
+    config.Proxies,
 )
 
 
@@ -39,6 +46,7 @@ def ask_for_dialplan(request: Request) -> Answer:
     question = Question(
         token=request.headers.get("Token", "") or _text(body, "Token"),
         phone=_text(body, "Phone"),
+        address=client_address(request),
         line_id=_text(body, "TrunkId"),
         unique_id=_text(body, "UniqueId"),
         wants_routing=_text(body, "LoadDialPlan").lower() != "false",
@@ -53,6 +61,7 @@ def ask_for_extension(request: Request) -> Answer:
         token=request.headers.get("Token", ""),
         enterprise_number=_text(body, "enterprise_number"),
         phone=_text(body, "phone"),
+        address=client_address(request),
         is_dialplan=False,
     )
     if not question.enterprise_number or not question.phone:

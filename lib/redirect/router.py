@@ -56,11 +56,13 @@ _SHORTEST_QUESTION_SECONDS: Final = 0.05
 class Question:
     """
     `token` identifies the enterprise; without one, `enterprise_number` where its setting accepts that as a clientId.
-    `is_dialplan`: the answer goes into a dialplan, so routing must have been chosen, and the line counts.
+    `address`: from where it came. `is_dialplan`: the answer goes into a dialplan, so routing must have been chosen, and
+    the line counts.
     """
 
     token: str
     phone: str
+    address: str
     enterprise_number: str = ""
     line_id: str = ""
     unique_id: str = ""
@@ -241,7 +243,7 @@ def _authenticate(question: Question) -> Enterprise:
     """Raises Unauthorized, and what the look-up raises when the database is away."""
     if question.token or question.is_dialplan:
         try:
-            enterprise = enterprise_cache().by_token(question.token)
+            enterprise = enterprise_cache().by_token(question.token, address=question.address)
         except NotFound as error:
             raise Unauthorized("No enterprise has this token") from error
     else:

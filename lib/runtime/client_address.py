@@ -20,11 +20,11 @@ _LONGEST = 64
 def client_address(request: Request) -> str:
     """The address that is not a proxy's of ours; "" if the server tells none. Nothing that a client can choose."""
     chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-    heard = [part for part in [*chain, ""] if part] or [request.remote_addr or ""]
+    heard = [part[:_LONGEST] for part in [*chain, ""] if part] or [request.remote_addr or ""]
     trusted = config.current(config.Proxies)
     while len(heard) > 1 and trusted.includes(_address(heard[-1])):
         heard.pop()
-    return heard[-1][:_LONGEST]
+    return heard[-1]
 
 
 def source_of(address: str) -> str:
@@ -32,6 +32,14 @@ def source_of(address: str) -> str:
     found = _address(address)
     if isinstance(found, IPv6Address):
         return str(IPv6Address(int(found) >> 64 << 64)) + "/64"
+    return str(found or address)
+
+
+def site_of(address: str) -> str:
+    """What one site has for itself: an IPv4 address, or the /48 of an IPv6 one, which is 65,536 of the above."""
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Address(int(found) >> 80 << 80)) + "/48"
     return str(found or address)
 
 

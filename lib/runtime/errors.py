@@ -77,8 +77,14 @@ class TooLarge(PermanentError):
 
 
 class TransientError(AppError):
+    """`retry_after_seconds`: what the header Retry-After says, rounded up; None: nothing is known of it."""
+
     status = 503
     code = "unavailable"
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(TransientError):

@@ -65,3 +65,9 @@ def test_a_wrong_network_is_told_at_the_start():
 )
 def test_a_sender_has_an_address_or_a_network(address, expected):
     assert client_address.source_of(address) == expected
+
+
+def test_a_site_has_more_networks_than_a_sender():
+    sites = [client_address.site_of(address) for address in ("192.0.2.7", "2001:db8:1:2::3", "2001:db8:1:ffff::4")]
+
+    assert sites == ["192.0.2.7", "2001:db8:1::/48", "2001:db8:1::/48"]
