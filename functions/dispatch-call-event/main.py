@@ -7,6 +7,7 @@ Writes    call_events
 Publishes call-events, the whole event: behind the answer, where the event is stored
 Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large
           429 rate_limited              503 neither stored nor published: send it again
+          403 network_not_allowed: the enterprise's hosts may not speak from there
 """
 
 from __future__ import annotations
@@ -18,25 +19,34 @@ import functions_framework
 from flask import Request, Response
 
 from lib.admin import health
+from lib.enterprises import host_networks
 from lib.enterprises.cache import enterprise_cache
 from lib.intake import bodies, forms
 from lib.intake.accept import Accepted, accept, accept_all, publish
 from lib.runtime import config, failpoints, http, logs
 from lib.runtime.auth import require_operator
+from lib.runtime.client_address import client_address
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
 from lib.runtime.http import Answer
+from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent
 
 logs.configure()
-config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache)
+config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache, config.Proxies)
 
 BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
+
+
+def _enterprise(token: str, request: Request) -> Enterprise:
+    enterprise = enterprise_cache().by_token(token)
+    host_networks.require(enterprise, client_address(request))
+    return enterprise
 
 
 def post_event(request: Request) -> Answer:
     body = bodies.parse(http.read_body(request))
     failpoints.hit("request_read")
-    enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
+    enterprise = _enterprise(forms.token_of(body, field="token"), request)
     failpoints.hit("token_known")
     accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
     http.behind_answer(partial(publish, accepted))
@@ -45,7 +55,7 @@ def post_event(request: Request) -> Answer:
 
 def post_events(request: Request) -> Answer:
     body = bodies.parse(http.read_body(request, limit=BATCH_BYTES))
-    enterprise = enterprise_cache().by_token(forms.token_of(body, field="token"))
+    enterprise = _enterprise(forms.token_of(body, field="token"), request)
     events = body.get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
         raise InvalidPayload(f"events: must be a list of 1 to {forms.BATCH_SIZE} events")
@@ -76,7 +86,7 @@ def post_host_event(event_type: str, request: Request) -> Answer:
     body = bodies.parse(http.read_body(request))
     failpoints.hit("request_read")
     token = forms.token_of(body, field="Token", header=request.headers.get("Token", ""))
-    enterprise = enterprise_cache().by_token(token)
+    enterprise = _enterprise(token, request)
     failpoints.hit("token_known")
     accepted = accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
     http.behind_answer(partial(publish, accepted))

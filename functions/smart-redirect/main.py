@@ -7,6 +7,7 @@ Writes    integration_logs, after the answer
 Calls     RetailCRM GET /api/v5/telephony/manager, GET /api/v5/settings
 Answers   200 within SMART_REDIRECT_BUDGET_MS, whatever happens: a manager's extension or the usual scheme
           401 unauthorized: nobody's token      400 invalid_payload, in the form for others only
+          403 network_not_allowed: the enterprise's hosts may not speak from there
 """
 
 from __future__ import annotations
@@ -22,12 +23,19 @@ from lib.intake import bodies
 from lib.redirect import reply
 from lib.redirect.router import Question, router
 from lib.runtime import config, http, logs
+from lib.runtime.client_address import client_address
 from lib.runtime.errors import InvalidPayload, TooLarge
 from lib.runtime.http import Answer
 
 logs.configure()
 config.require(
-    config.Database, config.Vault, config.EnterpriseCache, config.RetailCRM, config.SmartRedirect, config.Gate
+    config.Database,
+    config.Vault,
+    config.EnterpriseCache,
+    config.RetailCRM,
+    config.SmartRedirect,
+    config.Gate,
+    config.Proxies,
 )
 
 
@@ -39,6 +47,7 @@ def ask_for_dialplan(request: Request) -> Answer:
     question = Question(
         token=request.headers.get("Token", "") or _text(body, "Token"),
         phone=_text(body, "Phone"),
+        address=client_address(request),
         line_id=_text(body, "TrunkId"),
         unique_id=_text(body, "UniqueId"),
         wants_routing=_text(body, "LoadDialPlan").lower() != "false",
@@ -53,6 +62,7 @@ def ask_for_extension(request: Request) -> Answer:
         token=request.headers.get("Token", ""),
         enterprise_number=_text(body, "enterprise_number"),
         phone=_text(body, "phone"),
+        address=client_address(request),
         is_dialplan=False,
     )
     if not question.enterprise_number or not question.phone:

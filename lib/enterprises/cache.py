@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from lib.enterprises.old_tokens import OldTokens
 from lib.runtime import config, db
 from lib.runtime.auth import token_sha256
 from lib.runtime.errors import NotFound, RateLimited, Unavailable
@@ -67,6 +68,7 @@ class EnterpriseCache:
         self._by_token: dict[bytes, str] = {}
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._loading: dict[str, threading.Lock] = {}
+        self._old_tokens = OldTokens()
         self._refreshing = threading.Lock()
         self._changed_unseen_at = _NEVER
         self._stop = threading.Event()
@@ -78,7 +80,7 @@ class EnterpriseCache:
 
     def by_token(self, token: str) -> Enterprise:
         """
-        The enterprise whose token or secret this is.
+        The enterprise whose token or secret this is; while its token is being replaced, the old one and the next.
 
         Raises NotFound (`unknown_token`), Unavailable when it is not known here and the database is away, and
         RateLimited when unknown tokens rain.
@@ -89,12 +91,15 @@ class EnterpriseCache:
         if number is None:
             number = self._find_number(hashed)
         enterprise = self.by_number(number)
-        # Both are compared, so that time does not tell which of them was close.
+        # All are compared, so that time does not tell which of them was close.
         is_token = hmac.compare_digest(enterprise.token_sha256, hashed)
         is_secret = hmac.compare_digest(enterprise.secret_sha256, hashed)
-        if not (is_token or is_secret):  # the token was changed a moment ago
+        is_next = hmac.compare_digest(enterprise.next_token_sha256 or b"", hashed)
+        if not (is_token or is_secret or is_next):  # the token was changed a moment ago
             self._by_token.pop(hashed, None)
             raise NotFound("No enterprise has this token", code="unknown_token")
+        if is_token and enterprise.next_token_sha256:
+            self._old_tokens.note(enterprise.number)
         return enterprise
 
     def by_number(self, number: str) -> Enterprise:
@@ -302,6 +307,13 @@ class EnterpriseCache:
                 for notice in conn.notifies(timeout=0.5):
                     with contextlib.suppress(ValueError, KeyError, TypeError):
                         self.invalidate(str(json.loads(notice.payload)["enterprise_number"]))
+                self._write_old_tokens()
+
+    def _write_old_tokens(self) -> None:
+        try:
+            self._old_tokens.write()
+        except (Unavailable, psycopg.Error) as error:
+            log.warning("uses of old tokens are not written down", extra={"reason": type(error).__name__})
 
 
 @lazy
