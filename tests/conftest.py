@@ -85,6 +85,7 @@ def database_url(postgres_server: str, template: str) -> Iterator[str]:
 def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a function, and no memory of another test's; yields what changes the environment."""
     from lib.enterprises.cache import enterprise_cache
+    from lib.intake.limits import limits
     from lib.runtime import config, db, delayed_publish, outbound, passwords, pubsub
     from lib.runtime.vault import vault
 
@@ -101,6 +102,7 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     if enterprise_cache.made is not None:
         enterprise_cache.made.close()
     enterprise_cache.forget()
+    limits.forget()
     delayed_publish.close()
     db.close()
     pubsub.close()

@@ -6,23 +6,26 @@ Reads     enterprises (cached)
 Writes    call_events
 Publishes call-events, the whole event: behind the answer, where the event is stored
 Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large
-          429 rate_limited              503 neither stored nor published: send it again
+          429 rate_limited, after Retry-After seconds again
+          503 neither stored nor published: send it again
           403 network_not_allowed: the enterprise's hosts may not speak from there
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import functions_framework
 from flask import Request, Response
 
 from lib.admin import health
-from lib.enterprises import host_networks
 from lib.enterprises.cache import enterprise_cache
 from lib.intake import bodies, forms
 from lib.intake.accept import Accepted, accept, accept_all, publish
+from lib.intake.limits import limits
 from lib.runtime import config, failpoints, http, logs
 from lib.runtime.auth import require_operator
 from lib.runtime.client_address import client_address
@@ -32,33 +35,49 @@ from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent
 
 logs.configure()
-config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache, config.Proxies)
+config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache, config.Intake, config.Proxies)
 
 BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
 
 def _enterprise(token: str, request: Request) -> Enterprise:
-    enterprise = enterprise_cache().by_token(token)
-    host_networks.require(enterprise, client_address(request))
-    return enterprise
+    return enterprise_cache().by_token(token, address=client_address(request))
 
 
 def post_event(request: Request) -> Answer:
-    body = bodies.parse(http.read_body(request))
+    received = http.read_body(request)
+    body = bodies.parse(received)
     failpoints.hit("request_read")
     enterprise = _enterprise(forms.token_of(body, field="token"), request)
     failpoints.hit("token_known")
+    limits().take(enterprise.number, "single", events=1, size=len(received))
     accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
     http.behind_answer(partial(publish, accepted))
     return accepted.as_json(), 200 if accepted.is_copy else 202
 
 
 def post_events(request: Request) -> Answer:
-    body = bodies.parse(http.read_body(request, limit=BATCH_BYTES))
+    if token := _header(request):
+        # Who it is, and whether it is its turn, is known before the body costs anything.
+        enterprise = _enterprise(token, request)
+        with limits().batch(enterprise.number):
+            received = http.read_body(request, limit=BATCH_BYTES)
+            return _take_in(bodies.parse(received), enterprise, len(received))
+    try:
+        received = http.read_body(request)
+    except TooLarge as error:
+        raise TooLarge(f"{error}: a larger batch needs its token in the header Token") from None
+    body = bodies.parse(received)
     enterprise = _enterprise(forms.token_of(body, field="token"), request)
+    with limits().batch(enterprise.number):
+        return _take_in(body, enterprise, len(received))
+
+
+def _take_in(body: Mapping[str, Any], enterprise: Enterprise, size: int) -> Answer:
     events = body.get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
         raise InvalidPayload(f"events: must be a list of 1 to {forms.BATCH_SIZE} events")
+    limits().take(enterprise.number, "batch", events=len(events), size=size)
     found = [_event(item, enterprise.number, body.get("origin")) for item in events]
     accepted = iter(accept_all([one for one in found if isinstance(one, NewEvent)]))
     results = [_as_json(next(accepted) if isinstance(one, NewEvent) else one) for one in found]
@@ -83,14 +102,20 @@ def _as_json(one: Accepted | AppError) -> dict[str, object]:
 
 
 def post_host_event(event_type: str, request: Request) -> Answer:
-    body = bodies.parse(http.read_body(request))
+    received = http.read_body(request)
+    body = bodies.parse(received)
     failpoints.hit("request_read")
-    token = forms.token_of(body, field="Token", header=request.headers.get("Token", ""))
-    enterprise = _enterprise(token, request)
+    enterprise = _enterprise(forms.token_of(body, field="Token", header=_header(request)), request)
     failpoints.hit("token_known")
+    limits().take(enterprise.number, "single", events=1, size=len(received))
     accepted = accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
     http.behind_answer(partial(publish, accepted))
     return {"status": "ok"}, 200
+
+
+def _header(request: Request) -> str:
+    token: str = request.headers.get("Token", "")
+    return token.strip()
 
 
 def get_integration(request: Request, number: str) -> Answer:

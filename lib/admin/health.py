@@ -13,7 +13,7 @@ from flask import Request
 from lib import crms
 from lib.enterprises import rules
 from lib.enterprises.cache import enterprise_cache
-from lib.runtime import db
+from lib.runtime import db, guesses
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import Unavailable
 from lib.runtime.http import Answer, Handler
@@ -52,6 +52,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             "deliveries": by_state,
             "deliveries_finished_within_seconds": deliveries.FINISHED_SPAN_SECONDS,
             "accounts": [asdict(account) for account in accounts],
+            "guesses": guesses.stats(),
             "led_to_nothing": {**asdict(silent), "within_seconds": SILENT_SECONDS},
         }, 200
 

@@ -25,8 +25,15 @@ class Channel:
         return self.technology == "local"
 
 
-@lru_cache(maxsize=20_000)
+# What Asterisk makes is shorter; longer ones are read each time, so that nobody fills the memory with them.
+_REMEMBERED_CHARACTERS: Final = 80
+
+
 def channel_named(name: str) -> Channel:
+    return _remembered(name) if len(name) <= _REMEMBERED_CHARACTERS else _read(name)
+
+
+def _read(name: str) -> Channel:
     found = _NAME.match(name)
     if found is None:
         return Channel(technology="", peer=name, half="", pair=name)
@@ -39,3 +46,6 @@ def channel_named(name: str) -> Channel:
         half=found["half"] or "",
         pair=name.rpartition(";")[0] or name,
     )
+
+
+_remembered = lru_cache(maxsize=20_000)(_read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,8 @@ from lib.calls.e164 import bare, e164
 
 _EXTENSION_DIGITS: Final = 5
 _REMEMBERED: Final = 5_000
+# Longer spellings are rare, and read each time: a directory of each enterprise remembers for itself.
+_REMEMBERED_CHARACTERS: Final = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,8 @@ class Directory:
         number = self._read_before.get(value, "")
         if number == "":
             number = self._read(value)
+            if len(value) > _REMEMBERED_CHARACTERS:
+                return number
             if len(self._read_before) >= _REMEMBERED:
                 self._read_before.clear()
             self._read_before[value] = number
@@ -140,7 +144,7 @@ class Directory:
         return {rest: name for name in self.lines if (rest := name.lstrip("0")) and short[rest] == 1}
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def zone_named(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)

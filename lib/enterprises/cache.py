@@ -24,10 +24,13 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from lib.enterprises import host_networks
 from lib.enterprises.old_tokens import OldTokens
 from lib.runtime import config, db
 from lib.runtime.auth import token_sha256
+from lib.runtime.client_address import site_of
 from lib.runtime.errors import NotFound, RateLimited, Unavailable
+from lib.runtime.guesses import Guesses
 from lib.runtime.lazy import lazy
 from lib.store import enterprises
 from lib.store.enterprises import Enterprise, Packed
@@ -36,7 +39,6 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_TOKENS_REMEMBERED = 1000
 UNKNOWN_TOKEN_SECONDS = 5.0
-UNKNOWN_TOKENS_PER_SECOND = 50
 # LRU size: enterprises that are kept unpacked.
 UNPACKED = 1000
 # A page is one short statement and one short hold of the lock; between two pages whoever waits gets the processor.
@@ -67,6 +69,7 @@ class EnterpriseCache:
         self._unpacked: OrderedDict[str, Entry] = OrderedDict()
         self._by_token: dict[bytes, str] = {}
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
+        self._guesses = Guesses("token")
         self._loading: dict[str, threading.Lock] = {}
         self._old_tokens = OldTokens()
         self._refreshing = threading.Lock()
@@ -78,29 +81,43 @@ class EnterpriseCache:
         self.last_full_refresh: str | None = None
         self.last_invalidation: str | None = None
 
-    def by_token(self, token: str) -> Enterprise:
+    def by_token(self, token: str, *, address: str) -> Enterprise:
         """
         The enterprise whose token or secret this is; while its token is being replaced, the old one and the next.
+        `address`: from where it came.
 
-        Raises NotFound (`unknown_token`), Unavailable when it is not known here and the database is away, and
-        RateLimited when unknown tokens rain.
+        Raises NotFound (`unknown_token`), Unavailable when it is not known here and the database is away, RateLimited
+        while somebody guesses from there, unless it came from there before, and Forbidden (`network_not_allowed`).
         """
         self._start()
-        hashed = token_sha256(token)
+        hashed, source = token_sha256(token), site_of(address)
         number = self._by_token.get(hashed)
-        if number is None:
-            number = self._find_number(hashed)
-        enterprise = self.by_number(number)
-        # All are compared, so that time does not tell which of them was close.
-        is_token = hmac.compare_digest(enterprise.token_sha256, hashed)
-        is_secret = hmac.compare_digest(enterprise.secret_sha256, hashed)
-        is_next = hmac.compare_digest(enterprise.next_token_sha256 or b"", hashed)
-        if not (is_token or is_secret or is_next):  # the token was changed a moment ago
-            self._by_token.pop(hashed, None)
-            raise NotFound("No enterprise has this token", code="unknown_token")
-        if is_token and enterprise.next_token_sha256:
+        is_known = number is not None and self._guesses.is_known(source, number)
+        if not is_known:
+            self._check(source, number)
+        try:
+            enterprise = self.by_number(number or self._find_number(hashed))
+            if not _is_token_of(enterprise, hashed):  # it was changed a moment ago
+                self._by_token.pop(hashed, None)
+                raise _no_token()
+        except NotFound:
+            self._guesses.wrong(source, hashed)
+            raise
+        if not is_known:
+            self._guesses.right(source, enterprise.number)
+        if enterprise.next_token_sha256 and enterprise.token_sha256 == hashed:
             self._old_tokens.note(enterprise.number)
+        host_networks.require(enterprise, address)
         return enterprise
+
+    def _check(self, source: str, number: str | None) -> None:
+        """Raises RateLimited; `number`: whose token it is, as far as this instance knows."""
+        try:
+            self._guesses.check(source)
+        except RateLimited:
+            if number is not None:
+                self._guesses.right_but_refused(source, number)
+            raise
 
     def by_number(self, number: str) -> Enterprise:
         """Raises NotFound, or Unavailable when it is not known here and the database is away."""
@@ -246,13 +263,8 @@ class EnterpriseCache:
 
     def _find_number(self, hashed: bytes) -> str:
         now = time.monotonic()
-        with self._lock:
-            unknown_at = self._unknown.get(hashed)
-            recent = sum(1 for at in self._unknown.values() if now - at < 1)
-        if unknown_at is not None and now - unknown_at < UNKNOWN_TOKEN_SECONDS:
-            raise NotFound("No enterprise has this token", code="unknown_token")
-        if recent >= UNKNOWN_TOKENS_PER_SECOND:
-            raise RateLimited("Too many unknown tokens; try again in a second")
+        if now - self._unknown.get(hashed, _NEVER) < UNKNOWN_TOKEN_SECONDS:
+            raise _no_token()
         with db.connection(within_seconds=db.QUICK_SECONDS) as conn:
             number = enterprises.find_number_by_token(conn, hashed)
         if number is not None:
@@ -261,7 +273,7 @@ class EnterpriseCache:
             self._unknown[hashed] = now
             while len(self._unknown) > UNKNOWN_TOKENS_REMEMBERED:
                 self._unknown.popitem(last=False)
-        raise NotFound("No enterprise has this token", code="unknown_token")
+        raise _no_token()
 
     def _start(self) -> None:
         """Starts listening and refreshing on first use: the server forks before it serves."""
@@ -319,6 +331,18 @@ class EnterpriseCache:
 @lazy
 def enterprise_cache() -> EnterpriseCache:
     return EnterpriseCache(config.current(config.EnterpriseCache))
+
+
+def _is_token_of(enterprise: Enterprise, hashed: bytes) -> bool:
+    """All are compared, so that time does not tell which of them was close."""
+    is_token = hmac.compare_digest(enterprise.token_sha256, hashed)
+    is_secret = hmac.compare_digest(enterprise.secret_sha256, hashed)
+    is_next = hmac.compare_digest(enterprise.next_token_sha256 or b"", hashed)
+    return is_token or is_secret or is_next
+
+
+def _no_token() -> NotFound:
+    return NotFound("No enterprise has this token", code="unknown_token")
 
 
 def _now() -> str:

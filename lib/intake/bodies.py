@@ -13,9 +13,12 @@ import re
 from contextlib import suppress
 from typing import Any, Final
 
-from lib.runtime.errors import InvalidPayload
+from lib.runtime.errors import InvalidPayload, TooLarge
 from lib.runtime.pg_json import DEPTH
 
+# Every value takes memory, however short it is written. A full batch of real events has about 8,000, and what comes
+# alone is too short for so many.
+MOST_VALUES: Final = 100_000
 # Numbers this short are the same to every reader of JSON.
 _WHOLE_DIGITS: Final = 15
 # That of UTF-32 in the other order begins like that of UTF-16.
@@ -30,12 +33,20 @@ _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[\[{]|[\]}]|[^"\[\]{}]++', re
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in these bytes, mended. Raises InvalidPayload."""
-    value = _loaded(text(body))
+    """The JSON object in these bytes, mended. Raises InvalidPayload, and TooLarge over MOST_VALUES."""
+    written = text(body)
+    if _separators(written) > MOST_VALUES:
+        raise TooLarge(f"The body holds over {MOST_VALUES} values: send fewer events at a time")
+    value = _loaded(written)
     if not isinstance(value, dict):
         raise InvalidPayload("The body is not a JSON object")
     mended: dict[str, Any] = _mended(value, DEPTH)
     return mended
+
+
+def _separators(written: str) -> int:
+    """About as many as there are values, those of events that are texts included."""
+    return sum(map(written.count, ",[{"))
 
 
 def text(body: bytes) -> str:

@@ -269,7 +269,8 @@ def _state(planned: Sequence[Planned], members: Sequence[CallEvent]) -> CallStat
         owner_extension=call.owner_extension,
         started_at=call.started_at,
         first_event_at=min(moments),
-        last_event_at=max(moments),
+        # A host whose clock is ahead says nothing of tomorrow.
+        last_event_at=min(max(moments), max(event.received_at for event in members)),
         over_at=call.over_at,
         due_at=min(wakes, default=None),
         decisions=[

@@ -23,11 +23,11 @@ _LONGEST = 64
 def client_address(request: Request) -> str:
     """The address that is not a proxy's of ours; "" if the server tells none. Nothing that a client can choose."""
     chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-    heard = [part for part in [*chain, ""] if part] or [request.remote_addr or ""]
+    heard = [part[:_LONGEST] for part in [*chain, ""] if part] or [request.remote_addr or ""]
     trusted = config.current(config.Proxies)
     while len(heard) > 1 and trusted.includes(_address(heard[-1])):
         heard.pop()
-    return heard[-1][:_LONGEST]
+    return heard[-1]
 
 
 def source_of(address: str) -> str:

@@ -96,6 +96,18 @@ class EnterpriseCache:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intake:
+    """
+    What one enterprise may post to one instance; 0: no limit. `intake_batches_at_once`: of all enterprises, and never
+    more than a quarter of THREADS.
+    """
+
+    intake_events_per_second: int = 200
+    intake_bytes_per_second: int = 1_000_000
+    intake_batches_at_once: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetailCRM:
     """`retailcrm_extra_hosts`: `host:port` patterns (`127.0.0.1:*`) of simulators, comma separated."""
 
@@ -290,6 +302,7 @@ SECTIONS = (
     Operator,
     Vault,
     EnterpriseCache,
+    Intake,
     RetailCRM,
     Gate,
     Asterisk,

@@ -11,6 +11,7 @@ Counted in each instance for itself: that costs no round trip, and who guesses h
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -45,7 +46,7 @@ class Guesses:
         # The same wrong one is one guess: a host with an old token repeats it in every event.
         self._wrong: OrderedDict[Hashable, None] = OrderedDict()
         self._right: OrderedDict[str, set[Hashable]] = OrderedDict()
-        self._of_source = Buckets(per_second=1 / SECONDS_EACH, burst=AT_ONCE, clock=clock)
+        self._of_source = Buckets(per_second=1 / SECONDS_EACH, burst=math.inf, clock=clock)  # `check` knows how full
         self._of_all = Buckets(per_second=ALL_PER_SECOND, burst=ALL_AT_ONCE, clock=clock)
         self._lines_of_source = Buckets(per_second=1 / SECONDS_BETWEEN_LINES, burst=1, clock=clock)
         self._lines = Buckets(per_second=LINES_AT_ONCE / SECONDS_BETWEEN_LINES, burst=LINES_AT_ONCE, clock=clock)
@@ -63,8 +64,8 @@ class Guesses:
 
     def check(self, source: str) -> None:
         """Raises RateLimited while nothing new of this source is believed."""
-        most = 1 if self._of_all.is_full(_ALL) else AT_ONCE
-        excess = self._of_source.level(source) + self._share(source) - most
+        at_once = 1 if self._of_all.is_full(_ALL) else AT_ONCE
+        excess = self._of_source.level(source) + 1 - at_once * (1 + len(self._right.get(source, ())))
         if excess > 0:
             self._counts["refused"] += 1
             self._tell(logging.ERROR, f"the {self._what} is guessed", source)
@@ -78,7 +79,7 @@ class Guesses:
             self._wrong[guess] = self._wrong.pop(guess, None)
             _forget_oldest(self._wrong)
         if is_new:
-            self._of_source.take(source, self._share(source))
+            self._of_source.take(source)
             self._of_all.take(_ALL)
             self._counts["wrong"] += 1
             self._last_source = source
@@ -98,10 +99,6 @@ class Guesses:
     def stats(self) -> dict[str, object]:
         """`wrong`: different ones; `refused`: requests, right or wrong; `right_but_refused`: the log says whose."""
         return {**self._counts, "last_source": self._last_source}
-
-    def _share(self, source: str) -> float:
-        """What one wrong guess takes of the budget."""
-        return 1 / (1 + len(self._right.get(source, ())))
 
     def _tell(self, level: int, message: str, source: str, **more: object) -> None:
         if self._lines_of_source.take((level, source, *more.values())) == 0 and self._lines.take(message) == 0:

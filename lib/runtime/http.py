@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from lib.runtime import pg_json
-from lib.runtime.errors import AppError, InvalidPayload, PermanentError, TooLarge, TransientError
+from lib.runtime.errors import AppError, InvalidPayload, PermanentError, RateLimited, TooLarge, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ def read_json_object(request: Request, *, limit: int = EVENT_BODY_BYTES) -> dict
 
 def error_response(error: AppError) -> Response:
     level = logging.ERROR if not isinstance(error, PermanentError | TransientError) else logging.INFO
-    log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
+    if not isinstance(error, RateLimited):  # its line would come as fast as the requests: who limits says so
+        log.log(level, "refused", extra={"code": error.code, "reason": str(error)})
     response = _error(error.status, error.code, str(error), error.details)
     if isinstance(error, TransientError) and error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))

@@ -7,17 +7,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from psycopg import Cursor
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
 
 # An identical event that comes this soon is a copy, unless its channel moved in between (docs/calls.md).
-COPY_SECONDS = 10
+COPY_SECONDS = 10.0
 # An event that was woken so often in vain may be why the assembly of its call fails.
 SUSPECT_AFTER_WAKES = 3
 
@@ -63,67 +63,39 @@ def insert_event(conn: Connection, event: NewEvent) -> Stored:
     An identical event is a copy when it may happen only once (start, hangup, recording), when it was recovered
     from the host's log, or when it comes within COPY_SECONDS and its channel was in no other bridge event since.
     """
-    return _stored(_insert(conn, event))
+    return insert_events(conn, [event])[0]
 
 
 def insert_events(conn: Connection, new: Sequence[NewEvent]) -> list[Stored]:
     """
-    The same for several, one after another, in one round trip; on a connection in autocommit, in one transaction.
+    The same for several, one after another, in one statement.
 
     Who holds rows that another waits for and waits itself is a deadlock, which costs one of them its transaction: let
     callers sort in the same way, where the order does not say when each was received.
     """
-    with conn.pipeline():
-        cursors = [_insert(conn, event) for event in new]
-    return [_stored(cursor) for cursor in cursors]
-
-
-def _insert(conn: Connection, event: NewEvent) -> Cursor[TupleRow]:
-    return conn.execute(
-        """
-        WITH previous AS (
-            SELECT id, occurrence, received_at FROM call_events
-            WHERE enterprise_number = %(enterprise_number)s AND fingerprint = %(fingerprint)s
-            ORDER BY occurrence DESC LIMIT 1
-        )
-        INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, record_url, data_source,
-                                 fingerprint, received_at, occurrence)
-        SELECT %(event_id)s, %(enterprise_number)s, %(unique_id)s, %(event_type)s, %(raw)s, %(record_url)s,
-               %(data_source)s, %(fingerprint)s, coalesce(%(received_at)s, clock_timestamp()),
-               coalesce((SELECT occurrence FROM call_events WHERE event_id = %(event_id)s), (
-                   SELECT previous.occurrence + CASE
-                       WHEN %(event_type)s IN ('start', 'hangup', 'recording') OR %(data_source)s <> 'live' THEN 0
-                       WHEN coalesce(%(received_at)s, clock_timestamp())
-                            > previous.received_at + make_interval(secs => %(copy_seconds)s) THEN 1
-                       WHEN %(event_type)s IN ('bridge', 'bridge_leave') AND EXISTS (
-                           SELECT 1 FROM call_events other
-                           WHERE other.enterprise_number = %(enterprise_number)s AND other.unique_id = %(unique_id)s
-                             AND other.event_type IN ('bridge', 'bridge_leave') AND other.id > previous.id) THEN 1
-                       ELSE 0 END
-                   FROM previous), 0)
-        ON CONFLICT (enterprise_number, fingerprint, occurrence) DO UPDATE
-            SET copies = call_events.copies + (call_events.event_id <> excluded.event_id)::integer
-        RETURNING event_id, received_at, xmax <> 0 AND event_id <> %(event_id)s
-        """,
-        {
-            "event_id": event.event_id,
-            "enterprise_number": event.enterprise_number,
-            "unique_id": event.unique_id,
-            "event_type": event.event_type,
-            "raw": Jsonb(event.raw),
-            "record_url": event.record_url,
-            "data_source": event.data_source,
-            "fingerprint": fingerprint(event),
-            "received_at": event.received_at,
-            "copy_seconds": COPY_SECONDS,
-        },
+    rows = conn.execute(
+        "SELECT event_id::text, received_at, is_copy FROM store_call_events(%s, %s)",
+        [Jsonb([_as_json(event) for event in new], dumps=_as_text), COPY_SECONDS],
     )
+    return [Stored(event_id=row[0], received_at=row[1], is_copy=row[2]) for row in rows]
 
 
-def _stored(cursor: Cursor[TupleRow]) -> Stored:
-    row = cursor.fetchone()
-    assert row is not None  # noqa: S101  (an upsert always returns its row)
-    return Stored(event_id=str(row[0]), received_at=row[1], is_copy=row[2])
+# Letters as they are: escaped they would take up to three times the memory.
+_as_text = partial(json.dumps, ensure_ascii=False)
+
+
+def _as_json(event: NewEvent) -> dict[str, object]:
+    return {
+        "event_id": event.event_id,
+        "enterprise_number": event.enterprise_number,
+        "unique_id": event.unique_id,
+        "event_type": event.event_type,
+        "raw": event.raw,
+        "record_url": event.record_url,
+        "data_source": event.data_source,
+        "fingerprint": fingerprint(event).hex(),
+        "received_at": event.received_at.isoformat() if event.received_at else None,
+    }
 
 
 def find_event(conn: Connection, event_id: str) -> StoredEvent | None:

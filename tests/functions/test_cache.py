@@ -93,7 +93,7 @@ def test_ten_thousand_enterprises_cost_little_memory_and_no_pause(cache, databas
     def ask():
         last = time.monotonic()
         while not is_over.wait(0.001):
-            cache.by_token("token-of-M7")
+            cache.by_token("token-of-M7", address="")
             gaps.append(time.monotonic() - last)
             last = time.monotonic()
 
@@ -121,7 +121,7 @@ def test_every_enterprise_that_was_loaded_keeps_working_while_the_database_is_aw
 
     take_away()
 
-    names = [cache.by_token(f"secret-of-M{n}").name for n in range(1, 21)]
+    names = [cache.by_token(f"secret-of-M{n}", address="").name for n in range(1, 21)]
     with pytest.raises(Unavailable):
         cache.by_number("M21")
     assert names == [f"Enterprise {n}" for n in range(1, 21)]
@@ -195,8 +195,8 @@ def test_an_enterprise_that_is_gone_is_forgotten_with_its_tokens(cache, database
     assert cache.stats()["total_entries"] == 248
     for token in ("token-of-M7", "secret-of-M250", "token-of-M8"):
         with pytest.raises(NotFound):
-            cache.by_token(token)
-    assert cache.by_token("another").number == cache.by_token("secret-of-M8").number == "M8"
+            cache.by_token(token, address="")
+    assert cache.by_token("another", address="").number == cache.by_token("secret-of-M8", address="").number == "M8"
 
 
 def test_a_row_is_asked_for_once_however_many_want_it(cache, provisioned, monkeypatch):

@@ -292,7 +292,8 @@ def test_instances_that_store_the_same_copies_in_any_order_do_not_deadlock(proce
 
 
 def posted(dispatch, told, **more):
-    return dispatch.post("/dispatch/call-events", json={"token": TOKEN, "events": told, **more})
+    body = {"token": TOKEN, "events": told, **more}
+    return dispatch.post("/dispatch/call-events", json=body, headers={"Token": TOKEN})
 
 
 def test_a_batch_is_stored_in_one_round_trip_and_published_in_one_request(

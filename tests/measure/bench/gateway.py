@@ -18,7 +18,12 @@ from tests.harness.enterprises import enterprise
 from tests.measure.bench.crm import Crm
 
 # The CRM of the bench takes whatever comes; only the gateway is measured.
-UNLIMITED: Final = {"RETAILCRM_TELEPHONY_PER_SECOND": "0", "RETAILCRM_DELIVERIES_AT_ONCE": "0"}
+UNLIMITED: Final = {
+    "RETAILCRM_TELEPHONY_PER_SECOND": "0",
+    "RETAILCRM_DELIVERIES_AT_ONCE": "0",
+    "INTAKE_EVENTS_PER_SECOND": "0",
+    "INTAKE_BYTES_PER_SECOND": "0",
+}
 KILLED: Final = ("dispatch-call-event", "retailcrm-deliver")
 # What an event passes through, in this order.
 PARTS: Final = ("dispatch-call-event", "emulator", "retailcrm-deliver", "sweep-calls", "postgres")
