@@ -33,6 +33,54 @@ BEGIN
     RETURN NULL;
 END $function$;
 
+CREATE OR REPLACE FUNCTION public.store_call_events(events jsonb, copy_seconds double precision)
+ RETURNS TABLE(event_id uuid, received_at timestamp with time zone, is_copy boolean)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+DECLARE
+    event record;
+BEGIN
+    FOR event IN
+        SELECT given.*, decode(given.fingerprint, 'hex') AS fingerprint_bytes
+        FROM jsonb_to_recordset(events) AS given (
+            event_id uuid, enterprise_number text, unique_id text, event_type text, raw jsonb, record_url text,
+            data_source text, fingerprint text, received_at timestamptz, is_recovered boolean)
+    LOOP
+        RETURN QUERY
+            WITH previous AS (
+                SELECT id, occurrence, received_at FROM call_events
+                WHERE enterprise_number = event.enterprise_number AND fingerprint = event.fingerprint_bytes
+                ORDER BY occurrence DESC LIMIT 1
+            )
+            INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, record_url,
+                                     data_source, fingerprint, received_at, wake_at, occurrence)
+            SELECT event.event_id, event.enterprise_number, event.unique_id, event.event_type, event.raw,
+                   event.record_url, event.data_source, event.fingerprint_bytes,
+                   coalesce(event.received_at, clock_timestamp()),
+                   CASE WHEN event.is_recovered THEN 'infinity' ELSE clock_timestamp() + interval '3 seconds' END,
+                   coalesce((SELECT occurrence FROM call_events WHERE event_id = event.event_id), (
+                       SELECT previous.occurrence + CASE
+                           WHEN event.event_type IN ('start', 'hangup', 'recording') OR event.data_source <> 'live'
+                               THEN 0
+                           WHEN coalesce(event.received_at, clock_timestamp())
+                                > previous.received_at + make_interval(secs => copy_seconds) THEN 1
+                           WHEN event.event_type IN ('bridge', 'bridge_leave') AND EXISTS (
+                               SELECT 1 FROM call_events other
+                               WHERE other.enterprise_number = event.enterprise_number
+                                 AND other.unique_id = event.unique_id
+                                 AND other.event_type IN ('bridge', 'bridge_leave') AND other.id > previous.id) THEN 1
+                           ELSE 0 END
+                       FROM previous), 0)
+            ON CONFLICT (enterprise_number, fingerprint, occurrence) DO UPDATE
+                SET copies = call_events.copies + (call_events.event_id <> excluded.event_id)::integer,
+                    -- What comes live as well has a timer.
+                    wake_at = least(call_events.wake_at, excluded.wake_at)
+            RETURNING call_events.event_id, call_events.received_at,
+                      call_events.xmax <> 0 AND call_events.event_id <> event.event_id;
+    END LOOP;
+END $function$;
+
 CREATE OR REPLACE FUNCTION public.token_hash(token text)
  RETURNS bytea
  LANGUAGE sql
@@ -54,6 +102,7 @@ CREATE TABLE enterprises (
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     account_link_version integer NOT NULL DEFAULT 0,
+    host_networks cidr[] NOT NULL DEFAULT '{}'::cidr[],
     CONSTRAINT enterprises_integrations_config_check CHECK ((jsonb_typeof(integrations_config) = 'object'::text)),
     CONSTRAINT enterprises_number_check CHECK ((number ~ '^[0-9A-Za-z_-]{1,32}$'::text)),
     CONSTRAINT enterprises_region_check CHECK ((region ~ '^[A-Z]{2}$'::text)),
@@ -451,3 +500,28 @@ CREATE TABLE row_timers (
 CREATE INDEX row_timers_account_idx ON row_timers USING btree (account) WHERE (wake_at IS NOT NULL);
 
 CREATE INDEX row_timers_wake_at_idx ON row_timers USING btree (wake_at) WHERE (wake_at IS NOT NULL);
+
+CREATE TABLE token_rotations (
+    enterprise_number text NOT NULL,
+    next_token text NOT NULL,
+    next_token_sha256 bytea NOT NULL GENERATED ALWAYS AS (token_hash(next_token)) STORED,
+    began_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    old_used_at timestamp with time zone,
+    CONSTRAINT token_rotations_next_token_check CHECK ((next_token <> ''::text)),
+    CONSTRAINT token_rotations_pkey PRIMARY KEY (enterprise_number),
+    CONSTRAINT token_rotations_next_token_key UNIQUE (next_token),
+    CONSTRAINT token_rotations_next_token_sha256_key UNIQUE (next_token_sha256),
+    CONSTRAINT token_rotations_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE TRIGGER token_rotations_changed AFTER INSERT OR DELETE OR UPDATE OF next_token ON token_rotations FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
+
+CREATE TABLE dropped_tokens (
+    token_sha256 bytea NOT NULL,
+    enterprise_number text NOT NULL,
+    dropped_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT dropped_tokens_pkey PRIMARY KEY (token_sha256),
+    CONSTRAINT dropped_tokens_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE INDEX dropped_tokens_enterprise_number_idx ON dropped_tokens USING btree (enterprise_number);

@@ -19,13 +19,6 @@ CUSTOMER = "+375291111111"
 GUESSER, CRM, ELSEWHERE = "203.0.113.7", "198.51.100.7", "198.51.100.8"
 
 
-@pytest.fixture(autouse=True)
-def _of_this_test_alone():
-    clients.forget()
-    yield
-    clients.forget()
-
-
 @pytest.fixture
 def ask(function):
     """A status that a callback brings, from an address."""

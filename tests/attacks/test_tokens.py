@@ -44,6 +44,11 @@ def rotate(*arguments):
     return run("rotate_token", "--enterprise", "0367", "--by", "petrova", *arguments)
 
 
+def token_in(said):
+    [token] = re.findall(r"[0-9]{39}", said)
+    return token
+
+
 def provision_file(**changes):
     """What `make provision` says to a file; None takes a key out."""
     data = {name: value for name, value in {**enterprise(), **changes}.items() if value is not None}
@@ -107,7 +112,7 @@ def test_two_tokens_live_until_the_old_one_is_dropped_and_no_call_is_lost(provis
     before = post(TOKEN).status_code
 
     code, said = rotate()
-    new = re.search(r"[0-9]{39}", said)[0]
+    new = token_in(said)
     both = [until(lambda: post(new), lambda answer: answer.status_code == 200), post(TOKEN), ask(new), ask(TOKEN)]
     twice = rotate()
     dropped = rotate("--drop", "old")
@@ -140,7 +145,7 @@ def test_the_operator_is_told_when_a_host_last_showed_the_old_token(provisioned,
 
 def test_a_new_token_that_was_lost_is_taken_back(provisioned, post):
     provisioned()
-    new = re.search(r"[0-9]{39}", rotate()[1])[0]
+    new = token_in(rotate()[1])
 
     code, _ = rotate("--drop", "new")
 
@@ -151,7 +156,7 @@ def test_a_new_token_that_was_lost_is_taken_back(provisioned, post):
 
 def test_a_file_that_was_not_brought_up_to_date_does_not_bring_a_token_back(provisioned, sql):
     provisioned()
-    new = re.search(r"[0-9]{39}", rotate()[1])[0]
+    new = token_in(rotate()[1])
     meanwhile = provision_file(token=new)
     kept = sql("SELECT token FROM enterprises")
     rotate("--drop", "old")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.click.under_way import AT_A_TIME, under_way
-from lib.retailcrm.client_ids import clients
+from lib.click.under_way import AT_A_TIME
 from lib.runtime import config, db
 from lib.store.clicks import find_click
 from tests.harness.servers import Asterisk
@@ -38,11 +37,6 @@ def known(provisioned, asterisk, sql):
     provisioned(OTHER, token="375290000002")
     sql("UPDATE enterprises SET asterisk_url = %s RETURNING 1", asterisk.url)
     sql("INSERT INTO user_internal_phones (enterprise_number, phone_number) VALUES (%s, '777') RETURNING 1", OTHER)
-    clients.forget()
-    under_way.forget()
-    yield
-    clients.forget()
-    under_way.forget()
 
 
 @pytest.fixture
