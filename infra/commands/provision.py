@@ -123,14 +123,18 @@ def _check_users(users: list[Any], problems: list[str]) -> None:
         if not isinstance(user.get("is_admin", False), bool):
             problems.append(f"{where}.is_admin: must be true or false")
         _check_texts(user, ("password", "first_name", "last_name", "personal_phone"), where, problems)
-        password = user.get("password")
-        if isinstance(password, str) and password and (why := weakness(password, user["login"])):
-            problems.append(f"{where}.password: {why}")
+        _check_password(user, where, problems)
         for phone in _list(user, "internal_phones", problems, where):
             if not _is_extension(phone):
                 problems.append(f"{where}.internal_phones: {phone!r} is not an extension of digits")
             elif owners.setdefault(phone, user["login"]) != user["login"]:
                 problems.append(f"{where}.internal_phones: {phone} already belongs to {owners[phone]}")
+
+
+def _check_password(user: dict[str, Any], where: str, problems: list[str]) -> None:
+    password = user.get("password")
+    if isinstance(password, str) and password and (why := weakness(password, user["login"])):
+        problems.append(f"{where}.password: {why}")
 
 
 def _check_lines(lines: list[Any], problems: list[str]) -> None:

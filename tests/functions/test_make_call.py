@@ -249,7 +249,8 @@ def test_a_double_click_rings_once_and_both_are_answered_alike(click, asterisk, 
     assert [row[3]["is_repeat"] for row in logged(sql)] == [False, True]
 
 
-def test_clicks_at_the_same_moment_on_several_instances_ring_once(function, known, client_id, asterisk):
+def test_clicks_at_the_same_moment_on_several_instances_ring_once(function, known, client_id, asterisk, settings):
+    settings(THREADS=24)
     asterisk.fault("slow", delay_ms=700)
     instances = [function("make-call") for _ in range(4)]
     given = {"clientId": client_id, "phone": CUSTOMER, "userId": "19"}
