@@ -165,7 +165,7 @@ def test_why_a_click_was_refused_is_told_in_words(*, number, enrol, visit, stack
         for refusal in refusals:
             conn.execute(
                 "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, "
-                "response_data, status, error_message) VALUES (%s, 'retailcrm', 'make_call', %s, %s, 'error', 'No')",
+                "response_data, status, error_message) VALUES (%s, 'retailcrm', 'make_call', %s, %s, 'error', 'In English')",
                 [number, json.dumps({"phone": "+375291111111"}), json.dumps(refusal)],
             )
     somebody = visit(language=language, size="phone").sign_in(number)
@@ -173,5 +173,5 @@ def test_why_a_click_was_refused_is_told_in_words(*, number, enrol, visit, stack
 
     for sentence in words:
         somebody.reads(sentence)
-    expect(somebody.page.locator("main table").last).not_to_contain_text("No")
+    expect(somebody.page.locator("main table").last).not_to_contain_text("In English")
     somebody.is_accessible()
