@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys seek outage bench stages chaos fuzz spool screenshots clean
+.PHONY: help venv run env test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -12,7 +12,7 @@ WORKERS ?= 3
 COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: ## make the virtual environment, if it is missing or out of date
 	@infra/stand_ins/bootstrap.sh
@@ -88,6 +88,10 @@ revoke: venv ## end all sessions and account links of an enterprise (ENTERPRISE=
 
 rotate-keys: venv ## seal every API key under the first key of VAULT_KEYS
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.rotate_keys
+
+rotate-token: venv ## another token for the hosts of an enterprise; the old one works until DROP=old (ENTERPRISE=0367 DROP=old|new)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.rotate_token --enterprise="$$ENTERPRISE" \
+	    --drop="$$DROP" --by="$$BY"
 
 bench: venv ## measure latency, losses and capacity beside simpler services (PEERS=1: durable queues too; ARGS="--hold 200")
 	@$(if $(ARGS),,$(PY) -m tests.measure.bench.fold)

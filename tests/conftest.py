@@ -87,8 +87,10 @@ def database_url(postgres_server: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a function, and no memory of another test's; yields what changes the environment."""
+    from lib.click.under_way import under_way
     from lib.enterprises.cache import enterprise_cache
     from lib.intake.limits import limits
+    from lib.retailcrm.client_ids import clients
     from lib.runtime import config, db, delayed_publish, outbound, passwords, pubsub
     from lib.runtime.vault import vault
 
@@ -107,6 +109,8 @@ def process(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
         enterprise_cache.made.close()
     enterprise_cache.forget()
     limits.forget()
+    clients.forget()
+    under_way.forget()
     delayed_publish.close()
     db.close()
     pubsub.close()

@@ -8,6 +8,7 @@ Publishes call-events, the whole event: behind the answer, where the event is st
 Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large
           429 rate_limited, after Retry-After seconds again
           503 neither stored nor published: send it again
+          403 network_not_allowed: the enterprise's hosts may not speak from there
 """
 
 from __future__ import annotations

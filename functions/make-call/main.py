@@ -6,7 +6,9 @@ Reads     enterprises, users, user_internal_phones, lines (cached); enterprises.
 Writes    clicks, user_statuses, enterprises.integrations_config, integration_logs
 Calls     the Asterisk service of the enterprise, GET /api/makecallexternal
 Answers   200 done                      400 invalid_payload, invalid_phone, no_extension
-          401 unauthorized: clientId    404 integration_off          429 rate_limited
+          401 unauthorized: clientId    404 integration_off
+          403 from_a_browser, country_not_allowed, number_kind_not_allowed
+          429 rate_limited, daily_limit, asterisk_busy
           502 the Asterisk service refused or is dead                504 it did not answer in time
           503 our database is away: nothing rings
 """
@@ -24,39 +26,52 @@ from flask import Request, Response
 from werkzeug.exceptions import MethodNotAllowed
 
 from lib.admin import health
-from lib.click import order
+from lib.click import order, permission
+from lib.click import settings as click_settings
 from lib.click.place import place
 from lib.enterprises.rules import directory, settings
 from lib.intake import bodies
 from lib.retailcrm import address
 from lib.retailcrm.client_ids import clients
 from lib.runtime import config, db, http, logs, pg_json
-from lib.runtime.errors import AppError, ConfigError, InvalidPayload, NotFound, Unavailable
+from lib.runtime.client_address import client_address
+from lib.runtime.errors import AppError, ConfigError, Forbidden, InvalidPayload, NotFound, Unavailable
 from lib.runtime.http import Answer
 from lib.store import configuration, integration_logs, user_statuses
 from lib.store.enterprises import Enterprise
 
 logs.configure()
-config.require(config.Database, config.PubSub, config.EnterpriseCache, config.Asterisk, config.Clicks, config.RetailCRM)
+config.require(
+    config.Database,
+    config.PubSub,
+    config.EnterpriseCache,
+    config.Asterisk,
+    config.Clicks,
+    config.RetailCRM,
+    config.Proxies,
+)
 log = logging.getLogger(__name__)
 
 STATUSES: Final = ("free", "busy", "dinner", "break")
 _PARAMETERS: Final = 50
+_OF_BROWSERS: Final = "sec-fetch-"
 
 
 def make_a_call(request: Request) -> Answer:
     given = _parameters(request)
-    enterprise = clients().enterprise_of(given.get("clientId", ""))
+    enterprise = _enterprise(request, given, is_number_enough=True)
     shown = order.as_log(given)
     try:
+        _refuse_browsers(request)
         if not settings(enterprise).enabled:
             raise NotFound("The integration of this enterprise is switched off", code="integration_off")
         wanted = order.read(given, directory(enterprise))
         shown |= {"extension": wanted.extension, "dialled": wanted.phone}
         shown |= {"not_dialled": wanted.not_dialled} if wanted.not_dialled else {}
+        permission.require(wanted.phone, click_settings.of(enterprise))
         told = place(enterprise, wanted)
     except AppError as error:
-        _remember(enterprise, "make_call", shown, {"http_status": error.status, "code": error.code}, str(error))
+        _remember(enterprise, "make_call", shown, _refusal(error), str(error))
         raise
     seen = {"http_status": told.status, "body": told.body, "click_id": told.click_id, "is_repeat": told.is_repeat}
     _remember(enterprise, "make_call", shown, seen, told.body["error"]["message"] if "error" in told.body else None)
@@ -65,9 +80,10 @@ def make_a_call(request: Request) -> Answer:
 
 def change_status(request: Request) -> Answer:
     given = _parameters(request)
-    enterprise = clients().enterprise_of(given.get("clientId", ""))
+    enterprise = _enterprise(request, given)
     shown = order.as_log(given)
     try:
+        _refuse_browsers(request)
         status = given.get("status", "").strip()
         if status not in STATUSES:
             raise InvalidPayload(f"status: must be one of {', '.join(STATUSES)}")
@@ -75,7 +91,7 @@ def change_status(request: Request) -> Answer:
         with db.connection() as conn:
             user_statuses.upsert_status(conn, enterprise.number, user_id=user_id, status=status)
     except AppError as error:
-        _remember(enterprise, "user_status", shown, {"http_status": error.status, "code": error.code}, str(error))
+        _remember(enterprise, "user_status", shown, _refusal(error), str(error))
         raise
     _remember(enterprise, "user_status", shown, {"http_status": 200}, None)
     return {"success": True}, 200
@@ -83,17 +99,37 @@ def change_status(request: Request) -> Answer:
 
 def switch(request: Request) -> Answer:
     given = _parameters(request)
-    enterprise = clients().enterprise_of(given.get("clientId", ""))
+    enterprise = _enterprise(request, given)
     shown = {name: given[name][:200] for name in ("activity", "systemUrl") if given.get(name)}
     try:
+        _refuse_browsers(request)
         changes = _activity(given.get("activity", "")) | _moved(given, enterprise)
         with db.connection() as conn:
             is_changed = configuration.merge(conn, enterprise.number, changes)
     except AppError as error:
-        _remember(enterprise, "activity", shown, {"http_status": error.status, "code": error.code}, str(error))
+        _remember(enterprise, "activity", shown, _refusal(error), str(error))
         raise
     _remember(enterprise, "activity", shown, {"http_status": 200, "merged": changes, "is_changed": is_changed}, None)
     return {"success": True}, 200
+
+
+def _enterprise(request: Request, given: Mapping[str, str], *, is_number_enough: bool = False) -> Enterprise:
+    return clients().enterprise_of(
+        given.get("clientId", ""), address=client_address(request), is_number_enough=is_number_enough
+    )
+
+
+def _refuse_browsers(request: Request) -> None:
+    """
+    RetailCRM's server calls. A browser would for whoever wrote the page before it (`<img src>`), and says that it is
+    one. Raises Forbidden.
+    """
+    if any(name.lower().startswith(_OF_BROWSERS) for name in request.headers.keys()):  # noqa: SIM118  (pairs otherwise)
+        raise Forbidden("Only RetailCRM's server may ask this, and no browser", code="from_a_browser")
+
+
+def _refusal(error: AppError) -> dict[str, Any]:
+    return {"http_status": error.status, "code": error.code, **error.details}
 
 
 def _manager(given: Mapping[str, str], enterprise: Enterprise) -> int:
@@ -114,8 +150,7 @@ def _activity(text: str) -> dict[str, Any]:
 
 def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
     """
-    The new address of the account. Our API key is sent there, so it must be one of RetailCRM's, and the enterprise's
-    number, which is no secret, is not enough to change it.
+    The new address of the account. Our API key is sent there, so it must be one of RetailCRM's.
     """
     system_url = given.get("systemUrl", "")
     if not system_url.strip():
@@ -130,8 +165,6 @@ def _moved(given: Mapping[str, str], enterprise: Enterprise) -> dict[str, Any]:
             return {}
     except ConfigError:
         log.warning("the stored address is not RetailCRM's", extra={"enterprise": enterprise.number})
-    if given.get("clientId") != enterprise.client_id:
-        raise InvalidPayload("systemUrl: only the clientId that registration issued may move the account")
     return {"domain": moved}
 
 

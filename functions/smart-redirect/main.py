@@ -7,6 +7,7 @@ Writes    crm_gates; integration_logs, after the answer
 Calls     RetailCRM GET /api/v5/telephony/manager, GET /api/v5/settings
 Answers   200 within SMART_REDIRECT_BUDGET_MS, whatever happens: a manager's extension or the usual scheme
           401 unauthorized: nobody's token      400 invalid_payload, in the form for others only
+          403 network_not_allowed: the enterprise's hosts may not speak from there
 """
 
 from __future__ import annotations

@@ -16,10 +16,9 @@ from infra import command
 from infra.commands import person
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, InvalidPayload, NotFound
-from lib.runtime.passwords import hash_password
+from lib.runtime.passwords import hash_password, weakness
 from lib.store import administrators, integration_logs, sessions
 
-PASSWORD_CHARACTERS: Final = (10, 1000)
 _LOGIN_CHARACTERS: Final = 200
 
 
@@ -97,9 +96,8 @@ def _password(login: str) -> str:
             raise InvalidPayload("These are two different passwords: nothing was changed")
     else:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
-    least, most = PASSWORD_CHARACTERS
-    if not least <= len(password) <= most or not password.isprintable():
-        raise InvalidPayload(f"A password has {least} characters or more, at most {most}: nothing was changed")
+    if why := weakness(password, login):
+        raise InvalidPayload(f"The password {why}: nothing was changed")
     return password
 
 

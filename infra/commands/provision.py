@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -21,14 +22,17 @@ from psycopg.types.json import Jsonb
 from infra import command
 from lib import crms
 from lib.calls.settings import Settings
+from lib.click import settings as click
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
 from lib.retailcrm.options import NUMBER_ACCEPTED
 from lib.runtime import config, db
+from lib.runtime.auth import TOKEN_DIGITS, random_client_id, random_token
+from lib.runtime.client_address import network
 from lib.runtime.errors import ConfigError, InvalidPayload
-from lib.runtime.passwords import hash_password, is_password
+from lib.runtime.passwords import hash_password, is_password, weakness
 from lib.runtime.vault import vault
-from lib.store import sessions
+from lib.store import sessions, token_rotations
 from lib.store.integration import RETAILCRM, version_of
 
 _EXTENSION = re.compile(r"[0-9]{1,10}")
@@ -36,6 +40,14 @@ _TRANSFORM = re.compile(r"[+0-9]*\{[0-9]{1,2}\}")
 _USER_ID = re.compile(r"[1-9][0-9]{0,17}")
 _INTEGRATION = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _API_KEY = re.compile(r"[!-~]{1,255}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provisioned:
+    """`token`: one that was made, because the file names none. `notes`: what somebody may not expect."""
+
+    token: str | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
 
 def check(data: object) -> list[str]:
@@ -47,6 +59,7 @@ def check(data: object) -> list[str]:
     for index, phone in enumerate(_list(data, "internal_phones", problems)):
         if not _is_extension(phone):
             problems.append(f"internal_phones[{index}]: must be an extension of digits")
+    _check_networks(_list(data, "host_networks", problems), problems)
     _check_users(_list(data, "users", problems), problems)
     _check_lines(_list(data, "lines", problems), problems)
     _check_integrations(data.get("integrations_config", {}), problems)
@@ -55,10 +68,10 @@ def check(data: object) -> list[str]:
 
 def _check_names(data: dict[str, Any], problems: list[str]) -> None:
     problems.extend(
-        f"{name}: is missing or not text"
-        for name in ("number", "name", "token", "secret")
-        if not _is_text(data.get(name))
+        f"{name}: is missing or not text" for name in ("number", "name", "secret") if not _is_text(data.get(name))
     )
+    if data.get("token") is not None and not _is_text(data["token"]):
+        problems.append("token: must be text, or left out: then a random one is made")
     if _is_text(data.get("number")) and not re.fullmatch(r"[0-9A-Za-z_-]{1,32}", data["number"]):
         problems.append("number: at most 32 letters, digits, - and _")
     if data.get("token") is not None and data["token"] == data.get("secret"):
@@ -70,6 +83,14 @@ def _check_names(data: dict[str, Any], problems: list[str]) -> None:
     url = data.get("asterisk_url")
     if url is not None and not (_is_text(url) and url.startswith(("http://", "https://"))):
         problems.append("asterisk_url: must be an http(s) address")
+
+
+def _check_networks(networks: list[Any], problems: list[str]) -> None:
+    for index, text in enumerate(networks):
+        try:
+            network(text if isinstance(text, str) else "")
+        except ValueError:
+            problems.append(f"host_networks[{index}]: must be a network, as 203.0.113.0/24 or 2001:db8::/48")
 
 
 def _check_integrations(integrations: object, problems: list[str]) -> None:
@@ -102,11 +123,18 @@ def _check_users(users: list[Any], problems: list[str]) -> None:
         if not isinstance(user.get("is_admin", False), bool):
             problems.append(f"{where}.is_admin: must be true or false")
         _check_texts(user, ("password", "first_name", "last_name", "personal_phone"), where, problems)
+        _check_password(user, where, problems)
         for phone in _list(user, "internal_phones", problems, where):
             if not _is_extension(phone):
                 problems.append(f"{where}.internal_phones: {phone!r} is not an extension of digits")
             elif owners.setdefault(phone, user["login"]) != user["login"]:
                 problems.append(f"{where}.internal_phones: {phone} already belongs to {owners[phone]}")
+
+
+def _check_password(user: dict[str, Any], where: str, problems: list[str]) -> None:
+    password = user.get("password")
+    if isinstance(password, str) and password and (why := weakness(password, user["login"])):
+        problems.append(f"{where}.password: {why}")
 
 
 def _check_lines(lines: list[Any], problems: list[str]) -> None:
@@ -149,6 +177,7 @@ def _check_retailcrm(section: dict[str, Any], problems: list[str]) -> None:
     _check_mapping(section.get("user_extensions", {}), where, problems)
     problems.extend(f"{where}.{problem}" for problem in Settings.from_config(section).problems)
     problems.extend(f"{where}.{problem}" for problem in redirect.all_problems(section))
+    problems.extend(f"{where}.{problem}" for problem in click.read(section, "").problems)
 
 
 def _check_other(section: dict[str, Any], where: str, problems: list[str]) -> None:
@@ -175,19 +204,29 @@ def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:
             problems.append(f"{where}.user_extensions.{user}: {extension} already belongs to user {owners[extension]}")
 
 
-def provision(conn: db.Connection, data: dict[str, Any]) -> None:
+def provision(conn: db.Connection, data: dict[str, Any]) -> Provisioned:
     """Writes a checked enterprise, in the transaction of the caller. Raises InvalidPayload."""
     number = data["number"]
+    present = _present_token(conn, number)
+    token, notes = _token(conn, data, present)
+    made = None if token else random_token()
+    known = [token or made, data["secret"]]
     other = conn.execute(
-        "SELECT number FROM enterprises WHERE number <> %s AND (token = ANY(%s) OR secret = ANY(%s))",
-        [number, [data["token"], data["secret"]], [data["token"], data["secret"]]],
+        """
+        SELECT number FROM enterprises
+        WHERE number <> %(number)s AND (token = ANY(%(known)s) OR secret = ANY(%(known)s))
+        UNION ALL
+        SELECT enterprise_number FROM token_rotations
+        WHERE enterprise_number <> %(number)s AND next_token = ANY(%(known)s)
+        """,
+        {"number": number, "known": known},
     ).fetchone()
     if other is not None:
         raise InvalidPayload("token, secret: another enterprise has this token or secret")
     conn.execute(
         """
-        INSERT INTO enterprises (number, name, token, secret, region, timezone, asterisk_url)
-        VALUES (%(number)s, %(name)s, %(token)s, %(secret)s, %(region)s, %(timezone)s, %(asterisk_url)s)
+        INSERT INTO enterprises (number, name, token, secret, client_id, region, timezone, asterisk_url)
+        VALUES (%(number)s, %(name)s, %(token)s, %(secret)s, %(client_id)s, %(region)s, %(timezone)s, %(asterisk_url)s)
         ON CONFLICT (number) DO UPDATE
         SET name = excluded.name, token = excluded.token, secret = excluded.secret, region = excluded.region,
             timezone = excluded.timezone, asterisk_url = excluded.asterisk_url, updated_at = clock_timestamp()
@@ -199,13 +238,16 @@ def provision(conn: db.Connection, data: dict[str, Any]) -> None:
         {
             "number": number,
             "name": data["name"],
-            "token": data["token"],
+            "token": token or made,
             "secret": data["secret"],
+            "client_id": random_client_id(),
             "region": data.get("region", "BY"),
             "timezone": data.get("timezone", "Europe/Minsk"),
             "asterisk_url": data.get("asterisk_url"),
         },
     )
+    if "host_networks" in data:
+        _save_networks(conn, number, data["host_networks"])
     phones = set(data.get("internal_phones", []))
     for user in data.get("users", []):
         user_id = _upsert_user(conn, number, user)
@@ -216,7 +258,42 @@ def provision(conn: db.Connection, data: dict[str, Any]) -> None:
         _upsert_phone(conn, number, phone, None)
     for line in data.get("lines", []):
         _upsert_line(conn, number, line)
-    _merge_integrations(conn, number, data.get("integrations_config", {}))
+    notes += _merge_integrations(conn, number, data.get("integrations_config", {}))
+    return Provisioned(token=made, notes=tuple(notes))
+
+
+def _present_token(conn: db.Connection, number: str) -> str | None:
+    row = conn.execute("SELECT token FROM enterprises WHERE number = %s FOR UPDATE", [number]).fetchone()
+    return row[0] if row else None
+
+
+def _token(conn: db.Connection, data: dict[str, Any], present: str | None) -> tuple[str | None, list[str]]:
+    """The enterprise's token, None: it has none yet, and the file names none. Raises InvalidPayload."""
+    number, named = data["number"], data.get("token")
+    if named is None or named == present:
+        return present, []
+    rotation = token_rotations.find(conn, number)
+    if rotation and named == rotation.next_token:
+        return present, [f"both tokens work until make rotate-token ENTERPRISE={number} DROP=old"]
+    dropped_at = token_rotations.find_dropped_at(conn, named)
+    if dropped_at:
+        raise InvalidPayload(
+            f"token: was dropped on {dropped_at:%Y-%m-%d}, and hosts have another one by now: take it out of the file"
+        )
+    notes = ["its token is another one now: hosts that show the one before are refused"] if present else []
+    if named.isdigit() and len(named) < TOKEN_DIGITS:
+        notes.append(f"its token can be guessed: make rotate-token ENTERPRISE={number} makes a random one")
+    return named, notes
+
+
+def _save_networks(conn: db.Connection, number: str, networks: list[str]) -> None:
+    conn.execute(
+        """
+        UPDATE enterprises SET host_networks = %(networks)s::cidr[], updated_at = clock_timestamp()
+        WHERE number = %(number)s AND host_networks <> %(networks)s::cidr[]
+        """,
+        {"number": number, "networks": networks},
+    )
 
 
 def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
@@ -290,23 +367,28 @@ def _upsert_line(conn: db.Connection, number: str, line: dict[str, Any]) -> None
     )
 
 
-def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str, Any]) -> None:
+def _merge_integrations(conn: db.Connection, number: str, integrations: dict[str, Any]) -> list[str]:
+    """What of the file is not done, and why."""
     row = conn.execute("SELECT integrations_config FROM enterprises WHERE number = %s FOR UPDATE", [number]).fetchone()
     assert row is not None  # noqa: S101  (written above)
     merged: dict[str, Any] = dict(row[0])
+    notes: list[str] = []
     for name, given in integrations.items():
         stored = merged.get(name)
         before: dict[str, Any] = stored if isinstance(stored, dict) else {}
         section = {**before, **given}
+        if name == RETAILCRM and given.get(NUMBER_ACCEPTED) and before.get(NUMBER_ACCEPTED) is False:
+            section[NUMBER_ACCEPTED] = False
+            notes.append(f"{NUMBER_ACCEPTED} stays off: it was switched off on the page or by registering the module")
         if key := given.get("api_key"):
             is_same = _is_same_key(before.get("api_key"), key, number)
             section["api_key"] = before["api_key"] if is_same else vault().encrypt(key, owner=number)
         if name not in merged or section != before:
             section["version"] = version_of(before) + 1
             merged[name] = section
-    if merged == row[0]:
-        return
-    conn.execute("UPDATE enterprises SET integrations_config = %s WHERE number = %s", [Jsonb(merged), number])
+    if merged != row[0]:
+        conn.execute("UPDATE enterprises SET integrations_config = %s WHERE number = %s", [Jsonb(merged), number])
+    return notes
 
 
 def _is_same_key(sealed: str | None, given: str, number: str) -> bool:
@@ -344,7 +426,7 @@ def main() -> int:
         command.begin()
         config.load(config.Vault)
         with db.transaction() as conn:
-            provision(conn, data)
+            done = provision(conn, data)
     except OSError as error:
         print(f"provision: {sys.argv[1]} cannot be read: {error.strerror}", file=sys.stderr)
         return 1
@@ -358,6 +440,10 @@ def main() -> int:
     finally:
         db.close()
     print(f"enterprise {data['number']} is provisioned")
+    if done.token:
+        print(f"  its token, which is not shown again: {done.token}")
+    for note in done.notes:
+        print(f"  {note}")
     for name in crms.unserved(data.get("integrations_config", {})):
         print(f"  {name}: its settings are kept, but no service here serves it: nothing is sent there")
     return 0

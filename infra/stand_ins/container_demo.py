@@ -68,9 +68,10 @@ def provide(data: dict[str, Any]) -> None:
     demo_enterprise.put_host(data)
     if _is_there(data["number"]):
         return
-    demo_enterprise.put_account(data, gateway=os.environ["PUBLIC_URL"])
-    with db.transaction() as conn:
+    with db.transaction() as conn:  # with an account, or not at all
         provision.provision(conn, data)
+        client_id = demo_enterprise.find_client_id(conn, data["number"])
+        demo_enterprise.put_account(data, gateway=os.environ["PUBLIC_URL"], client_id=client_id)
 
 
 def _is_there(number: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import psycopg
+
 from infra.stand_ins import demo_enterprise, player, rundir
 from infra.stand_ins.call import CRM, Host, play_and_show
 from infra.stand_ins.demo_enterprise import ADMIN_LOGIN, SCENARIO, NotTaken
@@ -37,12 +39,14 @@ def provide(stack: Stack) -> None:
         demo_enterprise.put_host(wanted)
         if is_there:
             return
-        demo_enterprise.put_account(wanted, gateway=stack.url("gateway"))
+        pending = stored.with_name("demo.pending.json")
+        rundir.write_private(pending, text)
+        stack.run("provision", "infra.commands.provision", str(pending))
+        with psycopg.connect(stack.database_url, connect_timeout=5) as conn:
+            client_id = demo_enterprise.find_client_id(conn, wanted["number"])
+        demo_enterprise.put_account(wanted, gateway=stack.url("gateway"), client_id=client_id)
     except NotTaken as refused:
         raise Crashed(str(refused)) from refused
-    pending = stored.with_name("demo.pending.json")
-    rundir.write_private(pending, text)
-    stack.run("provision", "infra.commands.provision", str(pending))
     pending.replace(stored)
 
 

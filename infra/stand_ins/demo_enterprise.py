@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import psycopg
+
 from lib.runtime import config
 
 SCENARIO: Final = "2-1-doc"
@@ -30,10 +32,10 @@ def enterprise(*, crm_url: str, asterisk_url: str, secret: str, password: str, a
     return data
 
 
-def account(enterprise: dict[str, Any], *, gateway: str) -> dict[str, Any]:
+def account(enterprise: dict[str, Any], *, gateway: str, client_id: str) -> dict[str, Any]:
     """
-    The CRM's side of the enterprise: its managers by their ids, a customer who calls, and our module, so that a click
-    dials before anybody registered it. Until then the enterprise's number is the clientId, as its settings let it.
+    The CRM's side of the enterprise: its managers by their ids, a customer who calls, and our module with the clientId,
+    so that a click dials before anybody registered it.
     """
     retailcrm = enterprise["integrations_config"]["retailcrm"]
     codes = retailcrm["user_extensions"]
@@ -52,7 +54,7 @@ def account(enterprise: dict[str, Any], *, gateway: str) -> dict[str, Any]:
         "module": {
             "code": config.Module().module_code,
             "name": config.Module().module_name,
-            "clientId": enterprise["number"],
+            "clientId": client_id,
             "baseUrl": gateway,
             "actions": {"activity": "/retailcrm/activity"},
             "integrations": {
@@ -65,12 +67,19 @@ def account(enterprise: dict[str, Any], *, gateway: str) -> dict[str, Any]:
     }
 
 
-def put_account(enterprise: dict[str, Any], *, gateway: str) -> None:
+def put_account(enterprise: dict[str, Any], *, gateway: str, client_id: str) -> None:
     """Makes the account at the CRM simulator, which calls the module back at `gateway`. Raises NotTaken."""
     url = enterprise["integrations_config"]["retailcrm"]["domain"]
-    _put(
-        f"{url}/_sim/accounts", account(enterprise, gateway=gateway), "The CRM simulator did not take the demo account"
-    )
+    made = account(enterprise, gateway=gateway, client_id=client_id)
+    _put(f"{url}/_sim/accounts", made, "The CRM simulator did not take the demo account")
+
+
+def find_client_id(conn: psycopg.Connection, number: str) -> str:
+    """Of an enterprise that is provisioned."""
+    row = conn.execute("SELECT client_id FROM enterprises WHERE number = %s", [number]).fetchone()
+    assert row is not None  # noqa: S101  (provisioned before)
+    client_id: str = row[0]
+    return client_id
 
 
 def put_host(enterprise: dict[str, Any]) -> None:

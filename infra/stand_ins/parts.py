@@ -37,6 +37,8 @@ OFFSETS: Final = {
 PORTS_IN_ALL: Final = 40
 # Of every function; `infra.stand_ins.connections` counts with it.
 PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
+# Its threads wait for Asterisk services: two that hang must leave a third of them.
+THREADS_OF: Final = {"make-call": "24"}
 INTAKE: Final = "dispatch-call-event"
 # History waits longest when the processor is short.
 NICE: Final = {"retailcrm-upload": "10"}
@@ -163,6 +165,8 @@ class Layout:
             f"--port={self.port(name)}",
         ]
         command = self._command(name, "functions_framework", *arguments, role=rights.role_of(name))
+        if name in THREADS_OF and "THREADS" not in self.settings:
+            command = replace(command, env={**command.env, "THREADS": THREADS_OF[name]})
         if name != INTAKE:
             # Hosts wait for intake and never repeat; the other functions can wait when the processor is short.
             command = replace(command, argv=["nice", "-n", NICE.get(name, "5"), *command.argv])

@@ -126,7 +126,7 @@ def _assign(stack: Stack, extensions: Mapping[str, str | None]) -> None:
 
 def _disagree(stack: Stack) -> None:
     """Somebody was hired, and numbers were changed in the CRM by hand."""
-    account = demo_enterprise.account(demo.enterprise(stack), gateway=stack.url("gateway"))
+    account = demo_enterprise.account(demo.enterprise(stack), gateway=stack.url("gateway"), client_id="not-asked-for")
     account["users"].append({"id": 22, "first_name": "Дарья", "last_name": "Пятая"})
     account["additional_codes"] = [{"user_id": 18, "code": "152"}, {"user_id": 22, "code": "117"}]
     requests.delete(

@@ -7,16 +7,15 @@ PostgreSQL decides which is first; no connection or lock is held during the requ
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from lib.click import asterisk
+from lib.click import asterisk, settings
 from lib.click.order import Order
+from lib.click.under_way import under_way
 from lib.runtime import config, db
 from lib.runtime.errors import RateLimited, Unavailable
 from lib.store import clicks, enterprises
@@ -26,8 +25,6 @@ from lib.store.enterprises import Enterprise
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS: Final = 5.0
-# Fewer than THREADS.
-AT_A_TIME: Final = 6
 _POLL_SECONDS: Final = 0.1
 _RECORDING_SECONDS: Final = 2.0
 
@@ -52,32 +49,9 @@ class Told:
     is_repeat: bool = False
 
 
-class _Under:
-    """Limits the orders under way in this process: one enterprise's slow service must not use up every thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._orders: Counter[str] = Counter()
-
-    @contextmanager
-    def way(self, enterprise_number: str) -> Iterator[None]:
-        with self._lock:
-            if self._orders[enterprise_number] >= AT_A_TIME:
-                raise RateLimited(f"{AT_A_TIME} calls of the enterprise are being placed; try again in a second")
-            self._orders[enterprise_number] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._orders[enterprise_number] -= 1
-
-
-_under = _Under()
-
-
 def place(enterprise: Enterprise, order: Order) -> Told:
     """Raises RateLimited, and Unavailable when the database is away: then nothing rings."""
-    with _under.way(enterprise.number):
+    with under_way().order(enterprise.number, _service(enterprise)):
         return _place(enterprise, order)
 
 
@@ -95,7 +69,7 @@ def _place(enterprise: Enterprise, order: Order) -> Told:
             unfinished_within_seconds=max(REPEAT_SECONDS, patience),
         )
         if earlier is None:
-            _refuse_too_many(conn, enterprise.number, order)
+            _refuse_too_many(conn, enterprise, order)
             secret = enterprises.get_secret(conn, enterprise.number)
             click_id = clicks.insert_click(
                 conn, enterprise.number, user_id=order.user_id, extension=order.extension, phone=order.phone
@@ -111,20 +85,35 @@ def _place(enterprise: Enterprise, order: Order) -> Told:
     return told
 
 
-def _refuse_too_many(conn: db.Connection, enterprise_number: str, order: Order) -> None:
+def _refuse_too_many(conn: db.Connection, enterprise: Enterprise, order: Order) -> None:
     limits = config.current(config.Clicks)
-    by_manager, by_enterprise = clicks.count_last_minute(conn, enterprise_number, extension=order.extension)
+    by_manager, by_enterprise = clicks.count_last_minute(conn, enterprise.number, extension=order.extension)
     if by_manager >= limits.clicks_per_manager_per_minute:
         raise RateLimited(f"Extension {order.extension} made {by_manager} calls within a minute; try again later")
     if by_enterprise >= limits.clicks_per_enterprise_per_minute:
         raise RateLimited(f"The enterprise made {by_enterprise} calls within a minute; try again later")
+    daily = settings.of(enterprise).daily_limit
+    if clicks.count_last_day(conn, enterprise.number, most=daily) >= daily:
+        raise RateLimited(
+            f"The enterprise made {daily} calls by click within 24 hours: an administrator raises this limit on the"
+            " page (Rules, Calls by click); try again later",
+            code="daily_limit",
+            details={"limit": daily},
+        )
 
 
 def _call(enterprise: Enterprise, secret: str, order: Order, timeout_seconds: float) -> asterisk.HostReply:
     if not enterprise.asterisk_url:
         return asterisk.HostReply(outcome="unreachable", cause="The enterprise has no address of an Asterisk service")
     host = asterisk.Host(base_url=enterprise.asterisk_url, secret=secret)
-    return asterisk.call(host, extension=order.extension, phone=order.phone, timeout_seconds=timeout_seconds)
+    reply = asterisk.call(host, extension=order.extension, phone=order.phone, timeout_seconds=timeout_seconds)
+    under_way().heard(_service(enterprise), in_time=reply.outcome not in {"timeout", "unreachable"})
+    return reply
+
+
+def _service(enterprise: Enterprise) -> str:
+    """Of several enterprises it may be the same."""
+    return urlsplit(enterprise.asterisk_url or "").netloc.lower()
 
 
 def _told(reply: asterisk.HostReply, order: Order, click_id: int) -> Told:

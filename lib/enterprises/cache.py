@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from lib.enterprises import host_networks
+from lib.enterprises.old_tokens import OldTokens
 from lib.runtime import config, db
 from lib.runtime.auth import token_sha256
 from lib.runtime.client_address import site_of
@@ -69,6 +71,7 @@ class EnterpriseCache:
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._guesses = Guesses("token")
         self._loading: dict[str, threading.Lock] = {}
+        self._old_tokens = OldTokens()
         self._refreshing = threading.Lock()
         self._changed_unseen_at = _NEVER
         self._stop = threading.Event()
@@ -80,10 +83,11 @@ class EnterpriseCache:
 
     def by_token(self, token: str, *, address: str) -> Enterprise:
         """
-        The enterprise whose token or secret this is. `address`: from where it came.
+        The enterprise whose token or secret this is; while its token is being replaced, the old one and the next.
+        `address`: from where it came.
 
-        Raises NotFound (`unknown_token`), Unavailable when it is not known here and the database is away, and
-        RateLimited while somebody guesses from there, unless it came from there before.
+        Raises NotFound (`unknown_token`), Unavailable when it is not known here and the database is away, RateLimited
+        while somebody guesses from there, unless it came from there before, and Forbidden (`network_not_allowed`).
         """
         self._start()
         hashed, source = token_sha256(token), site_of(address)
@@ -101,6 +105,9 @@ class EnterpriseCache:
             raise
         if not is_known:
             self._guesses.right(source, enterprise.number)
+        if enterprise.next_token_sha256 and enterprise.token_sha256 == hashed:
+            self._old_tokens.note(enterprise.number)
+        host_networks.require(enterprise, address)
         return enterprise
 
     def _check(self, source: str, number: str | None) -> None:
@@ -312,6 +319,13 @@ class EnterpriseCache:
                 for notice in conn.notifies(timeout=0.5):
                     with contextlib.suppress(ValueError, KeyError, TypeError):
                         self.invalidate(str(json.loads(notice.payload)["enterprise_number"]))
+                self._write_old_tokens()
+
+    def _write_old_tokens(self) -> None:
+        try:
+            self._old_tokens.write()
+        except (Unavailable, psycopg.Error) as error:
+            log.warning("uses of old tokens are not written down", extra={"reason": type(error).__name__})
 
 
 @lazy
@@ -320,10 +334,11 @@ def enterprise_cache() -> EnterpriseCache:
 
 
 def _is_token_of(enterprise: Enterprise, hashed: bytes) -> bool:
-    """Both are compared, so that time does not tell which of them was close."""
+    """All are compared, so that time does not tell which of them was close."""
     is_token = hmac.compare_digest(enterprise.token_sha256, hashed)
     is_secret = hmac.compare_digest(enterprise.secret_sha256, hashed)
-    return is_token or is_secret
+    is_next = hmac.compare_digest(enterprise.next_token_sha256 or b"", hashed)
+    return is_token or is_secret or is_next
 
 
 def _no_token() -> NotFound:

@@ -33,10 +33,9 @@ from lib.redirect.shared import Shared
 from lib.retailcrm import manager
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account
-from lib.retailcrm.client_ids import clients
 from lib.retailcrm.manager import Responsible
 from lib.runtime import config, db
-from lib.runtime.errors import ConfigError, NotFound, RateLimited, Unauthorized, Unavailable
+from lib.runtime.errors import ConfigError, Forbidden, NotFound, RateLimited, Unauthorized, Unavailable
 from lib.runtime.lazy import lazy
 from lib.store import routing, user_statuses
 from lib.store.enterprises import Enterprise
@@ -55,9 +54,8 @@ _SHORTEST_QUESTION_SECONDS: Final = 0.05
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """
-    `token` identifies the enterprise; without one, `enterprise_number` where its setting accepts that as a clientId.
-    `address`: from where it came. `is_dialplan`: the answer goes into a dialplan, so routing must have been chosen, and
-    the line counts.
+    `token` identifies the enterprise, `address` is from where it came. `is_dialplan`: the answer goes into a dialplan,
+    so routing must have been chosen, and the line counts.
     """
 
     token: str
@@ -81,7 +79,7 @@ class Router:
         self._journal = Journal()
 
     def answer(self, question: Question) -> Choice:
-        """Raises Unauthorized, and nothing else: any other failure gives the usual scheme."""
+        """Raises Unauthorized and Forbidden, and nothing else: any other failure gives the usual scheme."""
         started = time.monotonic()
         deadline = started + self._budget_seconds
         asking: dict[str, str] = {}
@@ -105,7 +103,7 @@ class Router:
             return future.result(timeout=deadline - time.monotonic())
         except TimeoutError:
             return _usual(question, "out_of_time", "The budget was spent")
-        except Unauthorized:
+        except (Unauthorized, Forbidden):
             raise
         except (Unavailable, RateLimited) as error:
             return _usual(question, "unavailable", str(error))
@@ -240,14 +238,11 @@ class Router:
 
 
 def _authenticate(question: Question) -> Enterprise:
-    """Raises Unauthorized, and what the look-up raises when the database is away."""
-    if question.token or question.is_dialplan:
-        try:
-            enterprise = enterprise_cache().by_token(question.token, address=question.address)
-        except NotFound as error:
-            raise Unauthorized("No enterprise has this token") from error
-    else:
-        enterprise = clients().enterprise_of(question.enterprise_number)
+    """Raises Unauthorized, Forbidden, and what the look-up raises when the database is away."""
+    try:
+        enterprise = enterprise_cache().by_token(question.token, address=question.address)
+    except NotFound as error:
+        raise Unauthorized("No enterprise has this token") from error
     if question.enterprise_number not in {"", enterprise.number}:
         raise Unauthorized("The token is another enterprise's")
     return enterprise

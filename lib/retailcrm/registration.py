@@ -20,6 +20,7 @@ from lib.ledger.crm import Reply
 from lib.retailcrm import access, client, manager, module
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account, Form
+from lib.retailcrm.options import NUMBER_ACCEPTED
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
 from lib.store import configuration, enterprises, integration_logs, module_commands, sessions
@@ -133,12 +134,16 @@ def _run(command: Command, enterprise: Enterprise, progress: _Progress) -> Verdi
     active = {"register": True, "deactivate": False}.get(command.action, existing.get("active") is True)
     wanted = _wanted(enterprise, active=active, link=link)
     complaints = _send(account, enterprise, module.merged(existing, wanted), progress)
+    changes: dict[str, Any] = {} if command.action == "push_mapping" else {"enabled": active}
     with db.transaction() as conn:
         if link:
             sessions.raise_link_version(conn, enterprise.number, above=link.version - 1)
-        if command.action != "push_mapping":
-            configuration.merge(conn, enterprise.number, {"enabled": active})
+        # RetailCRM has the clientId now, whatever was done: nothing may ring by the number any more.
+        is_number_over = configuration.lock(conn, enterprise.number).get(NUMBER_ACCEPTED) is True
+        configuration.merge(conn, enterprise.number, changes | ({NUMBER_ACCEPTED: False} if is_number_over else {}))
         configuration.note_sync(conn, enterprise.number, {"crm_timezone": timezone} if timezone else {})
+    if is_number_over:
+        progress.step("client_id", "done", "RetailCRM has the clientId: the enterprise number rings nobody any more")
     return _success(command, wanted, complaints)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from functools import cache
 
 import jwt
@@ -13,6 +14,9 @@ from lib.runtime.errors import Forbidden, Unauthorized, Unavailable
 
 _ISSUERS = ("https://accounts.google.com", "accounts.google.com")
 _LEEWAY_SECONDS = 60
+TOKEN_DIGITS = 39
+# 128 random bits in base64. A short one closes the operator's routes, and not the function: calls must be taken in.
+OPERATOR_CHARACTERS = 22
 
 
 def token_sha256(token: str) -> bytes:
@@ -22,15 +26,34 @@ def token_sha256(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
+def random_token() -> str:
+    """128 random bits for a host, which keeps nothing but the digits of what it is given."""
+    least = 10 ** (TOKEN_DIGITS - 1)
+    return str(least + secrets.randbelow(9 * least))
+
+
+def random_client_id() -> str:
+    """128 random bits for a CRM."""
+    return secrets.token_hex(16)
+
+
 def bearer(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def require_operator(authorization: str) -> None:
-    """Raises Forbidden unless the header carries OPERATOR_TOKEN; with none configured, every request is refused."""
+    """
+    Raises Forbidden unless the header carries OPERATOR_TOKEN; with none, or a short one, configured, every request is
+    refused.
+    """
     expected = config.current(config.Operator).operator_token
     given = bearer(authorization)
+    if 0 < len(expected) < OPERATOR_CHARACTERS:
+        raise Forbidden(
+            f"Operator calls are closed: OPERATOR_TOKEN is shorter than {OPERATOR_CHARACTERS} characters; set a longer"
+            " one (make env writes one)"
+        )
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Forbidden("Operator calls need `Authorization: Bearer` with the operator token")
 

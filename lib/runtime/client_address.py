@@ -7,12 +7,15 @@ be believed: the last one, and the one before each entry that is a trusted proxy
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from flask import Request
 
 from lib.runtime import config
+
+Network = IPv4Network | IPv6Network
 
 _LONGEST = 64
 
@@ -41,6 +44,17 @@ def site_of(address: str) -> str:
     if isinstance(found, IPv6Address):
         return str(IPv6Address(int(found) >> 80 << 80)) + "/48"
     return str(found or address)
+
+
+def network(text: str) -> Network:
+    """`203.0.113.0/24`, or one address. Raises ValueError, also where the address is no network's first one."""
+    return ip_network(text)
+
+
+def is_in(address: str, networks: Iterable[Network]) -> bool:
+    """Whether the address is in one of them; what is no address is in none."""
+    found = _address(address)
+    return found is not None and any(found in one for one in networks)
 
 
 @lru_cache(maxsize=1000)

@@ -82,8 +82,15 @@ class TransientError(AppError):
     status = 503
     code = "unavailable"
 
-    def __init__(self, message: str, *, code: str | None = None, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        details: Mapping[str, object] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, details=details)
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -27,6 +27,18 @@ _PASSWORD_FIELD: Final = re.compile(r"password\s*=\s*('(?:\\.|[^'\\])*'?|[^\s&]+
 # Where a driver may split an address that is malformed.
 _CUT: Final = re.compile(r"[@:/?#&=%',\s\[\]\\]+")
 _PHONE: Final = re.compile(r"(?<![\w.-])(\+?\d{4})\d{3,8}(\d{4})(?![\w-]|\.\d)")
+# As people write it, and in addresses: behind a plus (or its escape), with an area code in brackets, or national in
+# groups. Dates, times, identifiers and addresses of the network are none of these.
+_BETWEEN: Final = r"(?:[ \u00a0\u2000-\u200f\u2010-\u2015\u2060-\u2069().\-/]|%20|%28|%29){0,4}"
+_GAP: Final = r"[ \u00a0-]"
+_SPACED_PHONES: Final = (
+    re.compile(rf"(?:\+|%2B)(?:{_BETWEEN}\d){{8,15}}(?![\d])", re.IGNORECASE),
+    re.compile(rf"(?<![\w.+-])(?:\d{{1,3}}{_BETWEEN})?\(\d{{2,5}}\)(?:{_BETWEEN}\d){{5,8}}(?!\d)"),
+    re.compile(
+        rf"(?<![\w.+-])(?:8|7|0|80|375|380){_GAP}?0?\d{{2,3}}{_GAP}\d{{2,3}}(?:{_GAP}?\d{{2}}){{2}}(?![\w-]|\.\d)"
+    ),
+)
+_NO_DIGIT: Final = re.compile(r"\D")
 
 
 # Shorter secrets would match parts of unrelated lines.
@@ -127,5 +139,13 @@ def redact(key: str, value: object) -> object:
 
 
 def mask(text: str) -> str:
-    """`+375291111111` becomes `+3752••••1111`: enough to recognise, not to call."""
+    """`+375291111111`, also as `+375 (29) 111-11-11`, becomes `+3752••••1111`: enough to recognise, not to call."""
+    for form in _SPACED_PHONES:
+        text = form.sub(_masked, text)
     return _PHONE.sub(r"\1••••\2", text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    digits = _NO_DIGIT.sub("", re.sub("%2[B089]", "", found[0], flags=re.IGNORECASE))
+    plus = "+" if found[0].startswith(("+", "%")) else ""
+    return f"{plus}{digits[:4]}••••{digits[-4:]}"

@@ -17,6 +17,13 @@ from typing import Final, NamedTuple
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
+# NIST SP 800-63B asks for eight or more, for no rules of composition, and for none that are guessed first.
+CHARACTERS: Final = (10, 1000)
+_LEFT_CHARACTERS: Final = 8
+_DIFFERENT_CHARACTERS: Final = 5
+_GUESSED_FIRST: Final = ("password", "qwerty", "12345", "пароль", "йцукен")
+# A shorter login is part of many words.
+_LOGIN_CHARACTERS: Final = 3
 METHOD: Final = "pbkdf2:sha256:600000"
 # What werkzeug reads, also as other systems of the platform may have written it.
 _READ: Final = ("pbkdf2:", "scrypt:")
@@ -34,6 +41,19 @@ class _Old(NamedTuple):
 
 
 _NO_OLD: Final = _Old(*_OLD_COST, bytes(16), b"")
+
+
+def weakness(password: str, login: str) -> str | None:
+    """Why nobody may have this password, as "must …"; None where somebody may."""
+    least, most = CHARACTERS
+    if not least <= len(password) <= most or not password.isprintable():
+        return f"must have {least} characters or more, at most {most}"
+    left = password.casefold()
+    for word in (login.casefold(), *_GUESSED_FIRST):
+        left = left.replace(word, "") if len(word) >= _LOGIN_CHARACTERS else left
+    if len(left) < _LEFT_CHARACTERS or len(set(left)) < _DIFFERENT_CHARACTERS:
+        return "must not be made of the login, or of what is guessed first"
+    return None
 
 
 def hash_password(password: str) -> str:

@@ -121,6 +121,21 @@ def count_last_minute(conn: Connection, enterprise_number: str, *, extension: st
     return row[0], row[1]
 
 
+def count_last_day(conn: Connection, enterprise_number: str, *, most: int) -> int:
+    """How many clicks the enterprise made in the last 24 hours; no more than `most` are counted."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM (
+            SELECT FROM clicks
+            WHERE enterprise_number = %s AND clicked_at > clock_timestamp() - interval '1 day' LIMIT %s) AS of_the_day
+        """,
+        [enterprise_number, most],
+    ).fetchone()
+    assert row is not None  # noqa: S101  (an aggregate always returns a row)
+    count: int = row[0]
+    return count
+
+
 def insert_click(conn: Connection, enterprise_number: str, *, user_id: int | None, extension: str, phone: str) -> int:
     row = conn.execute(
         """

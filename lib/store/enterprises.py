@@ -22,6 +22,8 @@ class Enterprise:
     """
     `users`: `{"personal_phone", "phones": [extension, …]}`; `lines`: `{"line_id", "name", "phone_number",
     "site_code", "incoming_transform"}`; `integrations`: those that `integrations_config` names, by their names.
+    `next_token_sha256`: of the token that replaces the present one, while both are known. `host_networks`: from where
+    its hosts may speak, as `203.0.113.0/24`; empty: from everywhere.
 
     `derived`: what was concluded from this row (`lib.enterprises.rules`), kept for as long as the row itself.
     """
@@ -30,10 +32,12 @@ class Enterprise:
     name: str
     token_sha256: bytes = field(repr=False)
     secret_sha256: bytes = field(repr=False)
+    next_token_sha256: bytes | None = field(repr=False)
     client_id: str = field(repr=False)
     region: str
     timezone: str
     asterisk_url: str | None
+    host_networks: list[str]
     integrations: Mapping[str, Integration] = field(repr=False)
     internal_phones: list[str]
     users: list[dict[str, Any]] = field(repr=False)
@@ -52,11 +56,13 @@ class Packed:
     number: str
     token_sha256: bytes
     secret_sha256: bytes
+    next_token_sha256: bytes | None
     content: bytes
 
     @property
-    def hashes(self) -> tuple[bytes, bytes]:
-        return self.token_sha256, self.secret_sha256
+    def hashes(self) -> tuple[bytes, ...]:
+        known = (self.token_sha256, self.secret_sha256, self.next_token_sha256)
+        return tuple(hashed for hashed in known if hashed is not None)
 
     def unpack(self) -> Enterprise:
         content = json.loads(zlib.decompress(self.content))
@@ -65,6 +71,7 @@ class Packed:
             number=self.number,
             token_sha256=self.token_sha256,
             secret_sha256=self.secret_sha256,
+            next_token_sha256=self.next_token_sha256,
             integrations={name: Integration.from_config(name, section) for name, section in sections.items()},
             **content,
         )
@@ -82,9 +89,12 @@ class Connected:
 
 
 _SELECT: Final[LiteralString] = """
-    SELECT e.number, e.token_sha256, e.secret_sha256, json_build_object(
+    SELECT e.number, e.token_sha256, e.secret_sha256,
+           (SELECT r.next_token_sha256 FROM token_rotations r WHERE r.enterprise_number = e.number),
+           json_build_object(
                'name', e.name, 'client_id', e.client_id, 'region', e.region, 'timezone', e.timezone,
                'asterisk_url', e.asterisk_url, 'integrations_config', e.integrations_config,
+               'host_networks', to_json(e.host_networks),
                'internal_phones', coalesce((
                    SELECT json_agg(p.phone_number ORDER BY p.phone_number)
                    FROM user_internal_phones p WHERE p.enterprise_number = e.number), '[]'),
@@ -161,6 +171,8 @@ def find_number_by_token(conn: Connection, token_sha256: bytes) -> str | None:
         SELECT number FROM enterprises WHERE token_sha256 = %(hash)s
         UNION ALL
         SELECT number FROM enterprises WHERE secret_sha256 = %(hash)s
+        UNION ALL
+        SELECT enterprise_number FROM token_rotations WHERE next_token_sha256 = %(hash)s
         LIMIT 1
         """,
         {"hash": token_sha256},
@@ -192,10 +204,13 @@ def get_secret(conn: Connection, number: str) -> str:
     return secret
 
 
-def _packed(number: str, token_sha256: bytes, secret_sha256: bytes, content: str) -> Packed:
+def _packed(
+    number: str, token_sha256: bytes, secret_sha256: bytes, next_token_sha256: bytes | None, content: str
+) -> Packed:
     return Packed(
         number=number,
         token_sha256=bytes(token_sha256),
         secret_sha256=bytes(secret_sha256),
+        next_token_sha256=None if next_token_sha256 is None else bytes(next_token_sha256),
         content=zlib.compress(content.encode()),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -72,6 +73,21 @@ def lock(conn: Connection, enterprise_number: str, event_type: str) -> None:
         "SELECT pg_advisory_xact_lock(hashtextextended('integration_logs ' || %s || ' ' || %s, 0))",
         [enterprise_number, event_type],
     )
+
+
+def find_refused_last_hour(
+    conn: Connection, enterprise_number: str, event_type: str, code: str
+) -> tuple[int, datetime] | None:
+    """How many requests of this kind were refused by this code, and since when; None: not one."""
+    row = conn.execute(
+        """
+        SELECT count(*), min(created_at) FROM integration_logs
+        WHERE enterprise_number = %s AND created_at > clock_timestamp() - interval '1 hour'
+          AND event_type = %s AND status = 'error' AND response_data ->> 'code' = %s
+        """,
+        [enterprise_number, event_type, code],
+    ).fetchone()
+    return (row[0], row[1]) if row and row[0] else None
 
 
 def count_last_minute(conn: Connection, enterprise_number: str, event_type: str) -> int:

@@ -292,3 +292,36 @@ def test_another_enterprise_does_not_exist_for_a_session(page, provisioned):
     ):
         answer = page.ask(method, path, {"version": 0})
         assert (answer.status_code, answer.json["error"]["code"]) == (404, "unknown_enterprise")
+
+
+def test_clicks_have_the_countries_of_the_enterprises_region_until_it_chooses(page):
+    shown = page.get("config/0367").json
+    saved = page.put(
+        "config/0367",
+        {"version": shown["version"], "settings": {"click_countries": ["BY", "TR"], "click_number_kinds": ["premium"]}},
+    ).json
+
+    assert {"BY", "RU", "UA", "KZ"} <= {*shown["defaults"]["click_countries"]}
+    assert shown["settings"]["click_countries"] is None
+    assert (shown["defaults"]["click_number_kinds"], shown["defaults"]["click_daily_limit"]) == ([], 3000)
+    assert {"BY", "TR", "CU"} <= {*shown["countries"]}
+    assert saved["settings"]["click_countries"] == ["BY", "TR"]
+    assert saved["settings"]["click_number_kinds"] == ["premium"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"click_countries": ["ZZ"]}, {"settings.click_countries[0]": "must be a country, as BY, or * for every one"}),
+        (
+            {"click_number_kinds": ["mobile"]},
+            {"settings.click_number_kinds[0]": "must be one of premium, shared_cost, satellite"},
+        ),
+        ({"click_daily_limit": 0}, {"settings.click_daily_limit": "must be a whole number or null from 1 to 20000"}),
+        ({"click_daily_limit": 1.5}, {"settings.click_daily_limit": "must be a whole number or null from 1 to 20000"}),
+    ],
+)
+def test_whom_clicks_may_call_is_checked(page, settings, problem):
+    version = page.get("config/0367").json["version"]
+
+    assert fields(page.put("config/0367", {"version": version, "settings": settings})) == problem

@@ -231,3 +231,27 @@ def test_a_backlog_is_said_with_how_many_events_wait_and_since_when(page, sql):
 
     assert "behind" not in before
     assert item(page.get("stats/0367"), "behind")["events"] == 3
+
+
+def test_clicks_that_the_daily_limit_stopped_are_said_with_the_way_to_it(page, sql):
+    for minutes, code in ((90, "daily_limit"), (9, "daily_limit"), (5, "country_not_allowed"), (1, "daily_limit")):
+        sql(
+            "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data,"
+            " status, error_message, created_at) VALUES ('0367', 'retailcrm', 'make_call', '{}', %s, 'error', 'No',"
+            " clock_timestamp() - %s * interval '1 minute') RETURNING 1",
+            json.dumps({"http_status": 429, "code": code}),
+            minutes,
+        )
+
+    answer = page.get("stats/0367")
+
+    found = item(answer, "clicks_stopped")
+    assert (found["calls"], found["action"]) == (2, {"kind": "open", "screen": "settings"})
+    assert answer.json["connection"]["state"] == "connected"
+
+
+def test_an_enterprise_whose_number_rings_is_told_to_register(page, provisioned):
+    assert "number_rings" not in codes(page.get("stats/0367"))
+    provisioned(accept_number_as_client_id=True)
+
+    assert item(page.get("stats/0367"), "number_rings")["action"] == {"kind": "register"}

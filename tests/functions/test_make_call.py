@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.click.place import AT_A_TIME
-from lib.retailcrm.client_ids import clients
+from lib.click.under_way import AT_A_TIME
 from lib.runtime import config, db
 from lib.store.clicks import find_click
 from tests.harness.servers import Asterisk
@@ -38,9 +37,6 @@ def known(provisioned, asterisk, sql):
     provisioned(OTHER, token="375290000002")
     sql("UPDATE enterprises SET asterisk_url = %s RETURNING 1", asterisk.url)
     sql("INSERT INTO user_internal_phones (enterprise_number, phone_number) VALUES (%s, '777') RETURNING 1", OTHER)
-    clients.forget()
-    yield
-    clients.forget()
 
 
 @pytest.fixture
@@ -142,7 +138,7 @@ def test_a_wrong_clientid_is_refused(module, asterisk, wrong):
     assert asterisk.orders() == []
 
 
-def test_the_number_stands_for_the_clientid_only_while_the_enterprise_lets_it(click, known, sql):
+def test_the_number_stands_for_the_clientid_of_a_click_only_while_the_enterprise_lets_it(click, known, sql):
     refused = click(clientId="0367")
     set_to = (
         "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, "
@@ -253,7 +249,8 @@ def test_a_double_click_rings_once_and_both_are_answered_alike(click, asterisk, 
     assert [row[3]["is_repeat"] for row in logged(sql)] == [False, True]
 
 
-def test_clicks_at_the_same_moment_on_several_instances_ring_once(function, known, client_id, asterisk):
+def test_clicks_at_the_same_moment_on_several_instances_ring_once(function, known, client_id, asterisk, settings):
+    settings(THREADS=24)
     asterisk.fault("slow", delay_ms=700)
     instances = [function("make-call") for _ in range(4)]
     given = {"clientId": client_id, "phone": CUSTOMER, "userId": "19"}
@@ -305,7 +302,8 @@ def test_a_manager_and_an_enterprise_have_limits(click, asterisk, settings, sql)
     assert [row[3].get("code") for row in logged(sql)].count("rate_limited") == 2
 
 
-def test_one_enterprise_does_not_use_up_every_thread(function, known, client_id, asterisk):
+def test_one_enterprise_does_not_use_up_every_thread(function, known, client_id, asterisk, settings):
+    settings(THREADS=24)
     asterisk.fault("slow", delay_ms=1000)
     application = function("make-call").application
 
@@ -501,25 +499,6 @@ def test_the_account_moves_only_to_an_address_of_retailcrm(module, client_id, sq
     assert kept == domain
     assert (moved.status_code, stored(sql)["domain"]) == (200, "https://demo.retailcrm.ru")
     assert [row[0] for row in logged(sql, "activity")] == ["error", "error", "error", "success"]
-
-
-def test_the_number_alone_does_not_move_the_account(module, known, sql):
-    sql(
-        "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, "
-        "'{retailcrm,accept_number_as_client_id}', 'true') WHERE number = '0367' RETURNING 1"
-    )
-    form = {"clientId": "0367", "activity": '{"active": true, "freeze": false}'}
-    domain = stored(sql)["domain"]
-    let_in = until(
-        lambda: module.post("/retailcrm/activity", data={**form, "systemUrl": domain}),
-        lambda answer: answer.status_code == 200,
-    )
-
-    moved = module.post("/retailcrm/activity", data={**form, "systemUrl": "https://demo.retailcrm.ru/"})
-
-    assert (let_in.status_code, moved.status_code) == (200, 400)
-    assert "only the clientId that registration issued" in moved.json["error"]["message"]
-    assert stored(sql)["domain"] == domain
 
 
 @pytest.mark.parametrize("activity", ["", "null", "{}", '{"active": "yes"}', '{"active": 1}', "{", "[]"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import psycopg
@@ -141,4 +142,36 @@ def test_an_empty_log_says_what_will_stand_there(number, enrol, visit):
     somebody.go("log")
 
     somebody.reads("Журнал пока пуст")
+    somebody.is_accessible()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("ru", ("эту страну не разрешено: Куба", "такие номера не разрешено: спутниковые", "разрешено: 3")),
+        ("en", ("may not call this country: Cuba", "may not call such numbers: satellite", "within a day: 3")),
+    ],
+)
+def test_why_a_click_was_refused_is_told_in_words(*, number, enrol, visit, stack, language, words):
+    enrol(number)
+    refusals = [
+        {"code": "country_not_allowed", "country": "CU"},
+        {"code": "number_kind_not_allowed", "kind": "satellite"},
+        {"code": "daily_limit", "limit": 3000},
+        {"code": "from_a_browser"},
+        {"code": "asterisk_busy"},
+    ]
+    with psycopg.connect(stack.database_url) as conn:
+        for refusal in refusals:
+            conn.execute(
+                "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, "
+                "response_data, status, error_message) VALUES (%s, 'retailcrm', 'make_call', %s, %s, 'error', 'In English')",
+                [number, json.dumps({"phone": "+375291111111"}), json.dumps(refusal)],
+            )
+    somebody = visit(language=language, size="phone").sign_in(number)
+    somebody.go("log")
+
+    for sentence in words:
+        somebody.reads(sentence)
+    expect(somebody.page.locator("main table").last).not_to_contain_text("In English")
     somebody.is_accessible()

@@ -98,3 +98,55 @@ def test_smart_redirect_is_set_for_all_and_for_a_line(number, enrol, visit):
     assert settings["smart_redirect_lines"] == {"0001302": {"algorithm": "last_call", "mode": "off"}}
     assert settings["smart_redirect_shop_names"] == {"main": "Магазин"}
     somebody.is_accessible()
+
+
+@pytest.mark.parametrize(
+    ("language", "size", "words"),
+    [
+        ("ru", "phone", ("Добавить страну", "Литва — убрать", "спутниковые", "Правила сохранены", "Турция — убрать")),
+        (
+            "en",
+            "desktop",
+            ("Add a country", "Lithuania: remove", "satellite", "The rules are saved", "Türkiye: remove"),
+        ),
+    ],
+)
+def test_whom_clicks_may_call_is_chosen(*, number, enrol, visit, language, size, words):
+    add, remove, satellite, saved, added = words
+    administrator = enrol(number)
+    usual = administrator.config()["defaults"]["click_countries"]
+    somebody = visit(language=language, size=size).sign_in(number)
+    somebody.go("settings")
+    somebody.page.get_by_label(add).select_option("TR")
+    somebody.press(remove)
+    somebody.page.get_by_label(satellite).check()
+    somebody.page.locator("[name=click_daily_limit]").fill("500")
+    expect(somebody.page.get_by_role("button", name=added)).to_be_visible()
+    somebody.is_accessible()
+
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads(saved)
+
+    settings = administrator.config()["settings"]
+    assert settings["click_countries"] == sorted({*usual, "TR"} - {"LT"})
+    assert settings["click_number_kinds"] == ["satellite"]
+    assert settings["click_daily_limit"] == 500
+    expect(somebody.page.locator(".save-bar")).to_be_hidden()
+
+
+def test_every_country_is_one_choice_and_a_limit_has_its_bounds(number, enrol, visit):
+    administrator = enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("settings")
+    somebody.page.get_by_label("Добавить страну").select_option("*")
+    somebody.page.locator("[name=click_daily_limit]").fill("99999")
+
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads("Введите число от 1 до 20000.")
+    expect(somebody.page.locator("[name=click_daily_limit]")).to_be_focused()
+    somebody.page.locator("[name=click_daily_limit]").fill("20000")
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads("Правила сохранены")
+
+    assert administrator.config()["settings"]["click_countries"] == ["*"]
+    expect(somebody.page.get_by_role("button", name="Любая страна — убрать")).to_be_visible()

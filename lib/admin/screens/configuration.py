@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
+import phonenumbers
+
 from lib import crms
 from lib.admin import audit, guard
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.calls.settings import RANGES, Settings
+from lib.click import settings as click
 from lib.redirect import settings as redirect
 from lib.retailcrm import address
 from lib.runtime import config, db
@@ -45,6 +48,7 @@ _REDIRECT: Final[Mapping[str, Schema]] = {
     "ignore_hours": _SWITCH,
     "shadow": _SWITCH,
 }
+COUNTRIES: Final = sorted(phonenumbers.SUPPORTED_REGIONS)
 # Null restores the default.
 SETTINGS: Final[Mapping[str, Schema]] = {
     "owner_policy": _choice("last_talker", "first_talker"),
@@ -56,6 +60,21 @@ SETTINGS: Final[Mapping[str, Schema]] = {
     "call_max_hours": _range("call_max_hours"),
     "wait_for_recording_seconds": _range("wait_for_recording_seconds"),
     "accept_number_as_client_id": _SWITCH,
+    click.COUNTRIES: {
+        "type": ["array", "null"],
+        "maxItems": len(COUNTRIES),
+        "items": {
+            "type": "string",
+            "enum": [click.ANYWHERE, *COUNTRIES],
+            "description": f"a country, as BY, or {click.ANYWHERE} for every one",
+        },
+    },
+    click.NUMBER_KINDS: {
+        "type": ["array", "null"],
+        "maxItems": len(click.KINDS),
+        "items": {"type": "string", "enum": [*click.KINDS]},
+    },
+    click.LIMIT: {"type": ["integer", "null"], "minimum": 1, "maximum": click.MOST_PER_DAY},
     **{redirect.PREFIX + name: schema for name, schema in _REDIRECT.items()},
     redirect.PREFIX + "shop_names": {
         "type": ["object", "null"],
@@ -165,8 +184,13 @@ def _shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
         "last_sync": saved.last_sync,
         "crm_timezone": saved.crm_timezone,
         "settings": {name: saved.stored.get(name) for name in SETTINGS},
-        "defaults": _DEFAULTS,
-        "problems": [*saved.problems, *dict.fromkeys(redirected)],
+        "defaults": _DEFAULTS | {click.COUNTRIES: sorted(click.usual_countries(enterprise.region))},
+        "countries": COUNTRIES,
+        "problems": [
+            *saved.problems,
+            *dict.fromkeys(redirected),
+            *click.read(saved.options, enterprise.region).problems,
+        ],
         "unserved": crms.unserved(enterprise.integrations),
     }
 
@@ -183,7 +207,7 @@ def _shown_key(number: str, saved: Integration) -> dict[str, Any]:
 
 
 def _defaults() -> dict[str, Any]:
-    ours = dataclasses.asdict(Settings())
+    ours = dataclasses.asdict(Settings()) | {click.NUMBER_KINDS: [], click.LIMIT: click.DAILY_LIMIT}
     routed = {redirect.PREFIX + name: value for name, value in dataclasses.asdict(redirect.RedirectSettings()).items()}
     return {
         name: {**ours, **routed}.get(name, False if schema is _SWITCH else None) for name, schema in SETTINGS.items()
@@ -201,6 +225,7 @@ CONFIG: Final = record(
         "api_key": record({"is_set": FLAG, "is_readable": FLAG, "last_four": MAYBE_TEXT}),
         "settings": DATA,
         "defaults": DATA,
+        "countries": listed(TEXT),
         "problems": listed(TEXT),
         "unserved": listed(TEXT),
         "last_sync": MAYBE_TEXT,

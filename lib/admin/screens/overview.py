@@ -26,12 +26,12 @@ from lib.admin.screens.drawn_story import EFFECT, STATE
 from lib.admin.screens.managers import UNKNOWN
 from lib.ledger import silence
 from lib.ledger.silence import Silence
-from lib.retailcrm import address, client
+from lib.retailcrm import address, client, options
 from lib.retailcrm.account import account_of
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
 from lib.runtime.http import Answer
-from lib.store import gates, host_clocks, journal, module_commands, people
+from lib.store import gates, host_clocks, integration_logs, journal, module_commands, people
 from lib.store.enterprises import Enterprise
 from lib.store.gates import Waiting
 from lib.store.host_clocks import HostClock
@@ -67,6 +67,8 @@ class Facts:
     waiting: Waiting | None = None
     backlog: Backlog | None = None
     silence: Silence | None = None
+    # Clicks of the last hour, and since when.
+    over_limit: tuple[int, datetime] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ def show(request: AdminRequest) -> Answer:
             waiting=_waiting(conn, enterprise),
             backlog=journal.find_backlog(conn, number, older_seconds=BEHIND_SECONDS),
             silence=silence.read(conn, number),
+            over_limit=integration_logs.find_refused_last_hour(conn, number, "make_call", "daily_limit"),
         )
     found = connection(enterprise, facts)
     return {
@@ -182,6 +185,7 @@ def attention(enterprise: Enterprise, found: Connection, facts: Facts) -> list[d
         *_of_connection(found),
         *_of_module(facts),
         *_of_people(enterprise, facts.unknown),
+        *_of_clicks(enterprise, facts.over_limit),
         *_of_silence(facts.silence),
         *_of_calls(facts, is_enabled=found.state != "disabled"),
     ]
@@ -225,6 +229,16 @@ def _of_people(enterprise: Enterprise, unknown: Sequence[Unknown]) -> Iterator[d
         action = {"kind": "sync"} if item.kind == "extension" and item.value in mapping.values() else managers
         message = f"RetailCRM does not know {item.kind} {item.value}"
         yield _item("unknown_to_crm", message, action, **asdict(item))
+
+
+def _of_clicks(enterprise: Enterprise, over_limit: tuple[int, datetime] | None) -> Iterator[dict[str, Any]]:
+    if over_limit:
+        calls, since = over_limit
+        message = f"The calls by click of a day are spent: {calls} were refused within an hour"
+        yield _item("clicks_stopped", message, {"kind": "open", "screen": "settings"}, calls=calls, since=since)
+    if options.accepts_number_as_client_id(enterprise.integration()):
+        message = "Whoever knows the number of the enterprise can make its phones ring, until the module is registered"
+        yield _item("number_rings", message, {"kind": "register"})
 
 
 def _of_silence(seen: Silence | None) -> Iterator[dict[str, Any]]:
@@ -282,7 +296,7 @@ def _by_outcome(counted: Sequence[Mapping[str, Any]], effect: str) -> dict[str, 
 _ACTION: Final = record(
     {
         "kind": one_of("open", "switch_on", "register", "deactivate", "sync", "replay"),
-        "screen": one_of("connection", "managers", "lines", "host"),
+        "screen": one_of("connection", "managers", "lines", "host", "settings"),
         "since": MOMENT,
     },
     optional=("screen", "since"),
@@ -311,6 +325,8 @@ _ITEM: Final = {
             "command_failed",
             "nobody_mapped",
             "unknown_to_crm",
+            "clicks_stopped",
+            "number_rings",
             "history_failed",
             "no_events",
             "lines_missing",

@@ -130,14 +130,17 @@ def test_an_emulator_signs_nothing(configured):
     auth.require_pubsub("")
 
 
-@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", "Basic right", "right"])
+RIGHT = "r" * auth.OPERATOR_CHARACTERS
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", f"Basic {RIGHT}", RIGHT, f"Bearer {RIGHT}r"])
 def test_the_operator_needs_the_token(monkeypatch, given):
-    monkeypatch.setenv("OPERATOR_TOKEN", "right")
+    monkeypatch.setenv("OPERATOR_TOKEN", RIGHT)
     config.current.cache_clear()
 
     with pytest.raises(Forbidden):
         auth.require_operator(given)
-    auth.require_operator("Bearer right")
+    auth.require_operator(f"Bearer {RIGHT}")
     config.current.cache_clear()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 
 import pytest
 
@@ -30,6 +31,45 @@ def test_phone_numbers_are_masked_anywhere_in_a_line():
     line = json.dumps(written("from +375291111111", phone="375291111111", deep=[{"x": "to 80291111111."}]))
 
     assert "291111111" not in line
+
+
+@pytest.mark.parametrize(
+    "written_as",
+    [
+        "+375 (29) 111-11-11",
+        "+375-29-111-11-11",
+        "+375.29.111.11.11",
+        "+375\u00a029\u00a0111\u201311\u201311",
+        "\u2066+375 29 111-11-11\u2069",
+        "375 29 111-11-11",
+        "8 (029) 111-11-11",
+        "8 029 111 11 11",
+        "8 029 1111111",
+        "(029) 111-11-11",
+        "%2B375291111111",
+        "%2B375%20(29)%20111-11-11",
+        "tel:+375291111111;ext=101",
+    ],
+)
+def test_a_phone_is_masked_however_people_write_it(written_as):
+    shown = mask(f"click on {written_as}, of 0367")
+
+    assert not re.search(r"111\W*11\W*11", shown)
+    assert "••••1111" in shown
+    assert shown.startswith("click on ")
+    assert shown.endswith(", of 0367")
+
+
+def test_times_addresses_and_lists_are_not_taken_for_phones():
+    for text in (
+        "2026-01-01 09:00:00.123+00:00",
+        "2026-01-01T09:00:00+0300",
+        "10.20.30.40:5060",
+        "[150, 151, 152, 153, 109, 117]",
+        "4 16 64 256 1024 4096",
+        "198.51.100.0/24 2001:db8::/48",
+    ):
+        assert mask(text) == text
 
 
 def test_identifiers_are_not_taken_for_phones():

@@ -7,7 +7,7 @@ import time
 import pytest
 from werkzeug.security import generate_password_hash
 
-from lib.runtime.passwords import hash_password, is_password, needs_rehash
+from lib.runtime.passwords import hash_password, is_password, needs_rehash, weakness
 
 
 def old_hash(password):
@@ -70,3 +70,19 @@ def test_an_unknown_login_takes_as_long_as_a_known_one_of_either_form():
 
     for stored in (hash_password("a password"), old_hash("a password")):
         assert seconds("guess", stored) == pytest.approx(unknown, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    "weak",
+    ["", "x", "ninechars", "ivanova", "ivanovaivanova", "Ivanova-1", "ivanova-1234", "aaaaaaaaaaaa", "my-password-1",
+     "1234567890", "qwertyuiop", "йцукенгшщз", "with\x00 a zero byte", "x" * 1001],
+)  # fmt: skip
+def test_what_is_guessed_first_is_no_password(weak):
+    assert (weakness(weak, "ivanova") or "").startswith("must ")
+
+
+@pytest.mark.parametrize(
+    "good", ["correct horse battery", "another password", "ivanova kupila slona", "password-of-mine", "длинная фраза"]
+)
+def test_a_long_phrase_is_one_also_with_a_name_in_it(good):
+    assert weakness(good, "ivanova") is None

@@ -3,6 +3,7 @@
 import * as api from "../api.js";
 import { badge } from "../components/badge.js";
 import { button, linkButton } from "../components/button.js";
+import { countryName } from "../components/countries.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
@@ -15,7 +16,7 @@ import { words } from "../i18n.js";
 import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
-const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay"];
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token"];
 const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
@@ -99,7 +100,14 @@ export async function show({ t, common, query, signal }) {
 
   function type_(log) {
     const name = log.event_type;
-    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && h("p", { class: "log-words bad" }, t("crm_says", { words: log.error_message }))];
+    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && h("p", { class: "log-words bad" }, refusal(log))];
+  }
+
+  /** Why we refused, in words; else what was answered. */
+  function refusal({ error_message: said, response_data: answered }) {
+    const { code, country, kind, limit } = answered ?? {};
+    if (!t.has(`refusals.${code}`)) return t("crm_says", { words: said });
+    return t(`refusals.${code}`, { country: country && countryName(country), kind: kind && rules(`kinds.${kind}`), limit });
   }
 
   function details(log) {

@@ -14,7 +14,7 @@ import { of } from "../session.js";
 
 const REFRESH_SECONDS = 15;
 const SEVERE = new Set([
-  "not_configured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed", "host_without_effect",
+  "not_configured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed", "host_without_effect", "clicks_stopped",
 ]);
 
 export async function show({ t, signal }) {

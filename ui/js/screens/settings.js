@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { button, linkButton, working } from "../components/button.js";
+import { countriesField } from "../components/countries.js";
 import { checkField, choiceField, selectField, showProblems, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
 import { notice } from "../components/notice.js";
@@ -26,9 +27,11 @@ const GROUPS = {
     smart_redirect_shop_names: "pairs",
     smart_redirect_lines: "lines",
   },
+  clicks: { click_countries: "countries", click_number_kinds: "kinds", click_daily_limit: "calls" },
   doors: { accept_number_as_client_id: "switch" },
 };
 const NAMES = ["line", "shop", "customer"];
+const NUMBER_KINDS = ["premium", "shared_cost", "satellite"];
 
 export async function show({ t, signal }) {
   let [config, { lines }, errors] = await Promise.all([
@@ -153,7 +156,9 @@ function field(name, kind, { t, config, lines }) {
     return { ...made, words: (value) => t(`${name}.choices.${value}`) };
   }
   if (kind === "switch") return { ...checkField(label, { hint }), words: (value) => t(value ? "on" : "off") };
-  if (kind === "names") return namesField(label, hint, t);
+  if (kind === "names") return boxesField(label, hint, NAMES, (each) => t(`names.${each}`), t);
+  if (kind === "kinds") return boxesField(label, hint, NUMBER_KINDS, (each) => t(`kinds.${each}`), t);
+  if (kind === "countries") return countriesField(label, hint, config.countries, t);
   if (kind === "pairs") return pairsField(label, hint, t);
   if (kind === "lines") return linesField(label, hint, lines, t);
   const standard = config.defaults[name];
@@ -167,20 +172,20 @@ function field(name, kind, { t, config, lines }) {
   };
 }
 
-/** Which names a ringing phone shows, in which order. */
-function namesField(label, hint, t) {
-  const boxes = NAMES.map((name) => [name, checkField(t(`names.${name}`))]);
+/** Some of a few, kept in the order in which they were saved. */
+function boxesField(label, hint, all, wordsOf, t) {
+  const boxes = all.map((each) => [each, checkField(wordsOf(each))]);
   const element = h("fieldset", { class: "field" }, h("legend", {}, label), h("p", { class: "hint" }, hint), h("div", { class: "row loose" }, boxes.map(([, box]) => box.element)));
-  let order = NAMES;
+  let order = all;
   return {
     element, input: boxes[0][1].input,
     fail: boxes[0][1].fail,
-    value: () => order.filter((name) => boxes.find(([each]) => each === name)[1].value()),
+    value: () => order.filter((each) => boxes.find(([name]) => each === name)[1].value()),
     set(value) {
-      order = [...(value ?? []), ...NAMES.filter((name) => !value?.includes(name))];
+      order = [...(value ?? []), ...all.filter((each) => !value?.includes(each))];
       for (const [name, box] of boxes) box.set(value?.includes(name));
     },
-    words: (value) => (value?.length ? value.map((name) => t(`names.${name}`)).join(", ") : t("nothing")),
+    words: (value) => (value?.length ? value.map(wordsOf).join(", ") : t("nothing")),
   };
 }
 

@@ -74,6 +74,7 @@ export default {
     read: "What is in RetailCRM already",
     timezone: "RetailCRM's time zone",
     send: "Sending the module",
+    client_id: "RetailCRM has the secret code: the enterprise number makes no phone ring any more",
     managers: "Managers' numbers",
     lines: "Shops of the lines",
   },

@@ -46,6 +46,7 @@ export default {
     mapping: "Managers' numbers",
     lines: "Lines saved",
     replay: "Sent again",
+    rotate_token: "Token of the host",
   },
   about: {
     popup: "{phone}, extensions {codes}",
@@ -60,6 +61,13 @@ export default {
     repair: "RetailCRM did not know {codes}",
     by: "{who}",
     changed: "changed {fields}",
+  },
+  refusals: {
+    from_a_browser: "The request came from a browser, not from RetailCRM's server: it was not carried out.",
+    country_not_allowed: "Clicks may not call this country: {country}. It can be allowed under “Rules”, “Calls by click”.",
+    number_kind_not_allowed: "Clicks may not call such numbers: {kind}. They can be allowed under “Rules”, “Calls by click”.",
+    daily_limit: "As many calls by click as are allowed were made within a day: {limit}. The limit is under “Rules”, “Calls by click”.",
+    asterisk_busy: "The host does not keep up with calls by click. Try again in some seconds.",
   },
   results: { answered: "answered", "no answer": "no answer", "not allowed": "not allowed", unknown: "result unknown" },
   fields: { domain: "address", api_key: "API key", enabled: "on or off" },

@@ -74,6 +74,7 @@ export default {
     read: "Что уже есть в RetailCRM",
     timezone: "Часовой пояс RetailCRM",
     send: "Отправка модуля",
+    client_id: "Секретный код у RetailCRM: по номеру предприятия звонки больше не вызвать",
     managers: "Номера менеджеров",
     lines: "Магазины линий",
   },
