@@ -2,8 +2,8 @@
 Answer the administrators' page, and the operator.
 
 Trigger   HTTP from ui/ (cookie of a session) and from the operator (bearer token)
-Reads     enterprises, users, users.password_hash, user_internal_phones, user_statuses, lines, sessions,
-          sign_in_attempts, module_commands, calls, call_events, clicks, deliveries, attempts, replays, row_timers,
+Reads     enterprises, users, users.password_hash, user_internal_phones, user_statuses, lines, token_rotations,
+          sessions, sign_in_attempts, module_commands, calls, call_events, clicks, deliveries, attempts, replays, row_timers,
           host_clocks, crm_gates, integration_logs, rejected_messages
 Writes    sessions, sign_in_attempts, users.password_hash, enterprises.integrations_config,
           enterprises.account_link_version, lines, module_commands, replays, deliveries, row_timers, crm_gates,

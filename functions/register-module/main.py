@@ -2,7 +2,7 @@
 Carry out module commands: register, update or deactivate RetailCRM's integration module, push the extensions.
 
 Trigger   Pub/Sub push: subscriptions `module-commands.register-module` and, for retries, `ticks.register-module`
-Reads     enterprises, users, user_internal_phones, lines; module_commands, crm_gates
+Reads     enterprises, users, user_internal_phones, lines, token_rotations; module_commands, crm_gates
 Writes    module_commands, enterprises.integrations_config, enterprises.account_link_version, crm_gates,
           integration_logs, rejected_messages
 Publishes module-commands, one for each enterprise that has something due

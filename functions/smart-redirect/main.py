@@ -2,8 +2,8 @@
 Tell the dialplan, before anything rings, whose customer is calling.
 
 Trigger   HTTP from Asterisk hosts (the dialplan's form), and from others that route calls
-Reads     enterprises, users, user_internal_phones, lines (cached); calls, user_statuses, crm_gates
-Writes    crm_gates; integration_logs, after the answer
+Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); calls, user_statuses, crm_gates
+Writes    crm_gates; integration_logs, token_rotations, after the answer
 Calls     RetailCRM GET /api/v5/telephony/manager, GET /api/v5/settings
 Answers   200 within SMART_REDIRECT_BUDGET_MS, whatever happens: a manager's extension or the usual scheme
           401 unauthorized: nobody's token      400 invalid_payload, in the form for others only

@@ -56,11 +56,17 @@ Tables = Mapping[str, Rights]
 
 # One row with everything that belongs to an enterprise, as `lib.store.enterprises` reads it for the cache. Neither the
 # token nor the secret of a host nor the hash of a password is in it.
-_ENTERPRISE: Final = "number name token_sha256 secret_sha256 client_id region timezone asterisk_url integrations_config"
+_ENTERPRISE: Final = (
+    "number name token_sha256 secret_sha256 client_id region timezone asterisk_url integrations_config host_networks"
+)
+_ROTATION: Final = Rights(reads="enterprise_number next_token_sha256")
+# Whoever is shown a token notes when the old one was used last.
+_ROTATION_IN_USE: Final = Rights(reads="enterprise_number next_token_sha256", updates="old_used_at")
 _CACHE: Final[Tables] = {
     "users": Rights(reads="id enterprise_number personal_phone"),
     "user_internal_phones": Rights(reads=EVERY_COLUMN),
     "lines": Rights(reads=EVERY_COLUMN),
+    "token_rotations": _ROTATION,
 }
 _READ: Final = Rights(reads=EVERY_COLUMN)
 _APPEND: Final = Rights(inserts=True)
@@ -81,12 +87,13 @@ STATS: Final[Tables] = {
 FUNCTIONS: Final[Mapping[str, Tables]] = {
     "dispatch-call-event": {
         **_CACHE,
+        "token_rotations": _ROTATION_IN_USE,
         "enterprises": Rights(reads=_ENTERPRISE),
         # By what copies are recognised; what hosts said is not read back.
         "call_events": Rights(
-            reads="id event_id enterprise_number unique_id event_type fingerprint occurrence copies received_at xmax",
+            reads="id event_id enterprise_number unique_id event_type fingerprint occurrence copies received_at wake_at xmax",
             inserts=True,
-            updates="copies",
+            updates="copies wake_at",
         ),
     },
     "retailcrm-deliver": {
@@ -145,6 +152,7 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
     },
     "smart-redirect": {
         **_CACHE,
+        "token_rotations": _ROTATION_IN_USE,
         "enterprises": Rights(reads=_ENTERPRISE),
         "calls": Rights(reads="enterprise_number customer result owner_extension started_at"),
         "user_statuses": _READ,
@@ -162,6 +170,7 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "rejected_messages": _APPEND,
     },
     "admin-api": {
+        "token_rotations": _ROTATION,
         "enterprises": Rights(
             reads=f"{_ENTERPRISE} account_link_version", updates=f"{_CONFIGURATION} account_link_version"
         ),
@@ -193,6 +202,8 @@ COMMANDS: Final[Tables] = {
     "users": _UPSERT,
     "user_internal_phones": _UPSERT,
     "lines": _UPSERT,
+    "token_rotations": Rights(reads=EVERY_COLUMN, inserts=True, deletes=True),
+    "dropped_tokens": Rights(reads=EVERY_COLUMN, inserts=True),
     "sessions": Rights(reads=EVERY_COLUMN, updates="revoked_at"),
     "calls": Rights(reads=EVERY_COLUMN, locks="id"),
     "deliveries": Rights(reads=EVERY_COLUMN, inserts=True),
@@ -213,7 +224,7 @@ COMMANDS: Final[Tables] = {
 
 # What the migrator owns beside the tables above.
 MIGRATIONS: Final = "schema_migrations"
-SQL_FUNCTIONS: Final = ("notify_integration_config_changed", "token_hash")
+SQL_FUNCTIONS: Final = ("notify_integration_config_changed", "store_call_events", "token_hash")
 
 
 def role_of(function: str) -> str:
