@@ -32,13 +32,14 @@ OFFSETS: Final = {
     "register-module": 15,
     "admin-api": 16,
     "retailcrm-upload": 17,
+    "assemble-recovered": 18,
 }
 PORTS_IN_ALL: Final = 40
 # Of every function; `infra.stand_ins.connections` counts with it.
 PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
 INTAKE: Final = "dispatch-call-event"
-# History waits longest when the processor is short.
-NICE: Final = {"retailcrm-upload": "10"}
+# History, and what is recovered, wait longest when the processor is short.
+NICE: Final = {"retailcrm-upload": "10", "assemble-recovered": "10"}
 _BASES_TO_TRY: Final = 100
 
 

@@ -32,6 +32,7 @@ class NewEvent:
     record_url: str | None = None
     data_source: str = "live"
     received_at: datetime | None = None  # None: now, by the database's clock
+    is_recovered: bool = False  # it waits in the lane of recovered events (lib.store.recovered)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +88,10 @@ def _insert(conn: Connection, event: NewEvent) -> Cursor[TupleRow]:
             ORDER BY occurrence DESC LIMIT 1
         )
         INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, record_url, data_source,
-                                 fingerprint, received_at, occurrence)
+                                 fingerprint, received_at, wake_at, occurrence)
         SELECT %(event_id)s, %(enterprise_number)s, %(unique_id)s, %(event_type)s, %(raw)s, %(record_url)s,
                %(data_source)s, %(fingerprint)s, coalesce(%(received_at)s, clock_timestamp()),
+               CASE WHEN %(is_recovered)s THEN 'infinity' ELSE clock_timestamp() + interval '3 seconds' END,
                coalesce((SELECT occurrence FROM call_events WHERE event_id = %(event_id)s), (
                    SELECT previous.occurrence + CASE
                        WHEN %(event_type)s IN ('start', 'hangup', 'recording') OR %(data_source)s <> 'live' THEN 0
@@ -102,7 +104,9 @@ def _insert(conn: Connection, event: NewEvent) -> Cursor[TupleRow]:
                        ELSE 0 END
                    FROM previous), 0)
         ON CONFLICT (enterprise_number, fingerprint, occurrence) DO UPDATE
-            SET copies = call_events.copies + (call_events.event_id <> excluded.event_id)::integer
+            SET copies = call_events.copies + (call_events.event_id <> excluded.event_id)::integer,
+                -- What comes live as well does not wait in the lane of recovered events.
+                wake_at = least(call_events.wake_at, excluded.wake_at)
         RETURNING event_id, received_at, xmax <> 0 AND event_id <> %(event_id)s
         """,
         {
@@ -115,6 +119,7 @@ def _insert(conn: Connection, event: NewEvent) -> Cursor[TupleRow]:
             "data_source": event.data_source,
             "fingerprint": fingerprint(event),
             "received_at": event.received_at,
+            "is_recovered": event.is_recovered,
             "copy_seconds": COPY_SECONDS,
         },
     )
@@ -136,6 +141,18 @@ def find_event(conn: Connection, event_id: str) -> StoredEvent | None:
             """,
             [UUID(event_id)],
         ).fetchone()
+
+
+def find_missing(conn: Connection, event_ids: Sequence[str]) -> set[str]:
+    """Of these events, those that the database does not have."""
+    rows = conn.execute(
+        """
+        SELECT asked.id::text FROM unnest(%s::uuid[]) AS asked (id)
+        WHERE NOT EXISTS (SELECT 1 FROM call_events WHERE event_id = asked.id)
+        """,
+        [list(event_ids)],
+    )
+    return {event_id for (event_id,) in rows.fetchall()}
 
 
 def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:

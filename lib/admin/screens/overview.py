@@ -66,6 +66,7 @@ class Facts:
     away_since: datetime | None = None
     waiting: Waiting | None = None
     backlog: Backlog | None = None
+    recovered: Backlog | None = None
     silence: Silence | None = None
 
 
@@ -98,6 +99,7 @@ def show(request: AdminRequest) -> Answer:
             away_since=_away_since(conn, enterprise),
             waiting=_waiting(conn, enterprise),
             backlog=journal.find_backlog(conn, number, older_seconds=BEHIND_SECONDS),
+            recovered=journal.find_recovered(conn, number, older_seconds=BEHIND_SECONDS),
             silence=silence.read(conn, number),
         )
     found = connection(enterprise, facts)
@@ -250,6 +252,9 @@ def _of_calls(facts: Facts, *, is_enabled: bool) -> Iterator[dict[str, Any]]:
     if facts.backlog and is_enabled:
         message = f"Events come faster than they are worked on: {facts.backlog.events} wait"
         yield _item("behind", message, None, events=facts.backlog.events, since=facts.backlog.since)
+    if facts.recovered and is_enabled:
+        message = f"Recovered events are worked on beside live calls: {facts.recovered.events} wait"
+        yield _item("recovering", message, None, events=facts.recovered.events, since=facts.recovered.since)
     if facts.failed and is_enabled:
         since = facts.failed[0][1]
         message = f"RetailCRM did not get the history of calls: {len(facts.failed)}"
@@ -316,6 +321,7 @@ _ITEM: Final = {
             "lines_missing",
             "clock_wrong",
             "behind",
+            "recovering",
             "led_to_nothing",
             "host_without_effect",
         ),
