@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lib.intake.messages import WakeCall
+from lib.ledger import deliver
 from lib.ledger import shares as module
 from lib.ledger.shares import PARKED_CALLS, Shares, share
 from lib.store.events import NewEvent
@@ -27,7 +28,7 @@ def handed_on(monkeypatch):
     """Every event is stored; what was published instead of worked on."""
     published = []
     monkeypatch.setattr(module, "is_stored", lambda _: True)
-    monkeypatch.setattr(module.deliver, "publish_soon", lambda topic, body: published.append((topic, body)))
+    monkeypatch.setattr(deliver, "publish_soon", lambda topic, body: published.append((topic, body)))
     return published
 
 
@@ -114,7 +115,12 @@ def test_a_thread_that_went_on_for_long_hands_the_rest_on(handed_on, monkeypatch
 def test_an_event_that_only_pub_sub_has_is_stored_before_it_is_parked(monkeypatch):
     kept = []
     monkeypatch.setattr(module, "is_stored", lambda _: False)
-    monkeypatch.setattr(module, "stored", lambda message: kept.append(message) or event("as stored"))
+
+    def stored(message):
+        kept.append(message)
+        return event("as stored")
+
+    monkeypatch.setattr(module, "stored", stored)
 
     assert parked_at(Shares(), [event("a")]) == [event("as stored")]
     assert kept == [event("a")]
