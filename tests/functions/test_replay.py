@@ -247,7 +247,7 @@ def test_a_dead_letter_with_several_events_goes_to_its_topic_with_the_time_of_ea
     reject(function("sweep-calls"), {"events": [EVENT, known]}, **DEAD | source)
     subscription = broker.topic("recovered-events")
 
-    code, said = confirmed("--source", "recovered-events.assemble-recovered")
+    code, said = confirmed("--rejected", "1")
 
     assert (code, "1 message was published again" in said) == (0, True), said
     assert broker.pull(subscription) == [{"events": [EVENT | {"received_at": "2026-01-01T10:00:00.5Z"}, known]}]
