@@ -229,6 +229,10 @@ CREATE INDEX call_events_call_id_idx ON call_events USING btree (call_id);
 
 CREATE INDEX call_events_enterprise_number_unique_id_idx ON call_events USING btree (enterprise_number, unique_id);
 
+CREATE INDEX call_events_live_idx ON call_events USING btree (enterprise_number, received_at) WHERE ((call_id IS NULL) AND (wake_at < 'infinity'::timestamp with time zone));
+
+CREATE INDEX call_events_recovered_idx ON call_events USING btree (enterprise_number, received_at, id) WHERE ((call_id IS NULL) AND (wake_at = 'infinity'::timestamp with time zone));
+
 CREATE INDEX call_events_unassembled_idx ON call_events USING btree (wake_at) WHERE (call_id IS NULL);
 
 CREATE INDEX call_events_waiting_idx ON call_events USING btree (enterprise_number, received_at) WHERE (call_id IS NULL);

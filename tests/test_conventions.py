@@ -75,15 +75,16 @@ def test_every_subscription_has_a_topic_and_a_function():
 
 
 def test_deadlines_nest_from_the_crm_to_the_broker():
-    from lib.ledger import deliver, send_rows, wake
+    from lib.ledger import deliver, recovered, send_rows, wake
 
-    crm = config.RetailCRM()
+    crm, database = config.RetailCRM(), config.Database(database_url="postgresql://")
     subscriptions = topology.read()["subscriptions"]
 
     # Rows: a lane goes on for so long, and then ends its last request.
     for name, request_seconds, busy_seconds in (
         ("call-events.retailcrm-deliver", crm.retailcrm_event_timeout_seconds, wake.WAKE_SECONDS),
         ("due-rows.retailcrm-upload", crm.retailcrm_upload_timeout_seconds, send_rows.LANE_SECONDS),
+        ("recovered-events.assemble-recovered", database.database_statement_timeout_seconds, recovered.LANE_SECONDS),
     ):
         ack_deadline = subscriptions[name]["ack_deadline_seconds"]
         assert request_seconds + 5 <= deliver.LEASE_SECONDS, name

@@ -4,7 +4,8 @@ Take a call event in, and say so at once.
 Trigger   HTTP from call services and Asterisk hosts
 Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); call_events (whether it is a copy)
 Writes    call_events, token_rotations (when a token that is being replaced was last used)
-Publishes call-events, the whole event: behind the answer, where the event is stored
+Publishes call-events, the whole event: behind the answer, where the event is stored; recovered-events, the whole events
+          of a batch, and those that were recovered one by one
 Answers   200/202 stored or published   400 invalid_payload   404 unknown_token   413 too_large
           429 rate_limited, after Retry-After seconds again
           503 neither stored nor published: send it again

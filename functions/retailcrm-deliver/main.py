@@ -9,7 +9,8 @@ Writes    call_events (when intake could not), calls, call_links, deliveries, at
 Deletes   calls (that became part of another), call_links
 Publishes call-events, for what waits for its CRM for a moment; due-rows
 Calls     RetailCRM POST /api/v5/telephony/call/event
-Answers   204 recorded: delivered, scheduled again, passed over while the process is busy, skipped or kept as rejected
+Answers   204 recorded: delivered, scheduled again, left to another thread of its enterprise, passed over while the
+          process is busy, skipped or kept as rejected
           503 give it back: we could not store
 """
 
@@ -23,6 +24,7 @@ from lib.crms import CRMS, RETAILCRM
 from lib.intake import messages
 from lib.intake.push import Push, push_route
 from lib.ledger.load import Load, is_stored, may_pass_over
+from lib.ledger.shares import Message, Shares
 from lib.ledger.wake import wake
 from lib.runtime import config, http, logs
 
@@ -33,6 +35,7 @@ config.require(
 
 
 load = Load()
+shares = Shares()
 
 
 def look(push: Push) -> None:
@@ -40,14 +43,21 @@ def look(push: Push) -> None:
     message = messages.parse(body, published_at=push.published_at)
     threads = config.current(config.Platform).threads
     with load.message() as under_way:
-        if (
-            messages.can_wait(message, body, push.attributes)
-            and may_pass_over(message, under_way=under_way, threads=threads)
-            and is_stored(message)
-        ):
-            load.pass_over()
-        else:
-            wake(message, crm=RETAILCRM, crms=CRMS, is_busy=0 < threads < 2 * under_way)
+
+        def work(one: Message) -> None:
+            wake(one, crm=RETAILCRM, crms=CRMS, is_busy=0 < threads < 2 * under_way)
+
+        with shares.of(message, threads=threads, work=work) as is_ours:
+            if not is_ours:
+                return
+            if (
+                messages.can_wait(message, body, push.attributes)
+                and may_pass_over(message, under_way=under_way, threads=threads)
+                and is_stored(message)
+            ):
+                load.pass_over()
+            else:
+                work(message)
 
 
 ROUTES = http.Routes({"POST /": push_route(look), **health.routes("retailcrm-deliver")})

@@ -1,5 +1,6 @@
 """
-Wake the calls, the lanes of rows and the events whose time has come, and delete a little of what is too old.
+Wake the calls, the lanes of rows, the events and the recovered ones whose time has come, and delete a little of what is
+too old.
 
 Trigger   Pub/Sub push: subscription `ticks.sweep-calls`; dead letters of every subscription at `/dead`
 Reads     enterprises, call_events, calls, row_timers; of what it deletes the age
@@ -7,7 +8,7 @@ Writes    calls, call_events, row_timers (when each is to be woken again), deliv
           rejected_messages
 Deletes   what is too old (docs/operations.md, "Retention"): calls, call_events, call_links, deliveries, attempts,
           integration_logs, rejected_messages, clicks, sessions, sign_in_attempts, module_commands, replays
-Publishes call-events, due-rows
+Publishes call-events, due-rows, recovered-events
 Answers   204 done, or kept as rejected
           503 give it back: the database or Pub/Sub is away
 """
@@ -29,7 +30,6 @@ from lib.ledger.sweep import sweep
 from lib.runtime import config, db, http, logs
 from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
-from lib.store.events import NewEvent
 
 logs.configure()
 config.require(config.Database, config.PubSub, config.PushAuth, config.Retention)
@@ -51,13 +51,12 @@ def tick(_: Push) -> None:
 
 
 def dead_letter(push: Push) -> None:
-    """Keeps the letter; an event in it that only Pub/Sub had is stored first, so that the sweep goes on with it."""
+    """Keeps the letter; events in it that only Pub/Sub had are stored first, so that the sweep goes on with them."""
     with contextlib.suppress(PermanentError):
-        message = messages.parse(push.json(), published_at=_first_published_at(push))
-        if isinstance(message, NewEvent):
+        for event in messages.events_in(push.json(), published_at=_first_published_at(push)):
             with db.connection() as conn:
-                if events.find_event(conn, message.event_id) is None:
-                    events.insert_event(conn, message)
+                if events.find_event(conn, event.event_id) is None:
+                    events.insert_event(conn, event)
     source = push.attributes.get("CloudPubSubDeadLetterSourceSubscription", "an unknown subscription")
     raise PermanentError(
         f"Given up by {source} after {push.attributes.get('CloudPubSubDeadLetterSourceDeliveryCount', 'many')} attempts"

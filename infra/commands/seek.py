@@ -23,7 +23,7 @@ from infra import command
 from infra.deployment import topology
 from lib.runtime import config
 from lib.runtime.errors import AppError, ConfigError
-from lib.runtime.pubsub import CALL_EVENTS
+from lib.runtime.pubsub import CALL_EVENTS, RECOVERED_EVENTS
 
 # Pub/Sub keeps acknowledged messages for 31 days at most.
 _MOST_MINUTES: Final = 31.0 * 24 * 60
@@ -42,7 +42,7 @@ def subscriptions_of_events(project: str) -> list[str]:
     return [
         f"projects/{project}/subscriptions/{name}"
         for name, spec in topology.read()["subscriptions"].items()
-        if spec["topic"] == CALL_EVENTS
+        if spec["topic"] in {CALL_EVENTS, RECOVERED_EVENTS}
     ]
 
 

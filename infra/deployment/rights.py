@@ -77,7 +77,7 @@ _CONFIGURATION: Final = "integrations_config updated_at"
 STATS: Final[Tables] = {
     "deliveries": Rights(reads="call_id crm state finished_at"),
     "calls": Rights(reads="id enterprise_number kind decisions next_wake_at updated_at"),
-    "call_events": Rights(reads="call_id received_at"),
+    "call_events": Rights(reads="call_id received_at wake_at"),
     "rejected_messages": Rights(reads="received_at"),
     "crm_gates": Rights(
         reads="account away_since failures telephony_under_way telephony_ended other_under_way other_ended pauses"
@@ -121,6 +121,19 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "row_timers": Rights(reads=EVERY_COLUMN, updates=EVERY_COLUMN),
         "crm_gates": _UPSERT,
         "integration_logs": _APPEND,
+        "rejected_messages": _APPEND,
+    },
+    "assemble-recovered": {
+        **_CACHE,
+        "enterprises": Rights(reads=_ENTERPRISE),
+        "call_events": Rights(reads=EVERY_COLUMN, inserts=True, updates="copies call_id wakes wake_at"),
+        "calls": Rights(reads=EVERY_COLUMN, inserts=True, updates=EVERY_COLUMN, deletes=True, draws_ids=True),
+        "call_links": Rights(reads=EVERY_COLUMN, inserts=True, updates=EVERY_COLUMN, deletes=True),
+        "host_clocks": _UPSERT,
+        "deliveries": _UPSERT,
+        # Of a worker that is gone: whether it sent anything.
+        "attempts": _READ,
+        "row_timers": _UPSERT,
         "rejected_messages": _APPEND,
     },
     "sweep-calls": {

@@ -29,6 +29,7 @@ _NEEDED: Final = (
     f"{GATEWAY}/health/dispatch-call-event",
     f"{GATEWAY}/health/retailcrm-deliver",
     f"{GATEWAY}/health/retailcrm-upload",
+    f"{GATEWAY}/health/assemble-recovered",
     f"{GATEWAY}/health/sweep-calls",
     f"{CRM_SIMULATOR}/_sim/health",
     f"{ASTERISK_SIMULATOR}/health",

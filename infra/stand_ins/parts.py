@@ -33,6 +33,7 @@ OFFSETS: Final = {
     "register-module": 15,
     "admin-api": 16,
     "retailcrm-upload": 17,
+    "assemble-recovered": 18,
 }
 PORTS_IN_ALL: Final = 40
 # Of every function; `infra.stand_ins.connections` counts with it.
@@ -40,8 +41,8 @@ PLATFORM: Final = {"WORKERS": "1", "THREADS": "8"}
 # Its threads wait for Asterisk services: two that hang must leave a third of them.
 THREADS_OF: Final = {"make-call": "24"}
 INTAKE: Final = "dispatch-call-event"
-# History waits longest when the processor is short.
-NICE: Final = {"retailcrm-upload": "10"}
+# History, and what is recovered, wait longest when the processor is short.
+NICE: Final = {"retailcrm-upload": "10", "assemble-recovered": "10"}
 _BASES_TO_TRY: Final = 100
 
 

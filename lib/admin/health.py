@@ -21,7 +21,7 @@ from lib.runtime import db, guesses
 from lib.runtime.auth import require_operator
 from lib.runtime.errors import Unavailable
 from lib.runtime.http import Answer, Handler
-from lib.store import deliveries, gates, silence
+from lib.store import deliveries, gates, recovered, silence
 from lib.store.enterprises import Enterprise
 
 SILENT_SECONDS: Final = 3600
@@ -46,6 +46,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             by_state = deliveries.count_by_state(conn)
             accounts = gates.list_accounts(conn)
             silent = silence.count_all(conn, seconds=SILENT_SECONDS)
+            waiting = recovered.count_waiting(conn)
         cached = enterprise_cache().stats()
         return {
             "function": function,
@@ -57,6 +58,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             "deliveries_finished_within_seconds": deliveries.FINISHED_SPAN_SECONDS,
             "accounts": [asdict(account) for account in accounts],
             "guesses": guesses.stats(),
+            "recovered_events_waiting": waiting,
             "led_to_nothing": {**asdict(silent), "within_seconds": SILENT_SECONDS},
         }, 200
 

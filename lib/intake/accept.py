@@ -4,18 +4,21 @@ Accepting events: stored or published is accepted, neither is refused.
 Stored first, because the database's clock gives the time of receipt; the message carries the whole event, so
 that it survives when only Pub/Sub took it. Events that come while others are being stored or published share the
 next round trip (`lib.runtime.combine`); each is answered for itself, after its own commit.
+
+Recovered events, and whatever comes in a batch, go to a topic of their own, so that no live event waits behind them.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import psycopg
 
-from lib.intake.messages import event_message
+from lib.intake.messages import event_message, recovered_message
 from lib.runtime import config, db, failpoints, pubsub
 from lib.runtime.combine import Combiner, by_halves
 from lib.runtime.errors import AppError, InvalidPayload, Unavailable
@@ -31,14 +34,18 @@ UNSTORED_SECONDS: Final = 0.4
 BATCH_SECONDS: Final = 2.0
 # More than the threads of a process never wait at the same time.
 SHARED_EVENTS: Final = 100
+# Of a batch, so many go into one message: it is parsed at once, and Pub/Sub takes ten megabytes.
+MESSAGE_EVENTS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
+    """`message`: what is still to be published, to `topic`; None: nothing is."""
+
     event_id: str
     is_copy: bool
-    # What is still to be published; None: nothing is.
     message: Message | None = None
+    topic: str = pubsub.CALL_EVENTS
 
     def as_json(self) -> dict[str, object]:
         if self.is_copy:
@@ -63,10 +70,11 @@ def accept(event: NewEvent) -> Accepted:
     if stored is not None and stored.is_copy:
         return Accepted(event_id=stored.event_id, is_copy=True)
     if stored is not None:
-        return Accepted(event_id=event.event_id, is_copy=False, message=_message(event, stored))
+        message = _message([(event, stored)])
+        return Accepted(event_id=event.event_id, is_copy=False, message=message, topic=_topic(event))
     patience = min(config.current(config.PubSub).pubsub_publish_timeout_seconds, UNSTORED_SECONDS)
     try:
-        _publishing.run(_message(event, None), within_seconds=patience)
+        _publishing[_topic(event)].run(_message([(event, None)]), within_seconds=patience)
     except Unavailable as error:
         raise _lost() from error
     failpoints.hit("event_published")
@@ -79,26 +87,35 @@ def publish(accepted: Accepted) -> None:
         return
     try:
         patience = config.current(config.PubSub).pubsub_publish_timeout_seconds
-        _publishing.run(accepted.message, within_seconds=patience)
+        _publishing[accepted.topic].run(accepted.message, within_seconds=patience)
     except Unavailable as error:
         log.warning("not published, the sweep will", extra={"event_id": accepted.event_id, "reason": str(error)})
     failpoints.hit("event_published")
 
 
 def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
-    """What became of each, in order: one round trip to the database, and as few requests to Pub/Sub as fit."""
+    """
+    What became of each event of a batch, in order: one round trip to the database, and as few messages and requests to
+    Pub/Sub as fit.
+    """
+    new = [replace(event, is_recovered=True) for event in new]
     stored = _store_all(new)
-    messages = {
-        place: _message(event, one)
-        for place, (event, one) in enumerate(zip(new, stored, strict=True))
-        if not isinstance(one, InvalidPayload) and not (one and one.is_copy)
+    fresh = {
+        place: one
+        for place, one in enumerate(stored)
+        if not isinstance(one, InvalidPayload) and not (one is not None and one.is_copy)
     }
-    refusals = dict(zip(messages, pubsub.publish_each(pubsub.CALL_EVENTS, [*messages.values()]), strict=True))
-    if reasons := [str(refusal) for refusal in refusals.values() if refusal]:
-        log.warning("not published, the sweep will", extra={"events": len(reasons), "reason": reasons[0]})
+    places = list(fresh)
+    parts = [places[first : first + MESSAGE_EVENTS] for first in range(0, len(places), MESSAGE_EVENTS)]
+    messages = [_message([(new[place], fresh[place]) for place in part]) for part in parts]
+    refused: set[int] = set()
+    for part, refusal in zip(parts, pubsub.publish_each(pubsub.RECOVERED_EVENTS, messages), strict=True):
+        if refusal:
+            log.warning("not published, the sweep will", extra={"events": len(part), "reason": str(refusal)})
+            refused |= set(part)
     failpoints.hit("event_published")
     return [
-        _outcome(event, one, is_published=refusals.get(place) is None)
+        _outcome(event, one, is_published=place not in refused)
         for place, (event, one) in enumerate(zip(new, stored, strict=True))
     ]
 
@@ -143,14 +160,23 @@ def _store(new: Sequence[NewEvent], seconds: float) -> list[Stored]:
     return [stored[place] for place in range(len(new))]
 
 
-def _publish(messages: Sequence[Message], seconds: float) -> list[None]:
-    pubsub.publish_messages(pubsub.CALL_EVENTS, messages, within_seconds=seconds)
+def _publish(topic: str, messages: Sequence[Message], seconds: float) -> list[None]:
+    pubsub.publish_messages(topic, messages, within_seconds=seconds)
     return [None] * len(messages)
 
 
-def _message(event: NewEvent, stored: Stored | None) -> Message:
+def _topic(event: NewEvent) -> str:
+    return pubsub.RECOVERED_EVENTS if event.is_recovered else pubsub.CALL_EVENTS
+
+
+def _message(events_: Sequence[tuple[NewEvent, Stored | None]]) -> Message:
+    """Of one live event, or of recovered ones of one enterprise."""
+    event, _ = events_[0]
+    timed = [(one, stored.received_at if stored else None) for one, stored in events_]
+    if event.is_recovered:
+        return pubsub.message(recovered_message(timed), enterprise_number=event.enterprise_number)
     return pubsub.message(
-        event_message(event, received_at=stored.received_at if stored else None),
+        event_message(event, received_at=timed[0][1]),
         event_type=event.event_type,
         enterprise_number=event.enterprise_number,
     )
@@ -161,4 +187,7 @@ def _lost() -> Unavailable:
 
 
 _storing = Combiner(_store, limit=SHARED_EVENTS)
-_publishing = Combiner(_publish, limit=SHARED_EVENTS)
+_publishing = {
+    topic: Combiner(partial(_publish, topic), limit=SHARED_EVENTS)
+    for topic in (pubsub.CALL_EVENTS, pubsub.RECOVERED_EVENTS)
+}

@@ -56,6 +56,7 @@ def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: st
         raw=_without_token(raw),
         record_url=_record_url(body.get("record_url")),
         data_source=data_source,
+        is_recovered=data_source != "live",
     )
 
 

@@ -1,14 +1,18 @@
 """
-The messages of topic `call-events`: an event that arrived, or a call to look at again.
+The messages of topics `call-events` and `recovered-events`.
 
-`{"event": {…}}` carries the whole event, so that it survives when the database was away at intake;
-`{"call_id": n, "enterprise_number": "…"}` only wakes: with `"crm": "…"` that CRM's function, without it those of all.
+`call-events`: an event that arrived, or a call to look at again. `{"event": {…}}` carries the whole event, so that it
+survives when the database was away at intake; `{"call_id": n, "enterprise_number": "…"}` only wakes: with `"crm": "…"`
+that CRM's function, without it those of all.
+
+`recovered-events`: `{"events": [{…}, …]}` carries whole events too, of a batch or recovered one by one; without any it
+only wakes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeGuard
 from uuid import UUID
@@ -28,17 +32,24 @@ class WakeCall:
 
 
 def event_message(event: NewEvent | StoredEvent, *, received_at: datetime | None) -> dict[str, object]:
+    return {"event": _as_json(event, received_at)}
+
+
+def recovered_message(events: Sequence[tuple[NewEvent, datetime | None]] = ()) -> dict[str, object]:
+    """Of topic `recovered-events`: each event with its time of receipt, None where the database does not have it."""
+    return {"events": [_as_json(event, received_at) for event, received_at in events]}
+
+
+def _as_json(event: NewEvent | StoredEvent, received_at: datetime | None) -> dict[str, object]:
     return {
-        "event": {
-            "event_id": event.event_id,
-            "enterprise_number": event.enterprise_number,
-            "unique_id": event.unique_id,
-            "event_type": event.event_type,
-            "raw": event.raw,
-            "record_url": event.record_url,
-            "data_source": event.data_source,
-            "received_at": received_at.isoformat() if received_at else None,
-        }
+        "event_id": event.event_id,
+        "enterprise_number": event.enterprise_number,
+        "unique_id": event.unique_id,
+        "event_type": event.event_type,
+        "raw": event.raw,
+        "record_url": event.record_url,
+        "data_source": event.data_source,
+        "received_at": received_at.isoformat() if received_at else None,
     }
 
 
@@ -67,8 +78,26 @@ def parse(body: Mapping[str, Any], *, published_at: datetime | None) -> NewEvent
     Raises InvalidPayload.
     """
     event = body.get("event")
-    if event is None:
-        return _wake(body)
+    return _wake(body) if event is None else _event(event, published_at)
+
+
+def parse_recovered(body: Mapping[str, Any], *, published_at: datetime | None) -> list[NewEvent]:
+    """The events of a message of topic `recovered-events`, received as those of `parse` are. Raises InvalidPayload."""
+    found = body.get("events")
+    if not isinstance(found, list):
+        raise InvalidPayload("events: must be a list")
+    return [replace(_event(one, published_at), is_recovered=True) for one in found]
+
+
+def events_in(body: Mapping[str, Any], *, published_at: datetime | None) -> list[NewEvent]:
+    """Those that a message of either topic carries. Raises InvalidPayload."""
+    if "events" in body:
+        return parse_recovered(body, published_at=published_at)
+    message = parse(body, published_at=published_at)
+    return [message] if isinstance(message, NewEvent) else []
+
+
+def _event(event: object, published_at: datetime | None) -> NewEvent:
     if not isinstance(event, dict):
         raise InvalidPayload("event: must be an object")
     try:

@@ -1,9 +1,10 @@
 """
 From stored events to what each CRM must hear: link, fold, plan, enter into the ledger.
 
-One process at a time assembles an enterprise, and takes along every event of it that waits; whoever comes meanwhile
-leaves its event and goes. One short transaction in two round trips, nothing sent inside it. What a call means is
-derived again from all its stored events each time, so order, copies and lost wake-ups change nothing.
+One process at a time assembles an enterprise, and takes along every live event of it that waits, or a bite of the
+recovered ones; whoever comes meanwhile leaves its event and goes. One short transaction in two round trips, nothing
+sent inside it. What a call means is derived again from all its stored events each time, so order, copies and lost
+wake-ups change nothing.
 """
 
 from __future__ import annotations
@@ -49,11 +50,19 @@ _SPANS: Final = [
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bite:
+    """The oldest recovered events of an enterprise that wait, `most` at most."""
+
+    enterprise_number: str
+    most: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Round:
     """
     What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
     `admitted`: what this process is to send now; `others`: CRMs that other functions serve, each with a call that has
-    new notices for it; `lanes`: where rows of history are due; `left`: an event that came meanwhile.
+    new notices for it; `lanes`: where rows of history are due; `left`: a live event that came meanwhile.
     """
 
     is_ours: bool
@@ -114,9 +123,19 @@ def assemble(message: NewEvent | WakeCall, *, crm: CRM | None, crms: Mapping[str
         raise Unavailable("Two calls that are one are being told of at this moment") from error
 
 
+def assemble_recovered(bite: Bite, *, crms: Mapping[str, CRM]) -> Round:
+    """
+    Makes calls of recovered events, or brings up to date those that they belong to; claims nothing.
+
+    Raises NotFound for an enterprise that is not there, Unavailable, and whatever one of the events raises: then
+    nothing of the bite is assembled.
+    """
+    return _assemble(enterprise_cache().by_number(bite.enterprise_number), bite, None, crms)
+
+
 def _assemble(
     enterprise: Enterprise,
-    message: NewEvent | WakeCall,
+    message: NewEvent | WakeCall | Bite,
     crm: CRM | None,
     crms: Mapping[str, CRM],
     *,
@@ -134,14 +153,14 @@ def _assemble(
             continue
         if done is not None:
             return done
-        if isinstance(message, WakeCall) or (is_stored and is_left):
+        if not isinstance(message, NewEvent) or (is_stored and is_left):
             return Round(is_ours=False)
         if is_stored:
             # The holder may have looked before the mark, so the turn is tried once more after it.
             _leave(message)
             is_left = True
         else:
-            message = _stored(message)
+            message = stored(message)
     raise Unavailable("The calls around this event change faster than they can be read")
 
 
@@ -154,7 +173,7 @@ def _take_turn(
         answer = neighbourhood.read(current.conn, question, _SPANS)
         turn = neighbourhood.turn(asked)
         found = neighbourhood.found(answer, question.enterprise_number)
-        is_stored = found.is_stored or question.awake is not None
+        is_stored = found.is_stored or question.event_id is None
         if not (turn.is_ours and is_stored):
             current.roll_back()
             return None, is_stored
@@ -169,8 +188,10 @@ def _leave(message: NewEvent) -> None:
         neighbourhood.leave(conn, message.event_id)
 
 
-def _question(message: NewEvent | WakeCall, known: Directory, *, alone: bool) -> Question:
+def _question(message: NewEvent | WakeCall | Bite, known: Directory, *, alone: bool) -> Question:
     number = message.enterprise_number
+    if isinstance(message, Bite):
+        return Question(enterprise_number=number, recovered=message.most)
     if isinstance(message, WakeCall):
         return Question(enterprise_number=number, awake=message.call_id, alone=alone)
     keys = []
@@ -187,15 +208,15 @@ def _question(message: NewEvent | WakeCall, known: Directory, *, alone: bool) ->
     )
 
 
-def _stored(message: NewEvent) -> NewEvent:
-    """Now, because intake could not; of a copy, the first one."""
+def stored(message: NewEvent) -> NewEvent:
+    """Stored now, because intake could not; of a copy, the first one. Raises Unavailable."""
     with db.transaction() as conn:
         try:
-            stored = events.insert_event(conn, message)
+            done = events.insert_event(conn, message)
         except errors.UniqueViolation as error:
             raise Unavailable("The same message is being stored at this moment") from error
         failpoints.hit("event_inserting")
-    return replace(message, event_id=stored.event_id, received_at=stored.received_at)
+    return replace(message, event_id=done.event_id, received_at=done.received_at)
 
 
 def _with_neighbours_of_waiting(conn: Connection, question: Question, found: Found, known: Directory) -> Found:
@@ -230,7 +251,7 @@ def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], tu
     )
 
 
-def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | WakeCall, crm: CRM | None) -> Round:
+def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | WakeCall | Bite, crm: CRM | None) -> Round:
     conn = current.conn
     awake = message.call_id if isinstance(message, WakeCall) else None
     derived = derive(scene, awake=awake, new_ids=lambda count: _new_ids(conn, scene, count))

@@ -8,13 +8,18 @@ sees to it that somebody does.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from lib.runtime import db
+from lib.runtime.combine import Combiner
 from lib.store import events
 from lib.store.events import NewEvent
+
+# More than the threads of a process never ask at the same time.
+_ASKED: Final = 100
+_ASK_SECONDS: Final = 2.0
 
 # Nobody looks at a screen for the others.
 _RINGS: Final = "dial"
@@ -37,8 +42,17 @@ def may_pass_over(event: NewEvent, *, under_way: int, threads: int) -> bool:
 
 def is_stored(event: NewEvent) -> bool:
     """Whether the database has it now: after a failover that lost commits Pub/Sub alone may. Raises Unavailable."""
-    with db.connection() as conn:
-        return events.find_event(conn, event.event_id) is not None
+    return _finding.run(event.event_id, within_seconds=_ASK_SECONDS)
+
+
+def _find(event_ids: Sequence[str], seconds: float) -> list[bool]:
+    """Those who ask together share a statement: a flood that is passed over costs little."""
+    with db.connection(within_seconds=seconds) as conn:
+        missing = events.find_missing(conn, event_ids)
+    return [event_id not in missing for event_id in event_ids]
+
+
+_finding = Combiner(_find, limit=_ASKED)
 
 
 class Load:

@@ -24,7 +24,7 @@ from lib.store.replays import Replay, Replayable
 from lib.store.states import GIVEN_UP
 
 # Subscriptions are named after their topic: `<topic>.<function>`, and their dead letters `<topic>.<function>.dead`.
-_TOPICS: Final = (pubsub.CALL_EVENTS, pubsub.DUE_ROWS, pubsub.MODULE_COMMANDS)
+_TOPICS: Final = (pubsub.CALL_EVENTS, pubsub.RECOVERED_EVENTS, pubsub.DUE_ROWS, pubsub.MODULE_COMMANDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +166,18 @@ def message_of(found: Rejected) -> Message:
     if topic not in _TOPICS:
         raise InvalidPayload(f"nothing says which topic it came from ({found.source})")
     body = push.json()
-    event = body.get("event")
-    if isinstance(event, dict) and event.get("received_at") is None:
-        # Only Pub/Sub had it: it was received when it was first published, not now.
-        body["event"] = event | {"received_at": _first_published_at(push)}
+    if "event" in body:
+        body["event"] = _received(body["event"], push)
+    if isinstance(body.get("events"), list):
+        body["events"] = [_received(event, push) for event in body["events"]]
     return Message(topic=topic, body=body)
+
+
+def _received(event: object, push: Push) -> object:
+    """One that only Pub/Sub had was received when it was first published, not now."""
+    if isinstance(event, dict) and event.get("received_at") is None:
+        return event | {"received_at": _first_published_at(push)}
+    return event
 
 
 def _first_published_at(push: Push) -> str | None:
@@ -179,6 +186,7 @@ def _first_published_at(push: Push) -> str | None:
 
 
 def _enterprise_number(body: dict[str, Any]) -> str | None:
-    event = body.get("event")
+    several = body.get("events")
+    event = several[0] if isinstance(several, list) and several else body.get("event")
     number = event.get("enterprise_number") if isinstance(event, dict) else body.get("enterprise_number")
     return number if isinstance(number, str) else None

@@ -1,5 +1,5 @@
 """
-The clock of the system: finds calls, lanes of rows and events whose time has come, and wakes them.
+The clock of the system: finds calls, lanes of rows, events and recovered ones whose time has come, and wakes them.
 
 Everything is bounded and safe to run many times at once; a wake-up too many costs a look, nothing else.
 """
@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from lib.intake.messages import SWEEP, WakeCall, call_message, event_message
+from lib.intake.messages import SWEEP, WakeCall, call_message, event_message, recovered_message
 from lib.ledger import codec
 from lib.runtime import db, failpoints, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.errors import Unavailable
-from lib.store import calls, events, rows
+from lib.store import calls, events, recovered, rows
 
 EVENTS: Final = 100
 CALLS: Final = 500
 LANES: Final = 500
 # Should the message of a lane be lost, it is woken again so much later.
 LANE_AGAIN_SECONDS: Final = 10.0
+# The message of recovered events that have waited longer may be lost.
+RECOVERED_SECONDS: Final = 3.0
 
 
 def sweep() -> dict[str, int]:
@@ -45,7 +47,12 @@ def sweep() -> dict[str, int]:
         [event_message(event, received_at=event.received_at) for event in lost],
         lambda conn: events.give_back(conn, [event.event_id for event in lost]),
     )
-    return {"events": len(lost), "calls": len(due), "lanes": len(lanes)}
+    with db.connection() as conn:
+        is_waiting = recovered.is_waiting(conn, older_seconds=RECOVERED_SECONDS)
+    if is_waiting:
+        # Their lane may be at work, and does not mind.
+        pubsub.publish(pubsub.RECOVERED_EVENTS, recovered_message(), origin=SWEEP)
+    return {"events": len(lost), "calls": len(due), "lanes": len(lanes), "recovered": int(is_waiting)}
 
 
 def _publish(topic: str, messages: Sequence[Mapping[str, object]], give_back: Callable[[Connection], None]) -> None:

@@ -52,7 +52,7 @@ def _tell_first(done: Round, until: float, crm: CRM, enterprise_number: str) -> 
     """Pop-ups first, while somebody else goes on with what came; the event to go on with, if nobody else does."""
     has_to_send = bool(done.admitted.outgoing) or time.monotonic() > until
     if done.left is not None and has_to_send:
-        _hand_on(done.left)
+        hand_on(done.left)
     _tell(done, crm, enterprise_number)
     return _as_new(done.left) if done.left is not None and not has_to_send else None
 
@@ -79,12 +79,22 @@ def _newest_ring(message: NewEvent | WakeCall) -> NewEvent | None:
     return _as_new(ring) if ring else None
 
 
-def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:
+def announce(done: Round, enterprise_number: str) -> None:
+    """Wakes whoever goes on: the functions of the other CRMs, and the lanes of rows."""
     for other, call_id in done.others:
         # Its own message of the same event may have come while this process was at the enterprise.
         deliver.wake_call(other, enterprise_number, call_id, seconds=0.0)
     for lane in done.lanes:
         deliver.wake_lane(lane)
+
+
+def hand_on(left: StoredEvent) -> None:
+    """Somebody else goes on with this event."""
+    deliver.publish_soon(pubsub.CALL_EVENTS, event_message(left, received_at=left.received_at))
+
+
+def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:
+    announce(done, enterprise_number)
     if done.admitted.outgoing:
         failpoints.hit("attempt_committed")
     deliver.send_all(done.admitted, crm=crm, enterprise_number=enterprise_number)
@@ -95,10 +105,6 @@ def _wake_behind_others(message: WakeCall, crm: CRM) -> None:
     # This CRM's function alone: were all to wake, one of them would lose its turn to another, for ever.
     deliver.wake_call(crm.name, message.enterprise_number, message.call_id, seconds=BUSY_SECONDS)
     deliver.deliver_due(crm, message.enterprise_number, [message.call_id])
-
-
-def _hand_on(left: StoredEvent) -> None:
-    deliver.publish_soon(pubsub.CALL_EVENTS, event_message(left, received_at=left.received_at))
 
 
 def _as_new(left: StoredEvent) -> NewEvent:

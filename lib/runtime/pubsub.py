@@ -25,6 +25,7 @@ from lib.runtime.lazy import lazy
 from lib.runtime.outage_guard import OutageGuard
 
 CALL_EVENTS = "call-events"
+RECOVERED_EVENTS = "recovered-events"
 DUE_ROWS = "due-rows"
 TICKS = "ticks"
 MODULE_COMMANDS = "module-commands"

@@ -32,6 +32,7 @@ class NewEvent:
     record_url: str | None = None
     data_source: str = "live"
     received_at: datetime | None = None  # None: now, by the database's clock
+    is_recovered: bool = False  # it waits in the lane of recovered events (lib.store.recovered)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ def _as_json(event: NewEvent) -> dict[str, object]:
         "data_source": event.data_source,
         "fingerprint": fingerprint(event).hex(),
         "received_at": event.received_at.isoformat() if event.received_at else None,
+        "is_recovered": event.is_recovered,
     }
 
 
@@ -108,6 +110,18 @@ def find_event(conn: Connection, event_id: str) -> StoredEvent | None:
             """,
             [UUID(event_id)],
         ).fetchone()
+
+
+def find_missing(conn: Connection, event_ids: Sequence[str]) -> set[str]:
+    """Of these events, those that the database does not have."""
+    rows = conn.execute(
+        """
+        SELECT asked.id::text FROM unnest(%s::uuid[]) AS asked (id)
+        WHERE NOT EXISTS (SELECT 1 FROM call_events WHERE event_id = asked.id)
+        """,
+        [list(event_ids)],
+    )
+    return {event_id for (event_id,) in rows.fetchall()}
 
 
 def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:

@@ -273,13 +273,29 @@ def find_last_exchange(conn: Connection, enterprise_number: str) -> Exchange | N
 
 
 def find_backlog(conn: Connection, enterprise_number: str, *, older_seconds: float) -> Backlog | None:
-    """Events that were stored that long ago and are part of no call yet; None: nothing is behind."""
+    """Live events that were stored that long ago and are part of no call yet; None: nothing is behind."""
     with conn.cursor(row_factory=class_row(Backlog)) as cursor:
         return cursor.execute(
             """
             SELECT count(*) AS events, min(received_at) AS since FROM (
                 SELECT received_at FROM call_events
-                WHERE enterprise_number = %s AND call_id IS NULL
+                WHERE enterprise_number = %s AND call_id IS NULL AND wake_at < 'infinity'
+                  AND received_at < clock_timestamp() - make_interval(secs => %s)
+                ORDER BY received_at LIMIT 10000) waiting
+            HAVING count(*) > 0
+            """,
+            [enterprise_number, older_seconds],
+        ).fetchone()
+
+
+def find_recovered(conn: Connection, enterprise_number: str, *, older_seconds: float) -> Backlog | None:
+    """Recovered events that have waited that long, for which no live call waits; None: there are none."""
+    with conn.cursor(row_factory=class_row(Backlog)) as cursor:
+        return cursor.execute(
+            """
+            SELECT count(*) AS events, min(received_at) AS since FROM (
+                SELECT received_at FROM call_events
+                WHERE enterprise_number = %s AND call_id IS NULL AND wake_at = 'infinity'
                   AND received_at < clock_timestamp() - make_interval(secs => %s)
                 ORDER BY received_at LIMIT 10000) waiting
             HAVING count(*) > 0

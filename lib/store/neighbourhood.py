@@ -143,6 +143,7 @@ class Question:
     """
     What is read: an event, or a call that woke, the calls that `keys` lead to, and the events that wait, those nearest
     to `near` (None: now). `alone`: of those only the event itself, and others of its channel not woken in vain.
+    `recovered`: of the lane of recovered events so many, and nothing of the live one; 0: the other way round.
     """
 
     enterprise_number: str
@@ -152,6 +153,7 @@ class Question:
     near: datetime | None = None
     keys: Sequence[Keys] = ()
     alone: bool = False
+    recovered: int = 0
 
 
 def read(conn: Connection, question: Question, spans: Sequence[Span]) -> Cursor[tuple[Any, ...]]:
@@ -166,7 +168,8 @@ def read(conn: Connection, question: Question, spans: Sequence[Span]) -> Cursor[
             "near": question.near,
             "alone": question.alone,
             "suspect": SUSPECT_AFTER_WAKES,
-            "half": WAITING // 2,
+            "half": 0 if question.recovered else WAITING // 2,
+            "recovered": question.recovered,
             "steps": _STEPS,
             "exact": sorted({key for keys in question.keys for key in keys.exact}),
             "keys": [key for key, _, _ in sought],
@@ -265,7 +268,8 @@ def find_left(conn: Connection, enterprise_number: str) -> Cursor[tuple[Any, ...
     return conn.execute(
         """
         SELECT event_id::text, unique_id, event_type, raw_data, record_url, data_source, received_at FROM call_events
-        WHERE enterprise_number = %s AND call_id IS NULL AND wakes < %s AND wake_at <= clock_timestamp()
+        WHERE enterprise_number = %s AND call_id IS NULL AND wakes < %s
+          AND wake_at < 'infinity' AND wake_at <= clock_timestamp()
         ORDER BY event_type = 'dial' DESC, received_at DESC LIMIT 1
         """,
         [enterprise_number, SUSPECT_AFTER_WAKES],
@@ -278,7 +282,7 @@ def find_ring(conn: Connection, enterprise_number: str, *, within_seconds: float
         """
         SELECT event_id::text, unique_id, event_type, raw_data, record_url, data_source, received_at FROM call_events
         WHERE enterprise_number = %s AND call_id IS NULL AND wakes < %s AND event_type = 'dial' AND data_source = 'live'
-          AND received_at > clock_timestamp() - make_interval(secs => %s)
+          AND wake_at < 'infinity' AND received_at > clock_timestamp() - make_interval(secs => %s)
         ORDER BY received_at DESC LIMIT 1
         """,
         [enterprise_number, SUSPECT_AFTER_WAKES, within_seconds],
@@ -348,18 +352,25 @@ _READ: Final = SQL("""
     ), waiting AS MATERIALIZED (
         (SELECT id FROM call_events
          WHERE (SELECT is_ours FROM turn) AND enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
-           AND received_at >= coalesce(%(near)s, clock_timestamp())
+           AND wake_at < 'infinity' AND received_at >= coalesce(%(near)s, clock_timestamp())
          ORDER BY received_at LIMIT %(half)s)
         UNION
         (SELECT id FROM call_events
          WHERE (SELECT is_ours FROM turn) AND enterprise_number = %(number)s AND call_id IS NULL AND NOT %(alone)s
-           AND received_at < coalesce(%(near)s, clock_timestamp())
+           AND wake_at < 'infinity' AND received_at < coalesce(%(near)s, clock_timestamp())
          ORDER BY received_at DESC LIMIT %(half)s)
         UNION
         SELECT id FROM call_events
         WHERE enterprise_number = %(number)s AND call_id IS NULL
           AND (event_id = %(event_id)s::uuid
-               OR unique_id = %(unique_id)s AND unique_id <> '' AND (NOT %(alone)s OR wakes < %(suspect)s))
+               OR unique_id = %(unique_id)s AND unique_id <> '' AND wake_at < 'infinity'
+                  AND (NOT %(alone)s OR wakes < %(suspect)s))
+        UNION
+        -- The lane of recovered events (lib.store.recovered).
+        (SELECT id FROM call_events
+         WHERE (SELECT is_ours FROM turn) AND enterprise_number = %(number)s AND call_id IS NULL
+           AND wake_at = 'infinity'
+         ORDER BY received_at, id LIMIT %(recovered)s)
     ), spans AS (
         SELECT * FROM unnest(%(sides)s::text[], %(others)s::text[], %(before)s::interval[], %(after)s::interval[])
             AS one (side, other, before, after)

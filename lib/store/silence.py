@@ -158,7 +158,8 @@ def count_all(conn: Connection, *, seconds: float) -> Figures:
                 WHERE received_at > statement_timestamp() - make_interval(secs => %(seconds)s)),
                (SELECT count(*) FROM (
                    SELECT 1 FROM call_events
-                   WHERE call_id IS NULL AND received_at < statement_timestamp() - interval '1 minute'
+                   WHERE call_id IS NULL AND wake_at < 'infinity'
+                     AND received_at < statement_timestamp() - interval '1 minute'
                    LIMIT %(limit)s) waiting)
         """,
         {"seconds": seconds, "limit": EVENTS_AT_MOST},

@@ -94,6 +94,17 @@ OTHERS = {
         "DELETE FROM deliveries",
         "SELECT request_data FROM integration_logs",
     ),
+    "assemble-recovered": (
+        "SELECT password_hash FROM users",
+        "SELECT secret FROM enterprises",
+        "UPDATE enterprises SET integrations_config = '{}'",
+        "UPDATE call_events SET raw_data = '{}'",
+        "DELETE FROM call_events",
+        "DELETE FROM deliveries",
+        "UPDATE attempts SET outcome = 'done'",
+        "SELECT request_data FROM integration_logs",
+        "SELECT token_sha256 FROM sessions",
+    ),
     "sweep-calls": (
         "SELECT integrations_config FROM enterprises",
         "SELECT secret FROM enterprises",

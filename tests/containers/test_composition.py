@@ -231,7 +231,8 @@ def kill_each(composition, quiet):
     # is left out, and on a slow machine an emulator takes longer to come back than a phone rings. The database last,
     # after the scheduler: what only Pub/Sub holds while it is away would be lost with an emulator that forgets.
     order = ["dispatch-call-event", "make-call", "smart-redirect", "register-module", "admin-api"]
-    order += ["asterisk-simulator", "sweep-calls", "retailcrm-deliver", "retailcrm-upload", "retailcrm-simulator"]
+    order += ["asterisk-simulator", "sweep-calls", "retailcrm-deliver", "retailcrm-upload", "assemble-recovered"]
+    order += ["retailcrm-simulator"]
     order += ["pubsub", "scheduler", "postgres"]
     killed: dict[str, float] = {}
     for service in order:

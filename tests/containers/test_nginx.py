@@ -30,7 +30,7 @@ def test_no_route_leads_where_pushes_arrive():
     text = render.render()
 
     assert not [line for line in text.splitlines() if "location" in line and ("/dead" in line or "/tick" in line)]
-    for function in ("retailcrm-deliver", "retailcrm-upload", "sweep-calls", "register-module"):
+    for function in ("retailcrm-deliver", "retailcrm-upload", "assemble-recovered", "sweep-calls", "register-module"):
         assert {line.split()[2] for line in text.splitlines() if f"$function {function};" in line} == {
             f"/health/{function}",
             f"/stats/{function}",

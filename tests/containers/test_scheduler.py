@@ -10,7 +10,8 @@ from infra.deployment.scheduler import Scheduler
 TARGET = topology.Target(
     project="local",
     endpoints=dict.fromkeys(
-        ("retailcrm-deliver", "retailcrm-upload", "sweep-calls", "register-module"), "http://127.0.0.1:9"
+        ("retailcrm-deliver", "retailcrm-upload", "assemble-recovered", "sweep-calls", "register-module"),
+        "http://127.0.0.1:9",
     ),
 )
 

@@ -66,7 +66,7 @@ def test_a_chunked_body_just_over_the_limit_is_413_and_not_cut_short(stack):
 
 
 def test_the_functions_stay_small(stack):
-    for name in ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "sweep-calls"):
+    for name in ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "assemble-recovered", "sweep-calls"):
         port = urlsplit(stack.url(name)).port
         processes = [p for p in psutil.process_iter(["cmdline"]) if f"--port={port}" in (p.info["cmdline"] or [])]
         shared_once = sum(process.memory_full_info().pss for process in processes)

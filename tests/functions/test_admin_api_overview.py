@@ -255,3 +255,14 @@ def test_an_enterprise_whose_number_rings_is_told_to_register(page, provisioned)
     provisioned(accept_number_as_client_id=True)
 
     assert item(page.get("stats/0367"), "number_rings")["action"] == {"kind": "register"}
+
+
+def test_recovered_events_that_wait_are_no_backlog_and_are_said_for_themselves(page, sql):
+    stored = "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, wake_at, received_at) "
+    row = "SELECT gen_random_uuid(), '0367', n::text, 'bridge', '{}', sha256(n::text::bytea), 'infinity', clock_timestamp() - interval '60 s' FROM generate_series(1, 4) n RETURNING 1"
+    sql(stored + row)
+
+    found = page.get("stats/0367")
+
+    assert "behind" not in codes(found)
+    assert item(found, "recovering")["events"] == 4

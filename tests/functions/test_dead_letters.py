@@ -65,6 +65,7 @@ def test_every_subscription_has_dead_letters_that_are_kept():
         assert (dead["function"], dead["path"]) == ("sweep-calls", "/dead")
     assert {data["subscriptions"][name]["topic"] for name in named} == {
         pubsub.CALL_EVENTS,
+        pubsub.RECOVERED_EVENTS,
         pubsub.DUE_ROWS,
         pubsub.TICKS,
         pubsub.MODULE_COMMANDS,
@@ -81,10 +82,10 @@ def test_what_is_refused_to_the_end_is_kept_with_its_bytes_and_where_it_came_fro
     with Broker.started() as broker:
         process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
         topology.apply(data, Target(project="local", endpoints={"refusing": refusing, "sweep-calls": sweep}))
-        for topic in (pubsub.CALL_EVENTS, pubsub.DUE_ROWS, pubsub.TICKS, pubsub.MODULE_COMMANDS):
+        for topic in sorted({spec["topic"] for spec in data["subscriptions"].values() if spec["path"] != "/dead"}):
             pubsub.publish(topic, {"of": topic})
         deadline = time.monotonic() + 40
-        while sql("SELECT count(*) FROM rejected_messages") != [(5,)]:
+        while sql("SELECT count(*) FROM rejected_messages") != [(6,)]:
             assert time.monotonic() < deadline, sql("SELECT source, reason FROM rejected_messages")
             time.sleep(0.1)
         kept = sql("SELECT source, reason, raw FROM rejected_messages ORDER BY source")

@@ -31,6 +31,7 @@ from tests.harness.receiver import receiving
 
 QUIET = [f"q{n}" for n in range(50)]
 LOUD = "0367"
+PARTS = ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "assemble-recovered", "sweep-calls")
 HOSTS = {number: f"127.0.1.{n + 1}" for n, number in enumerate((LOUD, *QUIET))}
 ROUNDS = 4
 MEASURE = os.environ.get("MEASURE") == "1"
@@ -51,7 +52,7 @@ def stack(tmp_path: Path, crm, monkeypatch):
     hosts = ",".join(f"{host}:*" for host in HOSTS.values())
     functions = tmp_path / "functions"
     functions.mkdir()
-    for name in ("dispatch-call-event", "retailcrm-deliver", "retailcrm-upload", "sweep-calls", "register-module"):
+    for name in (*PARTS, "register-module"):
         (functions / name).symlink_to(ROOT / "functions" / name)
     allowed = {"RETAILCRM_EXTRA_HOSTS": hosts}
     with Stack(tmp_path / "run", free_base_port(), settings=allowed, functions_dir=functions) as running:

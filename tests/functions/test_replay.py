@@ -241,6 +241,19 @@ def test_a_rejected_message_goes_to_its_topic_again_and_is_marked(gateway, funct
     ]
 
 
+def test_a_dead_letter_with_several_events_goes_to_its_topic_with_the_time_of_each(gateway, function, broker, sql):
+    known = EVENT | {"event_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964fe", "received_at": "2026-01-01T09:00:00+00:00"}
+    source = {"CloudPubSubDeadLetterSourceSubscription": "recovered-events.assemble-recovered"}
+    reject(function("sweep-calls"), {"events": [EVENT, known]}, **DEAD | source)
+    subscription = broker.topic("recovered-events")
+
+    code, said = confirmed("--rejected", "1")
+
+    assert (code, "1 message was published again" in said) == (0, True), said
+    assert broker.pull(subscription) == [{"events": [EVENT | {"received_at": "2026-01-01T10:00:00.5Z"}, known]}]
+    assert sql("SELECT enterprise_number FROM replays") == [("0367",)]
+
+
 def test_an_event_in_a_dead_letter_was_received_when_it_was_first_published(gateway, function, sql):
     reject(function("sweep-calls"), {"event": EVENT}, **DEAD)
 

@@ -213,6 +213,7 @@ def wrong_bodies(function: str, told: dict[str, str]) -> list[tuple[dict[str, st
     if function in {
         "retailcrm-deliver",
         "retailcrm-upload",
+        "assemble-recovered",
         "register-module",
         "sweep-calls",
     }:  # Pub/Sub pushes what we have published
@@ -268,7 +269,8 @@ def routes(document: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("make-call", "POST", "/retailcrm/activity"),
         *(("smart-redirect", method, "/api/callevent/getcustomerdata") for method in ("GET", "POST")),
         *(("smart-redirect", method, "/retailcrm/api/smart-redirect") for method in ("GET", "POST")),
-        *((name, "POST", "/") for name in ("retailcrm-deliver", "retailcrm-upload", "register-module", "sweep-calls")),
+        *((name, "POST", "/") for name in ("retailcrm-deliver", "retailcrm-upload", "assemble-recovered")),
+        *((name, "POST", "/") for name in ("register-module", "sweep-calls")),
         ("register-module", "POST", "/tick"),
         *(
             ("admin-api", method, prefix + path if not path.startswith(prefix) else path)

@@ -81,3 +81,21 @@ def test_counting_reads_no_delivery_that_was_finished_long_ago(function, ledger,
 
 def steps_of(plan):
     return [plan, *(step for part in plan.get("Plans", ()) for step in steps_of(part))]
+
+
+def test_recovered_events_that_wait_are_counted_apart_from_those_that_nobody_worked_on(function, provisioned, sql):
+    provisioned()
+    for wake_at, count in (("infinity", 3), ("now", 2)):
+        sql(
+            "INSERT INTO call_events (event_id, enterprise_number, unique_id, event_type, raw_data, fingerprint, wake_at, "
+            "received_at) SELECT gen_random_uuid(), '0367', n::text, 'bridge', '{}', sha256((%s || n)::bytea), "
+            "%s::timestamptz, now() - interval '2 minutes' FROM generate_series(1, %s) n RETURNING 1",
+            wake_at,
+            wake_at,
+            count,
+        )
+
+    stats = function("sweep-calls").get("/stats", headers=OPERATOR).get_json()
+
+    assert stats["recovered_events_waiting"] == 3
+    assert stats["led_to_nothing"]["waiting"] == 2

@@ -15,7 +15,7 @@ from tests.harness.servers import push_envelope
 def swept(function, provisioned, broker, process):
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     provisioned()
-    subscriptions = {name: broker.topic(name) for name in ("call-events", "due-rows")}
+    subscriptions = {name: broker.topic(name) for name in ("call-events", "due-rows", "recovered-events")}
     client = function("sweep-calls")
 
     def tick(topic="call-events"):
@@ -61,6 +61,22 @@ def test_an_event_whose_wake_up_was_lost_is_published_whole(swept, sql):
 
     assert message["event"]["raw"] == {"Token": TOKEN}
     assert message["event"]["received_at"] is not None
+
+
+def test_recovered_events_are_woken_together_and_by_no_time_of_their_own(swept, sql):
+    store(sql, age=1)
+    for age in (60, 30, 0):
+        store(sql, age=age)
+        sql(
+            "UPDATE call_events SET wake_at = 'infinity', received_at = now() - make_interval(secs => %s) "
+            "WHERE id = (SELECT max(id) FROM call_events) RETURNING 1",
+            age,
+        )
+
+    assert swept("recovered-events") == [{"events": []}]
+    assert sql("SELECT wakes FROM call_events ORDER BY id") == [(1,), (0,), (0,), (0,)]
+    sql("DELETE FROM call_events WHERE received_at < now() - interval '1 s' RETURNING 1")
+    assert swept("recovered-events") == [], "the message of what came just now is on its way"
 
 
 def test_a_call_whose_time_has_come_is_woken_once_for_a_while(swept, sql):
@@ -226,3 +242,12 @@ def test_an_event_in_a_dead_letter_that_only_pubsub_had_is_stored(function, prov
 
     assert sql("SELECT event_id::text, call_id FROM call_events") == [(event["event_id"], None)]
     assert sql("SELECT count(*) FROM rejected_messages") == [(2,)]
+
+    batch = {
+        "events": [event, event | {"event_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964fe", "unique_id": "1760000000.2"}]
+    }
+    assert client.post("/dead", json=push_envelope(batch)).status_code == 204
+    assert sql("SELECT unique_id, wake_at < 'infinity' FROM call_events ORDER BY id") == [
+        ("1760000000.1", True),
+        ("1760000000.2", False),
+    ]

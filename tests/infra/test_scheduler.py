@@ -13,7 +13,8 @@ from infra.deployment import topology
 from infra.deployment.scheduler import Scheduler
 
 ENDPOINTS = dict.fromkeys(
-    ("retailcrm-deliver", "retailcrm-upload", "sweep-calls", "register-module"), "https://functions.example.com"
+    ("retailcrm-deliver", "retailcrm-upload", "assemble-recovered", "sweep-calls", "register-module"),
+    "https://functions.example.com",
 )
 ACCOUNT, AUDIENCE = "pusher@local.iam.gserviceaccount.com", "https://functions.example.com"
 

@@ -86,10 +86,13 @@ def test_a_subscription_that_does_not_keep_enough_is_refused_before_anything_is_
 def test_the_events_are_kept_for_longer_than_any_failover_takes_to_notice():
     data = topology.read()
 
-    assert seek.subscriptions_of_events("local") == [SUBSCRIPTION]
-    assert data["subscriptions"][NAME]["retain_acked_messages"] is True
-    assert data["subscriptions"][NAME]["message_retention_seconds"] >= DAY_SECONDS
-    assert data["topics"]["call-events"]["message_retention_seconds"] >= DAY_SECONDS
+    names = [NAME, "recovered-events.assemble-recovered"]
+    assert seek.subscriptions_of_events("local") == [f"projects/local/subscriptions/{name}" for name in names]
+    for name in names:
+        subscription = data["subscriptions"][name]
+        assert subscription["retain_acked_messages"] is True
+        assert subscription["message_retention_seconds"] >= DAY_SECONDS
+        assert data["topics"][subscription["topic"]]["message_retention_seconds"] >= DAY_SECONDS
 
 
 @pytest.mark.parametrize("minutes", ["0", "-5", "nan", "inf", "1e12", "44641", "ten"])

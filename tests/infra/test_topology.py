@@ -18,6 +18,7 @@ ENDPOINTS = {
     "retailcrm-upload": "http://127.0.0.1:3",
     "sweep-calls": "http://127.0.0.1:2/",
     "register-module": "http://127.0.0.1:4",
+    "assemble-recovered": "http://127.0.0.1:6",
 }
 SUBSCRIPTIONS = "projects/local/subscriptions/"
 
@@ -154,6 +155,6 @@ def test_a_missing_endpoint_is_named():
             topology.read(),
             Target(
                 project="p",
-                endpoints={"retailcrm-deliver": "http://127.0.0.1:1", "retailcrm-upload": "http://127.0.0.1:3"},
+                endpoints={name: url for name, url in ENDPOINTS.items() if name != "sweep-calls"},
             ),
         )

@@ -66,6 +66,7 @@ class Facts:
     away_since: datetime | None = None
     waiting: Waiting | None = None
     backlog: Backlog | None = None
+    recovered: Backlog | None = None
     silence: Silence | None = None
     # Clicks of the last hour, and since when.
     over_limit: tuple[int, datetime] | None = None
@@ -100,6 +101,7 @@ def show(request: AdminRequest) -> Answer:
             away_since=_away_since(conn, enterprise),
             waiting=_waiting(conn, enterprise),
             backlog=journal.find_backlog(conn, number, older_seconds=BEHIND_SECONDS),
+            recovered=journal.find_recovered(conn, number, older_seconds=BEHIND_SECONDS),
             silence=silence.read(conn, number),
             over_limit=integration_logs.find_refused_last_hour(conn, number, "make_call", "daily_limit"),
         )
@@ -264,6 +266,9 @@ def _of_calls(facts: Facts, *, is_enabled: bool) -> Iterator[dict[str, Any]]:
     if facts.backlog and is_enabled:
         message = f"Events come faster than they are worked on: {facts.backlog.events} wait"
         yield _item("behind", message, None, events=facts.backlog.events, since=facts.backlog.since)
+    if facts.recovered and is_enabled:
+        message = f"Recovered events are worked on beside live calls: {facts.recovered.events} wait"
+        yield _item("recovering", message, None, events=facts.recovered.events, since=facts.recovered.since)
     if facts.failed and is_enabled:
         since = facts.failed[0][1]
         message = f"RetailCRM did not get the history of calls: {len(facts.failed)}"
@@ -332,6 +337,7 @@ _ITEM: Final = {
             "lines_missing",
             "clock_wrong",
             "behind",
+            "recovering",
             "led_to_nothing",
             "host_without_effect",
         ),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -37,6 +38,34 @@ def test_an_event_that_was_not_stored_was_received_when_it_was_published():
 
     assert isinstance(arrived, NewEvent)
     assert arrived.received_at == PUBLISHED
+
+
+def test_recovered_events_arrive_as_they_were_sent_and_stay_recovered():
+    body = messages.recovered_message([(EVENT, RECEIVED), (replace(EVENT, unique_id="1760000000.2"), None)])
+
+    first, second = messages.parse_recovered(json.loads(json.dumps(body)), published_at=PUBLISHED)
+
+    assert (first.unique_id, first.raw, first.received_at) == (EVENT.unique_id, EVENT.raw, RECEIVED)
+    assert (second.unique_id, second.received_at) == ("1760000000.2", PUBLISHED)
+    assert first.is_recovered
+    assert second.is_recovered
+    assert messages.parse_recovered(messages.recovered_message(), published_at=None) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"events": {}}, {"events": [7]}, {"events": [{"event_id": "x"}]}, {"event": {}}])
+def test_what_is_no_list_of_events_is_refused(body):
+    with pytest.raises(InvalidPayload):
+        messages.parse_recovered(body, published_at=PUBLISHED)
+
+
+def test_a_message_of_either_topic_says_which_events_it_carries():
+    one = messages.event_message(EVENT, received_at=RECEIVED)
+    several = messages.recovered_message([(EVENT, RECEIVED), (EVENT, RECEIVED)])
+    wake = messages.call_message(WakeCall(enterprise_number="0367", call_id=7))
+
+    found = [messages.events_in(body, published_at=None) for body in (one, several, wake)]
+
+    assert [[event.is_recovered for event in events] for events in found] == [[False], [True, True], []]
 
 
 def test_a_wake_up_names_a_call():

@@ -41,6 +41,7 @@ export default {
     no_events: { title: "No calls since {since}", text: "At this time there usually are some. Call any line; if no card appears, ask telephony support." },
     lines_missing: { title: "Calls come over lines that are not in the list: {lines}", text: "They get no shop and no number rule. Ask telephony support to add them." },
     behind: { title: "Processing is behind: {events} events wait, since {since}", text: "Events come faster than we can process them. Nothing is lost: pop-ups of new calls go first, the rest catches up. If it lasts for more than ten minutes, tell support." },
+    recovering: { title: "Recovered calls are being entered: {events} events wait, since {since}", text: "The telephone host sent events of the past. New calls do not wait for them, and nothing is to be done: the history fills up within minutes." },
     led_to_nothing: {
       title: { one: "{count} event in the last hour led to nothing", other: "{count} events in the last hour led to nothing" },
       text: "The telephone host sent them, but nothing will come of them in RetailCRM.",
