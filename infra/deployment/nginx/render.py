@@ -149,11 +149,13 @@ def _opening_errors() -> list[str]:
     """A refusal by nginx, or by the function, in a place where a person's address bar holds a token."""
     others = [status for _, of, _, _ in _ERRORS for status in of if status not in {502, 504}]
     away = [status for status in others if status >= 500 or status == 429]
-    refused = [status for status in others if status not in away and status < 490]
+    # 404 is for whoever asks for `/.link` itself.
+    refused = [status for status in others if status not in {*away, 404} and status < 490]
     return [
         f"            error_page {' '.join(map(str, sorted({*refused, 401, 415, 422})))} = @opening_400;",
         f"            error_page {' '.join(map(str, sorted([*away, 502])))} = @opening_502;",
         "            error_page 504 = @opening_504;",
+        f"    {_error_page(404, (404,))}",
     ]
 
 
