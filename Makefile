@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz spool screenshots clean
+.PHONY: help venv run env pin test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -22,6 +22,9 @@ run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_
 
 env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
 	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo)
+
+pin: ## write the digests of the base images into .env; again: the newer ones of the same tags (EMBEDDED=1: not the emulator's)
+	@python3 -m infra.commands.pin $(if $(filter 1 yes,$(EMBEDDED)),--embedded)
 
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)

@@ -99,12 +99,12 @@ def complete(path: Path, *, demo: bool = False) -> list[str]:
             + f"{variable.name}={given.get(variable.name) or variable.make()}\n"
             for variable in missing
         ]
-        _write(path, text + ("" if text.endswith("\n") else "\n") + "".join(lines))
+        write(path, text + ("" if text.endswith("\n") else "\n") + "".join(lines))
     path.chmod(0o600)
     return [variable.name for variable in missing]
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """Replaces the file at once; it is never readable by others, not for a moment."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)

@@ -3,7 +3,7 @@ One port in front of every function, as a load balancer is in the cloud:
 `python -m infra.stand_ins.gateway --port P --upstream dispatch-call-event=http://127.0.0.1:P2 …`.
 
 It routes by path, refuses bodies that are too large, waits out the restart of a function, and answers for a function
-that is away.
+that is away. What one address may have at once is bounded as in nginx, but for the rate: `make bench` comes from one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import html
 import json
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Mapping
@@ -28,15 +29,19 @@ from yarl import URL
 
 from infra.routes import (
     KB,
+    LARGE_BODIES_AT_ONCE,
+    LARGE_BODIES_IN_ALL,
+    LARGE_BODY,
     OPENING,
     OPERATIONS_SECONDS,
-    PATIENCE_SECONDS,
     ROUTES,
     SECURITY_HEADERS,
+    STRICT_TRANSPORT,
     UI_PREFIX,
-    UPSTREAM_SECONDS,
     Route,
+    refused,
 )
+from infra.stand_ins.http_server import TOO_MANY, Limits, Places, Server, error, json_response
 from infra.stand_ins.page import Page
 from lib.runtime import logs
 
@@ -68,6 +73,8 @@ _HOP_BY_HOP: Final = frozenset(
 _SERVER_OWN: Final = _HOP_BY_HOP | {"date", "server"}
 # Progress and exports are streamed.
 _STREAMED: Final = frozenset({"application/x-ndjson", "text/csv"})
+# Each connection of a client may need another one to a function.
+_OPEN_FILES: Final = 2 * Limits.connections_in_all
 
 
 class Gateway:
@@ -80,25 +87,29 @@ class Gateway:
         *,
         ui: Path | None = None,
         links: Mapping[str, str] | None = None,
-        patience_seconds: float = PATIENCE_SECONDS,
+        limits: Limits,
     ) -> None:
         self._session = session
         self._upstreams = {name: url.rstrip("/") for name, url in upstreams.items()}
         self._page = Page(ui) if ui else None
         self._links = dict(links or {})
-        self._patience_seconds = patience_seconds
+        self._limits = limits
+        self._large_bodies = Places(each=LARGE_BODIES_AT_ONCE, in_all=LARGE_BODIES_IN_ALL)
         routes = [route for route in ROUTES if route.function in upstreams]
         self._exact = {route.path: route for route in routes if not route.path.endswith("/")}
         self._prefixes = [route for route in routes if route.path.endswith("/")]
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = await self._answer(request)
+        if request.method in {hdrs.METH_CONNECT, hdrs.METH_TRACE}:
+            response: web.StreamResponse = error(405, "method_not_allowed", "This address can only be read")
+        else:
+            response = await self._answer(request)
         if not response.prepared:
-            response.headers.update(_missing(response.headers))
+            response.headers.update(_missing(request, response.headers))
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path
+        path = request.path or "/"  # of `http://host`
         route = self._exact.get(path) or next((r for r in self._prefixes if path.startswith(r.path)), None)
         if route:
             return await self._forward(request, route)
@@ -115,16 +126,29 @@ class Gateway:
 
     async def _forward(self, request: web.BaseRequest, route: Route, *, path: str | None = None) -> web.StreamResponse:
         """`path`: replaces the path of the request."""
-        body = await _read(request, route.body_limit)
+        if not _may_be_large(request):
+            return await self._read_and_send(request, route, path)
+        address = request.remote or ""
+        if not self._large_bodies.take(address):
+            log.warning("too many large bodies", extra={"address": address, "path": route.path})
+            return _unread(error(429, "rate_limited", TOO_MANY), {"Retry-After": "1"})
+        try:
+            return await self._read_and_send(request, route, path)
+        finally:
+            self._large_bodies.give_back(address)
+
+    async def _read_and_send(self, request: web.BaseRequest, route: Route, path: str | None) -> web.StreamResponse:
+        try:
+            body = await _read(request, route.body_limit, self._limits.body_seconds)
+        except TimeoutError:
+            return _unread(error(408, "timeout", "The request did not come in time"))
         if body is None:
-            response = error(413, "too_large", f"The body is over {route.body_limit // KB} kB")
-            response.force_close()
-            return response
-        asked = request.raw_path if path is None else f"{path}?{request.rel_url.raw_query_string}"
+            return _unread(error(413, "too_large", f"The body is over {route.body_limit // KB} kB"))
+        asked = _target(request) if path is None else f"{path}?{request.rel_url.raw_query_string}"
         url = URL(self._upstreams[route.function] + asked, encoded=True)
         asked_of = partial(self._session.request, request.method, url, headers=_forwarded_headers(request))
         clock = asyncio.get_running_loop().time
-        patient_until = clock() + self._patience_seconds
+        patient_until = clock() + self._limits.patience_seconds
         while True:
             try:
                 async with asked_of(data=body or None, allow_redirects=False) as upstream:
@@ -142,7 +166,7 @@ class Gateway:
             "status": "ok" if healthy else "degraded",
             "functions": {name: report for name, (_, report) in zip(names, reports, strict=True)},
         }
-        return _json(200 if healthy else 503, content)
+        return json_response(200 if healthy else 503, content)
 
     async def _function_health(self, name: str) -> tuple[int, object]:
         try:
@@ -183,8 +207,7 @@ class Gateway:
         if OPENING.function not in self._upstreams:
             return _sent_on(UI_PREFIX)
         answer = await self._forward(request, OPENING, path=UI_PREFIX)
-        # A person sees this, so the page shows the error in words.
-        return _sent_on(f"{UI_PREFIX}#/?refused=upstream_unavailable") if answer.status >= 500 else answer
+        return answer if answer.status < 400 else _unread(_sent_on(refused(answer.status)))
 
     def _addresses(self) -> web.Response:
         links = self._links | {"Health of every function": "/health"}
@@ -219,10 +242,6 @@ def _away(route: Route, fault: Exception) -> web.Response:
 _OPERATIONS_TIMEOUT: Final = aiohttp.ClientTimeout(total=OPERATIONS_SECONDS)
 
 
-def error(status: int, code: str, message: str) -> web.Response:
-    return _json(status, {"error": {"code": code, "message": message}})
-
-
 @asynccontextmanager
 async def serving(
     port: int,
@@ -230,20 +249,20 @@ async def serving(
     *,
     ui: Path | None = None,
     links: Mapping[str, str] | None = None,
-    patience_seconds: float = PATIENCE_SECONDS,
-    upstream_seconds: float = UPSTREAM_SECONDS,
+    limits: Limits | None = None,
 ) -> AsyncIterator[None]:
     """The gateway, listening on 127.0.0.1 while inside."""
+    limits = limits or Limits()
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=64, keepalive_timeout=_IDLE_SECONDS),
-        timeout=aiohttp.ClientTimeout(total=upstream_seconds),
+        timeout=aiohttp.ClientTimeout(total=limits.upstream_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=(hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT),
     )
     async with session:
-        gateway = Gateway(session, upstreams, ui=ui, links=links, patience_seconds=patience_seconds)
-        runner = web.ServerRunner(_Server(gateway.answer), shutdown_timeout=2)
+        gateway = Gateway(session, upstreams, ui=ui, links=links, limits=limits)
+        runner = web.ServerRunner(Server(gateway.answer, limits), shutdown_timeout=2)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
@@ -252,47 +271,38 @@ async def serving(
             await runner.cleanup()
 
 
-class _Protocol(web.RequestHandler):
-    """A request that is no valid HTTP gets an error of the common form too."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  (may quote the request)
-    ) -> web.StreamResponse:
-        if status >= 500:
-            log.error("bug", extra={"path": request.path}, exc_info=exc)
-            response = error(status, "internal", "An error of ours; it is in the log")
-        else:
-            response = error(status, "invalid_request", "This is not a request that can be understood")
-        response.force_close()
-        return response
+def _may_be_large(request: web.BaseRequest) -> bool:
+    """One that is sent in chunks says its size only when it is over."""
+    return hdrs.TRANSFER_ENCODING in request.headers or (request.content_length or 0) > LARGE_BODY
 
 
-class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        return _Protocol(
-            self,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # how aiohttp turns its own off: the functions write a line each
-            lingering_time=1.0,
-        )
+def _target(request: web.BaseRequest) -> str:
+    """Path and query as they were sent, also by whoever takes us for a proxy and sends `http://host/path`."""
+    return request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
 
 
-async def _read(request: web.BaseRequest, limit: int) -> bytes | None:
-    """The body; None when it is over the limit, without reading on."""
+async def _read(request: web.BaseRequest, limit: int, seconds: float) -> bytes | None:
+    """The body; None when it is over the limit, without reading on. Raises TimeoutError when no more of it comes."""
     if (request.content_length or 0) > limit:
         return None
     parts: list[bytes] = []
     size = 0
-    async for part in request.content.iter_any():
+    while True:
+        async with asyncio.timeout(seconds):
+            part = await request.content.readany()
+        if not part:
+            return b"".join(parts)
         size += len(part)
         if size > limit:
             return None
         parts.append(part)
-    return b"".join(parts)
+
+
+def _unread(response: web.Response, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer to a request whose body was not read: no other request can follow it."""
+    response.headers.update(headers or {})
+    response.force_close()
+    return response
 
 
 async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
@@ -300,7 +310,7 @@ async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse)
     headers = _kept_headers(upstream.headers)
     if upstream.content_type not in _STREAMED:
         return web.Response(status=upstream.status, headers=headers, body=await upstream.read())
-    headers.update(_missing(headers))
+    headers.update(_missing(request, headers))
     response = web.StreamResponse(status=upstream.status, headers=headers)
     await response.prepare(request)
     try:
@@ -308,14 +318,16 @@ async def _passed_on(request: web.BaseRequest, upstream: aiohttp.ClientResponse)
             await response.write(part)
         await response.write_eof()
     except (aiohttp.ClientError, ConnectionError, TimeoutError) as broken:
-        log.warning("broke off", extra={"path": request.path, "reason": type(broken).__name__})
+        log.warning("broke off", extra={"status": upstream.status, "reason": type(broken).__name__})
         if request.transport:
             request.transport.abort()
     return response
 
 
-def _missing(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in SECURITY_HEADERS.items() if name not in headers}
+def _missing(request: web.BaseRequest, headers: Mapping[str, str]) -> dict[str, str]:
+    is_https = request.headers.get("X-Forwarded-Proto") == "https"
+    wanted = SECURITY_HEADERS | ({"Strict-Transport-Security": STRICT_TRANSPORT} if is_https else {})
+    return {name: value for name, value in wanted.items() if name not in headers}
 
 
 def _sent_on(address: str) -> web.Response:
@@ -333,10 +345,6 @@ def _forwarded_headers(request: web.BaseRequest) -> CIMultiDict[str]:
 
 def _kept_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _SERVER_OWN)
-
-
-def _json(status: int, content: object) -> web.Response:
-    return web.Response(status=status, text=json.dumps(content, ensure_ascii=False), content_type="application/json")
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -358,6 +366,8 @@ def main() -> int:
     parser.add_argument("--ui", type=Path, help="folder of the page")
     parser.add_argument("--link", action="append", default=[], metavar="NAME=URL", help="shown on the first page")
     logs.configure()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, most), most))
     asyncio.run(_serve(parser.parse_args()))
     return 0
 

@@ -65,6 +65,7 @@ class Processes:
             _kill_group(process)
 
     def _spawn(self, command: Command) -> subprocess.Popen[bytes]:
+        command.log.touch(mode=0o600)
         with command.log.open("ab") as log:
             return subprocess.Popen(
                 list(command.argv),
@@ -74,6 +75,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
+                umask=0o077,
             )
 
     def pids(self) -> dict[str, int]:

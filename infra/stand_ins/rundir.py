@@ -67,7 +67,9 @@ def owned(run_dir: Path) -> Iterator[None]:
     Raises StartError when another stack has it, when it cannot be written, or when the disk is full.
     """
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
+        # One that was there may be somebody's for something else too: only what we make in it is closed to others.
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (run_dir / "lock").touch(mode=0o600)
         lock = (run_dir / "lock").open("a+")
         free = shutil.disk_usage(run_dir).free
     except OSError as error:

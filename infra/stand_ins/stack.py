@@ -107,7 +107,7 @@ class Stack:
         end_marked(str(run_dir))
         self._check_ports()
         shutil.rmtree(run_dir / "logs", ignore_errors=True)
-        (run_dir / "logs").mkdir()
+        (run_dir / "logs").mkdir(mode=0o700)
         try:
             self.layout.cluster.prepare()
         except PostgresError as error:

@@ -10,6 +10,7 @@ import stat
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from infra import routes
 from infra.commands import env
 from infra.deployment import rights, topology
 from infra.deployment.nginx import render
@@ -128,20 +129,57 @@ def test_to_ask_for_help_writes_nothing(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_bodies_that_nginx_buffers_fit_into_its_tmpfs():
+def test_the_bodies_that_nginx_buffers_fit_into_its_tmpfs_and_its_memory():
     """A body that is still coming is kept in a buffer, then in the tmpfs, which counts as memory of the container."""
     configuration = render.render()
-    [(buffer, connections, workers)] = [
-        [int(re.findall(rf"{name} (\d+)", configuration)[0]) for name in names]
-        for names in [("client_body_buffer_size", "worker_connections", "worker_processes")]
+    buffer, connections, workers = [
+        int(re.findall(rf"{name} (\d+)", configuration)[0])
+        for name in ("client_body_buffer_size", "worker_connections", "worker_processes")
     ]
-    [tmpfs] = [re.findall(r"size=(\d+)m", mount)[0] for mount in SERVICES["gateway"]["tmpfs"]]
+    zones = sum(int(size) for size in re.findall(r"zone=\w+:(\d+)m", configuration))
+    [tmpfs] = [int(re.findall(r"size=(\d+)m", mount)[0]) for mount in SERVICES["gateway"]["tmpfs"]]
     limit = SERVICES["gateway"]["mem_limit"]
 
-    headers = 33  # as nginx has it: a buffer of 1 kB, then up to four of 8 kB
+    headers = 17  # a buffer of 1 kB, then up to two of 8 kB
+    assert "client_header_buffer_size 1k;\n    large_client_header_buffers 2 8k;" in configuration
     in_buffers = workers * connections * (buffer + headers) // 1024
+    assert routes.LARGE_BODIES_IN_ALL * max(route.body_limit for route in routes.ROUTES) <= tmpfs * 2**20
     assert limit.endswith("m")
-    assert int(tmpfs) + in_buffers + 16 <= int(limit[:-1])
+    assert tmpfs + in_buffers + zones + 32 <= int(limit[:-1])
+
+
+def test_who_meets_whom_follows_from_what_each_does():
+    """By one network that all share, whoever breaks into one part could ask the database of all."""
+    on = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    asks_outside = {
+        "retailcrm-deliver",
+        "retailcrm-upload",
+        "make-call",
+        "smart-redirect",
+        "register-module",
+        "admin-api",
+    }
+    simulators = {"retailcrm-simulator", "asterisk-simulator"}
+
+    assert members(on, "data") == {"postgres", "prepare", "demo", *FUNCTIONS}
+    assert members(on, "messages") == {"pubsub", "prepare", "scheduler", *FUNCTIONS}
+    assert members(on, "front") == {"gateway", *FUNCTIONS}
+    assert members(on, "outside") == {"gateway", "demo", *simulators, *asks_outside}
+    assert [on[name] for name in ("postgres", "pubsub", *simulators)] == [
+        {"data"},
+        {"messages"},
+        {"outside"},
+        {"outside"},
+    ]
+    assert {name for name, network in COMPOSE["networks"].items() if network.get("internal")} == {
+        "data",
+        "messages",
+        "front",
+    }
+
+
+def members(on, network):
+    return {name for name, networks in on.items() if network in networks}
 
 
 def test_values_of_an_environment_file_stay(tmp_path, capsys):

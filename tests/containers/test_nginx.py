@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import secrets
 import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +14,7 @@ import pytest
 from infra import routes
 from infra.deployment.nginx import render
 from infra.stand_ins.postgres import free_port
-from tests.containers.conftest import image
+from tests.harness import nginx as real_nginx
 from tests.infra.test_gateway import Function, ask, running_gateway
 
 LIMITED = [route for route in routes.ROUTES if route.body_limit <= 2**20]
@@ -58,31 +56,17 @@ def function() -> Iterator[Function]:
 
 
 @pytest.fixture(scope="module")
-def start_nginx(docker: None, tmp_path_factory: pytest.TempPathFactory, ui: Path) -> Iterator[Callable[[str], int]]:
+def start_nginx(tmp_path_factory: pytest.TempPathFactory, ui: Path) -> Iterator[Callable[[str], int]]:
     """nginx.conf as it is in the composition, but for where the functions are; the port."""
-    started: list[str] = []
+    if why := real_nginx.missing():
+        pytest.skip(why)
+    with ExitStack() as stack:
 
-    def start(address: str) -> int:
-        port = free_port()
-        place = render.Place(listen=f"127.0.0.1:{port}", function=address)
-        config = tmp_path_factory.mktemp("nginx") / "nginx.conf"
-        config.write_text(render.render(place))
-        config.chmod(0o644)
-        name = f"test-nginx-{secrets.token_hex(4)}"
-        mounts = ("-v", f"{config}:/etc/nginx/nginx.conf:ro", "-v", f"{ui}:/srv/retailcrm-admin:ro")
-        limits = ("--read-only", "--tmpfs", "/tmp:mode=1777", "--user", "10001:10001", "--cap-drop", "ALL")
-        command = ["docker", "run", "--detach", "--rm", "--network", "host", "--name", name, *mounts, *limits]
-        subprocess.run([*command, image("NGINX_IMAGE"), "nginx", "-g", "daemon off;"], check=True, capture_output=True)
-        started.append(name)
-        deadline = time.monotonic() + 10
-        while not is_listening(port):
-            assert time.monotonic() < deadline, f"nginx does not start: docker logs {name}"
-            time.sleep(0.05)
-        return port
+        def start(address: str) -> int:
+            running = real_nginx.running(tmp_path_factory.mktemp("nginx"), function=address, ui=ui)
+            return stack.enter_context(running).port
 
-    yield start
-    for name in started:
-        subprocess.run(["docker", "kill", name], check=True, capture_output=True)
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +88,6 @@ def fresh(request: pytest.FixtureRequest) -> None:
         function = request.getfixturevalue("function")
         function.requests.clear()
         function.status, function.headers, function.delay_seconds, function.broken_answers = 200, {}, 0.0, 0
-
-
-def is_listening(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def both(doors, method, path, body=None, headers=None):

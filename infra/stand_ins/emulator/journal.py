@@ -63,7 +63,7 @@ class Journal:
         self._size = self._rewritten_size = 0
         if directory is None:
             return
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = directory / "journal"
         self._lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:

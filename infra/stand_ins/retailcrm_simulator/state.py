@@ -34,7 +34,9 @@ class StateFile:
         """To be called once, after `read`."""
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path.touch(mode=0o600)
+        self._path.chmod(0o600)  # also one that an older version left
         self._file = self._path.open("ab")
         if self._file.tell() and self._last_byte() != b"\n":
             self._file.write(b"\n")
