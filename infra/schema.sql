@@ -360,6 +360,7 @@ CREATE TABLE sign_in_attempts (
     login_sha256 bytea NOT NULL,
     address text NOT NULL,
     attempted_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    is_waiting boolean NOT NULL DEFAULT false,
     CONSTRAINT sign_in_attempts_pkey PRIMARY KEY (id)
 );
 
@@ -368,6 +369,8 @@ CREATE INDEX sign_in_attempts_address_attempted_at_idx ON sign_in_attempts USING
 CREATE INDEX sign_in_attempts_attempted_at_idx ON sign_in_attempts USING btree (attempted_at);
 
 CREATE INDEX sign_in_attempts_login_sha256_attempted_at_idx ON sign_in_attempts USING btree (login_sha256, attempted_at);
+
+CREATE UNIQUE INDEX sign_in_attempts_login_sha256_address_key ON sign_in_attempts USING btree (login_sha256, address) WHERE is_waiting;
 
 CREATE TABLE module_commands (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -451,3 +454,17 @@ CREATE TABLE row_timers (
 CREATE INDEX row_timers_account_idx ON row_timers USING btree (account) WHERE (wake_at IS NOT NULL);
 
 CREATE INDEX row_timers_wake_at_idx ON row_timers USING btree (wake_at) WHERE (wake_at IS NOT NULL);
+
+CREATE TABLE known_browsers (
+    token_sha256 bytea NOT NULL,
+    user_id bigint NOT NULL,
+    tries integer NOT NULL DEFAULT 0,
+    tried_since timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    seen_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT known_browsers_pkey PRIMARY KEY (token_sha256, user_id),
+    CONSTRAINT known_browsers_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+CREATE INDEX known_browsers_seen_at_idx ON known_browsers USING btree (seen_at);
+
+CREATE INDEX known_browsers_user_id_idx ON known_browsers USING btree (user_id);

@@ -3,8 +3,8 @@ Answer the administrators' page, and the operator.
 
 Trigger   HTTP from ui/ (cookie of a session) and from the operator (bearer token)
 Reads     enterprises, users, lines, calls, deliveries, attempts, integration_logs
-Writes    sessions, sign_in_attempts, enterprises.integrations_config, lines, module_commands, replays, deliveries,
-          integration_logs
+Writes    sessions, sign_in_attempts, known_browsers, enterprises.integrations_config, lines, module_commands, replays,
+          deliveries, integration_logs
 Publishes module-commands, call-events
 Calls     RetailCRM, when a connection is tested, managers are listed, a test pop-up is shown
 Answers   200 done, 202 begun             400 invalid_fields, with each field's problem     401 session_required
@@ -18,7 +18,7 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib.admin import guard, health
+from lib.admin import by_password, guard, health
 from lib.admin.api import OPERATIONS
 from lib.admin.screens import opening
 from lib.enterprises import account_link
@@ -45,7 +45,7 @@ vault()
 ROUTES = http.Routes(
     {operation.rule: guard.guarded(operation) for operation in OPERATIONS}
     | {f"{method} {opening.PAGE}": opening.open_page for method in ("GET", "POST")}
-    | health.routes("admin-api")
+    | health.routes("admin-api", counted={"sign_in": by_password.count_failures})
 )
 
 

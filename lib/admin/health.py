@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -25,7 +25,14 @@ SILENT_SECONDS: Final = 3600
 _started = time.monotonic()
 
 
-def routes(function: str, *, works_without_database: bool = False) -> dict[str, Handler]:
+def routes(
+    function: str,
+    *,
+    works_without_database: bool = False,
+    counted: Mapping[str, Callable[[db.Connection], object]] | None = None,
+) -> dict[str, Handler]:
+    """`counted`: what this function alone has in its /stats."""
+
     def health(_: Request) -> Answer:
         try:
             with db.connection() as conn:
@@ -42,6 +49,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             by_state = deliveries.count_by_state(conn)
             accounts = gates.list_accounts(conn)
             silent = silence.count_all(conn, seconds=SILENT_SECONDS)
+            own = {name: count(conn) for name, count in (counted or {}).items()}
         cached = enterprise_cache().stats()
         return {
             "function": function,
@@ -53,6 +61,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             "deliveries_finished_within_seconds": deliveries.FINISHED_SPAN_SECONDS,
             "accounts": [asdict(account) for account in accounts],
             "led_to_nothing": {**asdict(silent), "within_seconds": SILENT_SECONDS},
+            **own,
         }, 200
 
     return {"GET /health": health, "GET /stats": stats}

@@ -46,6 +46,8 @@ export default {
     mapping: "Managers' numbers",
     lines: "Lines saved",
     replay: "Sent again",
+    sign_in: "Failed sign-ins",
+    export: "CSV taken along",
   },
   about: {
     popup: "{phone}, extensions {codes}",
@@ -58,6 +60,9 @@ export default {
     redirect: "{phone}: connect with {to}",
     make_call: "{phone}, from {code}",
     repair: "RetailCRM did not know {codes}",
+    sign_in: { one: "login {login}: {count} time within a day, the last from {address}", other: "login {login}: {count} times within a day, the last from {address}" },
+    export_calls: { one: "{count} call", other: "{count} calls" },
+    export_log: { one: "{count} entry of the log", other: "{count} entries of the log" },
     by: "{who}",
     changed: "changed {fields}",
   },
