@@ -47,7 +47,7 @@ export default {
     lines: "Lines saved",
     replay: "Sent again",
     sign_in: "Failed sign-ins",
-    export: "CSV taken along",
+    export: "CSV downloaded",
   },
   about: {
     popup: "{phone}, extensions {codes}",
