@@ -413,6 +413,7 @@ CREATE TABLE sign_in_attempts (
     login_sha256 bytea NOT NULL,
     address text NOT NULL,
     attempted_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    is_waiting boolean NOT NULL DEFAULT false,
     CONSTRAINT sign_in_attempts_pkey PRIMARY KEY (id)
 );
 
@@ -421,6 +422,8 @@ CREATE INDEX sign_in_attempts_address_attempted_at_idx ON sign_in_attempts USING
 CREATE INDEX sign_in_attempts_attempted_at_idx ON sign_in_attempts USING btree (attempted_at);
 
 CREATE INDEX sign_in_attempts_login_sha256_attempted_at_idx ON sign_in_attempts USING btree (login_sha256, attempted_at);
+
+CREATE UNIQUE INDEX sign_in_attempts_login_sha256_address_key ON sign_in_attempts USING btree (login_sha256, address) WHERE is_waiting;
 
 CREATE TABLE module_commands (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -505,27 +508,16 @@ CREATE INDEX row_timers_account_idx ON row_timers USING btree (account) WHERE (w
 
 CREATE INDEX row_timers_wake_at_idx ON row_timers USING btree (wake_at) WHERE (wake_at IS NOT NULL);
 
-CREATE TABLE token_rotations (
-    enterprise_number text NOT NULL,
-    next_token text NOT NULL,
-    next_token_sha256 bytea NOT NULL GENERATED ALWAYS AS (token_hash(next_token)) STORED,
-    began_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    old_used_at timestamp with time zone,
-    CONSTRAINT token_rotations_next_token_check CHECK ((next_token <> ''::text)),
-    CONSTRAINT token_rotations_pkey PRIMARY KEY (enterprise_number),
-    CONSTRAINT token_rotations_next_token_key UNIQUE (next_token),
-    CONSTRAINT token_rotations_next_token_sha256_key UNIQUE (next_token_sha256),
-    CONSTRAINT token_rotations_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
-);
-
-CREATE TRIGGER token_rotations_changed AFTER INSERT OR DELETE OR UPDATE OF next_token ON token_rotations FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
-
-CREATE TABLE dropped_tokens (
+CREATE TABLE known_browsers (
     token_sha256 bytea NOT NULL,
-    enterprise_number text NOT NULL,
-    dropped_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT dropped_tokens_pkey PRIMARY KEY (token_sha256),
-    CONSTRAINT dropped_tokens_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+    user_id bigint NOT NULL,
+    tries integer NOT NULL DEFAULT 0,
+    tried_since timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    seen_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT known_browsers_pkey PRIMARY KEY (token_sha256, user_id),
+    CONSTRAINT known_browsers_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 
-CREATE INDEX dropped_tokens_enterprise_number_idx ON dropped_tokens USING btree (enterprise_number);
+CREATE INDEX known_browsers_seen_at_idx ON known_browsers USING btree (seen_at);
+
+CREATE INDEX known_browsers_user_id_idx ON known_browsers USING btree (user_id);

@@ -3,12 +3,12 @@ Answer the administrators' page, and the operator.
 
 Trigger   HTTP from ui/ (cookie of a session) and from the operator (bearer token)
 Reads     enterprises, users, users.password_hash, user_internal_phones, user_statuses, lines, token_rotations,
-          sessions, sign_in_attempts, module_commands, calls, call_events, clicks, deliveries, attempts, replays, row_timers,
-          host_clocks, crm_gates, integration_logs, rejected_messages
-Writes    sessions, sign_in_attempts, users.password_hash, enterprises.integrations_config,
+          sessions, sign_in_attempts, known_browsers, module_commands, calls, call_events, clicks, deliveries, attempts,
+          replays, row_timers, host_clocks, crm_gates, integration_logs, rejected_messages
+Writes    sessions, sign_in_attempts, known_browsers, users.password_hash, enterprises.integrations_config,
           enterprises.account_link_version, lines, module_commands, replays, deliveries, row_timers, crm_gates,
           integration_logs
-Deletes   sign_in_attempts
+Deletes   sign_in_attempts, known_browsers
 Publishes module-commands, call-events
 Calls     RetailCRM, when a connection is tested, managers are listed, a test pop-up is shown
 Answers   200 done, 202 begun             400 invalid_fields, with each field's problem     401 session_required
@@ -22,7 +22,7 @@ from __future__ import annotations
 import functions_framework
 from flask import Request, Response
 
-from lib.admin import guard, health
+from lib.admin import by_password, guard, health
 from lib.admin.api import OPERATIONS
 from lib.admin.screens import opening
 from lib.enterprises import account_link
@@ -49,7 +49,7 @@ vault()
 ROUTES = http.Routes(
     {operation.rule: guard.guarded(operation) for operation in OPERATIONS}
     | {f"{method} {opening.PAGE}": opening.open_page for method in ("GET", "POST")}
-    | health.routes("admin-api")
+    | health.routes("admin-api", counted={"sign_in": by_password.count_failures})
 )
 
 

@@ -17,7 +17,7 @@ from infra.commands import person
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, InvalidPayload, NotFound
 from lib.runtime.passwords import hash_password, weakness
-from lib.store import administrators, integration_logs, sessions
+from lib.store import administrators, integration_logs, known_browsers, sessions
 
 _LOGIN_CHARACTERS: Final = 200
 
@@ -67,6 +67,7 @@ def _save(number: str, login: str, by: str) -> None:
     with db.transaction() as conn:
         user_id, what = administrators.save(conn, number, login, password_hash=hashed)
         ended = sessions.revoke_of_user(conn, user_id)
+        known_browsers.forget_of_user(conn, user_id)
         _remember(conn, number, {"by": by, what: login})
     print(f"{login} administers enterprise {number}{' with the new password' if what == 'changed' else ''}.")
     if ended:
@@ -80,6 +81,7 @@ def _remove(number: str, login: str, by: str) -> None:
         if user_id is None:
             raise NotFound(f"{login} does not administer enterprise {number}")
         sessions.revoke_of_user(conn, user_id)
+        known_browsers.forget_of_user(conn, user_id)
         _remember(conn, number, {"by": by, "removed": login})
         left = administrators.list_administrators(conn, number)
     print(f"{login} does not administer enterprise {number} any more, and is signed out.")

@@ -32,7 +32,7 @@ from lib.runtime.client_address import network
 from lib.runtime.errors import ConfigError, InvalidPayload
 from lib.runtime.passwords import hash_password, is_password, weakness
 from lib.runtime.vault import vault
-from lib.store import sessions, token_rotations
+from lib.store import known_browsers, sessions, token_rotations
 from lib.store.integration import RETAILCRM, version_of
 
 _EXTENSION = re.compile(r"[0-9]{1,10}")
@@ -331,6 +331,7 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     user_id: int = (written or row or (0,))[0]
     if row and ((row[2] and not values["is_admin"]) or values["password_hash"] != kept):
         sessions.revoke_of_user(conn, user_id)  # that login could no longer sign in
+        known_browsers.forget_of_user(conn, user_id)
     return user_id
 
 

@@ -9,7 +9,7 @@ from infra import command
 from infra.commands import person
 from lib.runtime import db
 from lib.runtime.errors import InvalidPayload, NotFound
-from lib.store import administrators, integration_logs, sessions
+from lib.store import administrators, integration_logs, known_browsers, sessions
 
 
 def main() -> int:
@@ -47,6 +47,7 @@ def _revoke(number: str, by: str) -> tuple[int, list[administrators.Administrato
         # A registration that has not ended may have issued the next version already.
         sessions.raise_link_version(conn, number, above=version + 1)
         ended = sessions.revoke_all(conn, number)
+        known_browsers.forget_all(conn, number)
         integration_logs.insert(
             conn,
             enterprise_number=number,

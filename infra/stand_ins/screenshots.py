@@ -209,6 +209,44 @@ def _refuse_sign_in(page: Page) -> None:
     page.wait_for_selector("form .notice.bad")
 
 
+def _wait_for_turn(page: Page) -> None:
+    """Strangers guess at the login."""
+    wait = {"Retry-After": "40"}
+    page.route("**/api/session", lambda route: route.fulfill(status=429, headers=wait, json=_TOO_MANY))
+    page.fill("[name=enterprise_number]", "0367")
+    page.fill("[name=login]", demo.ADMIN_LOGIN)
+    page.fill("[name=password]", "not this one")
+    page.click("form [type=submit]")
+    page.wait_for_selector("form .notice.warn")
+
+
+def _open_another(page: Page) -> None:
+    """A link of another enterprise is opened over a session."""
+
+    def answer(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fulfill(status=409, json=_ANOTHER)
+        else:
+            route.fallback()
+
+    page.route("**/api/session", answer)
+    address = page.url.partition("#")[0]
+    page.goto("about:blank")
+    page.goto(f"{address}#/?opened=1")
+    page.wait_for_selector("dialog[open]")
+
+
+def _log_of_strangers(page: Page) -> None:
+    """Somebody guesses, and lists are taken along."""
+
+    def answer(route: Route) -> None:
+        logs = [each for each in _STRANGERS["logs"] if each["error_message"] or "status=error" not in route.request.url]
+        route.fulfill(json={**_STRANGERS, "logs": logs})
+
+    page.route("**/api/logs/0367*", answer)
+    _again(page)
+
+
 def _menu(page: Page) -> None:
     button = page.locator(".menu-button")
     if button.is_visible():
@@ -344,10 +382,38 @@ _FOUND: Final = {
 }
 _NOTHING: Final[dict[str, Any]] = {"calls": [], "next": None}
 _AWAY: Final = {"error": {"code": "unavailable", "message": "The database is away"}}
+_TOO_MANY: Final = {"error": {"code": "rate_limited", "message": "Too many attempts to sign in"}}
+_ANOTHER: Final = {
+    "error": {
+        "code": "other_enterprise",
+        "message": "Somebody works in another enterprise here",
+        "other": {"enterprise_number": "0402", "enterprise_name": "Вторая демо-компания"},
+    }
+}
+_STRANGERS: Final[dict[str, Any]] = {
+    "logs": [
+        {
+            "id": number,
+            "event_type": event_type,
+            "status": "error" if error else "success",
+            "error_message": error,
+            "request_data": request,
+            "response_data": {},
+            "created_at": f"2026-01-01T10:0{number}:00Z",
+        }
+        for number, event_type, error, request in (
+            (3, "sign_in", "wrong_credentials", {"login": "admin", "failed": 50, "address": "192.0.2.1"}),
+            (2, "export", None, {"by": "admin", "of": "calls", "filter": {"kind": "in"}, "rows": 214}),
+            (1, "export", None, {"by": "account link", "of": "log", "filter": {}, "rows": 2}),
+        )
+    ],
+    "next": None,
+}
 _ENDING: Final = {"settings-session-over"}
 SCENES: Final[Mapping[str, Scene]] = {
     "sign-in": Scene(address=""),
     "sign-in-refused": Scene(address="", act=_refuse_sign_in),
+    "sign-in-wait": Scene(address="", act=_wait_for_turn),
     "sign-in-old-link": Scene(address="#/?refused=link_revoked"),
     "overview": Scene(address="#/overview"),
     "overview-menu": Scene(address="#/overview", act=_menu, is_whole=False),
@@ -380,6 +446,8 @@ SCENES: Final[Mapping[str, Scene]] = {
     "settings-session-over": Scene(address="#/settings", act=_session_over, is_whole=False),
     "log": Scene(address="#/log"),
     "log-details": Scene(address="#/log?status=error", act=_open_all),
+    "log-strangers": Scene(address="#/log", act=_log_of_strangers),
+    "other-enterprise": Scene(address="#/overview", act=_open_another, is_whole=False),
     "try": Scene(address="#/try"),
     "nowhere": Scene(address="#/nothing"),
 }

@@ -18,8 +18,9 @@ _ERROR: Final = record(
                 "message": TEXT,
                 "fields": mapped(TEXT),
                 "current": DATA,
+                "other": DATA,
             },
-            optional=("fields", "current"),
+            optional=("fields", "current", "other"),
         )
     }
 )

@@ -6,13 +6,13 @@ A session belongs to one enterprise: the path of another one does not exist for 
 
 from __future__ import annotations
 
-import secrets
+import logging
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from flask import Request
-from werkzeug.http import dump_cookie
 
+from lib.admin import cookies
 from lib.admin.operation import AdminRequest, Operation
 from lib.runtime import config, db
 from lib.runtime.auth import require_operator, token_sha256
@@ -24,8 +24,9 @@ from lib.store import enterprises, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.sessions import Session
 
+log = logging.getLogger(__name__)
+
 BODY_BYTES: Final = 256 * 1024
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def guarded(operation: Operation) -> Handler:
@@ -49,7 +50,7 @@ def guarded(operation: Operation) -> Handler:
             own_session=session,
             address=client_address(request),
             accept=request.headers.get("Accept", ""),
-            cookie=request.cookies.get(cookie_name(), ""),
+            cookies=cookies.read(request),
         )
         return operation.handle(asked)
 
@@ -63,36 +64,6 @@ def refuse(found: dict[str, str]) -> None:
         raise InvalidPayload(message, code="invalid_fields", details={"fields": found})
 
 
-def new_cookie() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def cookie_name() -> str:
-    """Browsers accept a name with `__Host-` from a secure page only."""
-    return "__Host-session" if _is_secure() else "session"
-
-
-def cookie_header(value: str) -> dict[str, str]:
-    """Sets the cookie, or removes it when `value` is empty."""
-    return {
-        "Set-Cookie": dump_cookie(
-            cookie_name(),
-            value,
-            path="/",
-            max_age=None if value else 0,
-            httponly=True,
-            secure=_is_secure(),
-            samesite="Lax",
-        )
-    }
-
-
-def _is_secure() -> bool:
-    """Always, but for a gateway on this machine."""
-    address = urlsplit(config.current(config.Public).public_url)
-    return not (address.scheme == "http" and address.hostname in _LOOPBACK)
-
-
 def _require_same_origin(request: Request) -> None:
     """Browsers send where a request comes from; a request without that may change nothing."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
@@ -102,19 +73,28 @@ def _require_same_origin(request: Request) -> None:
         raise Forbidden("Changes are accepted from the page of the gateway only", code="cross_origin")
 
 
-def _signed_in(request: Request, number: str | None) -> tuple[Session, Enterprise]:
-    cookie = request.cookies.get(cookie_name(), "")
+def live_session(conn: db.Connection, secret: str) -> Session | None:
+    """The session of this cookie, seen now; None when there is none, or it is over."""
     limits = config.current(config.Sessions)
+    return sessions.touch_session(
+        conn,
+        token_sha256(secret),
+        idle_minutes=limits.session_idle_minutes,
+        absolute_hours=limits.session_absolute_hours,
+    )
+
+
+def _signed_in(request: Request, number: str | None) -> tuple[Session, Enterprise]:
+    secret = cookies.read(request)[cookies.SESSION]
     with db.connection() as conn:
-        session = sessions.touch_session(
-            conn,
-            token_sha256(cookie),
-            idle_minutes=limits.session_idle_minutes,
-            absolute_hours=limits.session_absolute_hours,
-        )
+        session = live_session(conn, secret)
         if session is None:
+            if secret:
+                log.info("session refused", extra={"address": client_address(request)})
             raise Unauthorized("Sign in first", code="session_required")
         if number is not None and number != session.enterprise_number:
+            where = {"enterprise": session.enterprise_number, "address": client_address(request)}
+            log.warning("session of another enterprise refused", extra=where)
             raise NotFound("There is no such enterprise", code="unknown_enterprise")
         enterprise = enterprises.find_enterprise(conn, session.enterprise_number)
     if enterprise is None:

@@ -7,7 +7,7 @@ Reads     deliveries, calls, call_events, rejected_messages, crm_gates: states a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,7 +29,14 @@ SILENT_SECONDS: Final = 3600
 _started = time.monotonic()
 
 
-def routes(function: str, *, works_without_database: bool = False) -> dict[str, Handler]:
+def routes(
+    function: str,
+    *,
+    works_without_database: bool = False,
+    counted: Mapping[str, Callable[[db.Connection], object]] | None = None,
+) -> dict[str, Handler]:
+    """`counted`: what this function alone has in its /stats."""
+
     def health(_: Request) -> Answer:
         try:
             with db.connection() as conn:
@@ -47,6 +54,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             accounts = gates.list_accounts(conn)
             silent = silence.count_all(conn, seconds=SILENT_SECONDS)
             waiting = recovered.count_waiting(conn)
+            own = {name: count(conn) for name, count in (counted or {}).items()}
         cached = enterprise_cache().stats()
         return {
             "function": function,
@@ -60,6 +68,7 @@ def routes(function: str, *, works_without_database: bool = False) -> dict[str, 
             "guesses": guesses.stats(),
             "recovered_events_waiting": waiting,
             "led_to_nothing": {**asdict(silent), "within_seconds": SILENT_SECONDS},
+            **own,
         }, 200
 
     return {"GET /health": health, "GET /stats": stats}

@@ -20,7 +20,7 @@ _NOTHING: Final[Schema] = {"type": "object", "properties": {}}
 class AdminRequest:
     """
     A request to the API that has passed the guard. `enterprise` is that of the session, which a path that names an
-    enterprise must name too, as the database has it now. `cookie`: the secret of the session. `accept`: the header.
+    enterprise must name too, as the database has it now. `cookies`: secrets by their kind. `accept`: the header.
     """
 
     arguments: Mapping[str, str]
@@ -30,7 +30,7 @@ class AdminRequest:
     own_session: Session | None = None
     address: str = ""
     accept: str = ""
-    cookie: str = field(default="", repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def enterprise(self) -> Enterprise:

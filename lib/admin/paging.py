@@ -1,17 +1,12 @@
-"""Paging through long lists, and exporting them as CSV."""
+"""Paging through long lists."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import csv
-import io
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
-
-from flask import Response
 
 from lib.admin.schemas import text
 from lib.runtime.errors import InvalidPayload
@@ -21,7 +16,6 @@ from lib.store.journal import Key
 _ROWS: Final = 50
 _CSV_ROWS: Final = 10_000
 _MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
-CSV: Final[Mapping[str, Schema]] = {"text/csv": {"type": "string"}}
 QUERY: Final[Mapping[str, Schema]] = {
     "limit": text(3, pattern="^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$", description="a number from 1 to 200"),
     "after": text(200),
@@ -64,26 +58,6 @@ def after(query: Mapping[str, str]) -> Key | None:
     if key.at.tzinfo is None or not 0 < key.id < 2**63:
         raise _wrong("after", "is not the `next` of an answer")
     return key
-
-
-def as_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """With a byte order mark, by which spreadsheets recognise UTF-8, and with formulas disarmed."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}.csv"',
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response("\ufeff" + file.getvalue(), 200, headers, mimetype="text/csv")
-
-
-def _cell(value: Any) -> str:
-    written = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
-    is_formula = written[:1] in set("=+-@\t\r") and not re.fullmatch(r"\+?[0-9]*", written)
-    return f"'{written}" if is_formula else written
 
 
 def _wrong(name: str, problem: str) -> InvalidPayload:

@@ -16,7 +16,7 @@ from typing import Final
 from lib.runtime import config, db
 from lib.runtime.config import KEY_DAYS, Retention
 from lib.runtime.db import Connection
-from lib.store import retention
+from lib.store import known_browsers, retention
 from lib.store.retention import Deleted
 
 # Of one transaction, which locks what it deletes.
@@ -91,6 +91,7 @@ def steps(days: Retention) -> dict[str, Step]:
         "clicks": days.retention_clicks_days,
         "sessions": days.retention_sessions_days,
         "sign_in_attempts": days.retention_sessions_days,
+        "known_browsers": known_browsers.DAYS,
         "module_commands": days.retention_commands_days,
         "replays": days.retention_replays_days,
     }

@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 EVENT_BODY_BYTES = 64 * 1024
 
-Answer = Response | tuple[object, int] | tuple[object, int, Mapping[str, str]]
+# A header that stands there several times has a list.
+Headers = Mapping[str, str | list[str]]
+Answer = Response | tuple[object, int] | tuple[object, int, Headers]
 Handler = Callable[..., Answer]
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

@@ -31,6 +31,7 @@ _BY_AGE: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
     "clicks": ("clicked_at", "true"),
     "sessions": ("created_at", "last_seen_at < statement_timestamp() - make_interval(days => %(days)s)"),
     "sign_in_attempts": ("attempted_at", "true"),
+    "known_browsers": ("seen_at", "true"),
     "module_commands": ("finished_at", "true"),
     "replays": ("created_at", "true"),
 }

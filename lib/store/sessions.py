@@ -1,4 +1,4 @@
-"""Who is signed in, and who tries to be. Tokens are kept as their hash; the database's clock ends sessions."""
+"""Who is signed in, and by what people sign in. Tokens are kept as their hash; the database's clock ends sessions."""
 
 from __future__ import annotations
 
@@ -25,15 +25,6 @@ class Credentials:
     user_id: int
     password_hash: str | None
     is_admin: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempts:
-    """How many were made lately: at this login from this address, at this login, from this address."""
-
-    of_both: int
-    of_login: int
-    of_address: int
 
 
 def insert_session(conn: Connection, enterprise_number: str, *, user_id: int | None, token_sha256: bytes) -> None:
@@ -121,27 +112,3 @@ def raise_link_version(conn: Connection, enterprise_number: str, *, above: int) 
         """,
         [above + 1, enterprise_number],
     )
-
-
-def lock_attempts(conn: Connection, login_sha256: bytes, address: str) -> Attempts:
-    """Until the end of the transaction nobody else tries; what was tried before, old attempts forgotten."""
-    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('sign-in', 0))")
-    conn.execute("DELETE FROM sign_in_attempts WHERE attempted_at < clock_timestamp() - interval '15 minutes'")
-    row = conn.execute(
-        """
-        SELECT count(*) FILTER (WHERE login_sha256 = %(login)s AND address = %(address)s),
-               count(*) FILTER (WHERE login_sha256 = %(login)s), count(*) FILTER (WHERE address = %(address)s)
-        FROM sign_in_attempts WHERE login_sha256 = %(login)s OR address = %(address)s
-        """,
-        {"login": login_sha256, "address": address},
-    ).fetchone()
-    assert row is not None  # noqa: S101  (an aggregate always returns a row)
-    return Attempts(of_both=row[0], of_login=row[1], of_address=row[2])
-
-
-def insert_attempt(conn: Connection, login_sha256: bytes, address: str) -> None:
-    conn.execute("INSERT INTO sign_in_attempts (login_sha256, address) VALUES (%s, %s)", [login_sha256, address])
-
-
-def delete_attempts(conn: Connection, login_sha256: bytes, address: str) -> None:
-    conn.execute("DELETE FROM sign_in_attempts WHERE login_sha256 = %s AND address = %s", [login_sha256, address])

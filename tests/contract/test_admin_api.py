@@ -135,6 +135,7 @@ WALK: list[tuple[str, str, Any]] = [
     ("POST", "config-cache/refresh/{number}", None),
     ("POST", "config-cache/refresh-all", None),
     ("DELETE", "config/{number}", None),
+    ("DELETE", "session/link", None),
     ("DELETE", "session", None),
 ]
 

@@ -45,6 +45,7 @@ TABLES = (
     "clicks",
     "sessions",
     "sign_in_attempts",
+    "known_browsers",
     "module_commands",
     "replays",
 )
@@ -156,6 +157,12 @@ def fill(url, number, *, count, age):
             SELECT sha256((at || '{0}')::bytea), '{0}', at, at FROM made
             """,
             "INSERT INTO sign_in_attempts (login_sha256, address, attempted_at) SELECT 'x', '127.0.0.1', at FROM made",
+            # They stay for 400 days.
+            """
+            INSERT INTO known_browsers (token_sha256, user_id, seen_at)
+            SELECT sha256(at::text::bytea), (SELECT min(id) FROM users WHERE enterprise_number = '{0}'),
+                   at - interval '390 days' FROM made
+            """,
             """
             INSERT INTO module_commands (enterprise_number, action, state, created_at, finished_at)
             SELECT '{0}', 'register', 'done', at, at FROM made

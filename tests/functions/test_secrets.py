@@ -411,7 +411,7 @@ class World:
             self._post("session", body)
             answer = self._post("session", body | {"login": "admin"})
             assert answer.status_code == 200
-            [self.cookies[number]] = answer.cookies.values()
+            self.cookies[number] = answer.cookies["session"]
             self.document = self.document or self.client.ask("GET", f"{self.api}/openapi.json").json()
             self._post(f"config/{number}/test", {})
             self._post(f"config/{number}/test", {"domain": self.echo_of(number), "api_key": f"{self.new_key}-{number}"})
@@ -448,7 +448,12 @@ class World:
         self.link = url.partition("token=")[2].partition("&")[0]
         self.canaries.cores["account_link"] = self.told["link"] = self.link.rpartition(".")[2]
         self.client.ask("GET", url)
-        for body in ({"token": self.link}, {"token": self.link[:-3]}, {"token": self.link, "login": self.link}):
+        for body in (
+            {"opened": True},
+            {"token": self.link},
+            {"token": self.link[:-3]},
+            {"token": self.link, "login": self.link},
+        ):
             self._post("session", body)
 
     def ask_wrongly(self) -> None:

@@ -87,6 +87,7 @@ def test_a_new_password_ends_the_old_one_and_what_was_signed_in_with_it(page, sq
 
     assert (code, "is not any more" in said) == (0, True)
     assert opened.get("session").status_code == 401
+    assert sql("SELECT count(*) FROM known_browsers") == [(0,)]
     assert page().sign_in(login="ivanova", password=PASSWORD).status_code == 401
     assert page().sign_in(login="ivanova", password="another password").status_code == 200
 
@@ -190,6 +191,7 @@ def test_revoking_ends_every_session_and_link_of_the_enterprise_and_of_no_other(
     assert "2 sessions ended" in said
     assert "register the module" in said
     assert [opened.get("session").status_code for opened in (mine, by_link, theirs)] == [401, 401, 200]
+    assert sql("SELECT enterprise_number FROM known_browsers b JOIN users u ON u.id = b.user_id") == [("0368",)]
     answer = page().ask("POST", "session", {"token": token})
     assert (answer.status_code, answer.json["error"]["code"]) == (401, "link_revoked")
     assert page().ask("POST", "session", {"token": other}).status_code == 200

@@ -367,7 +367,7 @@ def test_the_page_without_its_slash_leads_to_it(page, path):
 def door(tmp_path: Path) -> Iterator[tuple[int, Function]]:
     """The page, and an admin-api that lets everybody in."""
     (tmp_path / "index.html").write_text("<h1>Настройки</h1>")
-    headers = {"Set-Cookie": "session=abc; HttpOnly; Path=/; SameSite=Lax", "Location": "/retailcrm-admin/#/?entered=1"}
+    headers = {"Set-Cookie": "link=abc; HttpOnly; Path=/; SameSite=Lax", "Location": "/retailcrm-admin/#/?opened=1"}
     admin = Function(status=303, headers=headers, answer=b"")
     with admin.running(), running_gateway({"admin-api": admin.url}, ui=tmp_path, patience_seconds=0.2) as port:
         yield port, admin
@@ -390,8 +390,8 @@ def test_a_visitor_by_the_link_is_signed_in_by_the_function(door, method, path, 
 
     answer = ask(port, method, path, body, FORM | {"Cookie": "session=before"})
 
-    assert (answer.status, answer.headers["location"]) == (303, "/retailcrm-admin/#/?entered=1")
-    assert answer.headers["set-cookie"].startswith("session=abc; HttpOnly")
+    assert (answer.status, answer.headers["location"]) == (303, "/retailcrm-admin/#/?opened=1")
+    assert answer.headers["set-cookie"].startswith("link=abc; HttpOnly")
     asked_method, asked_path, headers, asked_body = admin.requests[0]
     assert (asked_method, asked_body) == (method, body)
     assert asked_path.rstrip("?") == path.replace("admin?", "admin/?")

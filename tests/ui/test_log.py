@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from lib.store import integration_logs
+
 MANY = 130
 THOUSANDS = 1_230
 
@@ -175,3 +177,45 @@ def test_why_a_click_was_refused_is_told_in_words(*, number, enrol, visit, stack
         somebody.reads(sentence)
     expect(somebody.page.locator("main table").last).not_to_contain_text("In English")
     somebody.is_accessible()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (
+            "ru",
+            (
+                "логин admin: 5 раз за сутки, последний с адреса 192.0.2.1",
+                "admin: 21 звонок",
+                "admin: 2 записи журнала",
+            ),
+        ),
+        (
+            "en",
+            (
+                "login admin: 5 times within a day, the last from 192.0.2.1",
+                "admin: 21 calls",
+                "admin: 2 entries of the log",
+            ),
+        ),
+    ],
+)
+def test_failed_sign_ins_and_exports_are_told_in_words(number, enrol, visit, stack, told):
+    language, sentences = told
+    enrol(number)
+    rows = [
+        ("sign_in", {"login": "admin", "failed": 5, "address": "192.0.2.1"}, "wrong_credentials"),
+        ("export", {"by": "admin", "of": "calls", "filter": {"kind": "in"}, "rows": 21}, None),
+        ("export", {"by": "admin", "of": "log", "filter": {}, "rows": 2}, None),
+    ]
+    with psycopg.connect(stack.database_url) as conn:
+        for event_type, request, error in rows:
+            integration_logs.insert(
+                conn, enterprise_number=number, event_type=event_type, request=request, response={}, error=error
+            )
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("log")
+
+    for sentence in sentences:
+        somebody.reads(sentence)
+    assert "wrong_credentials" not in somebody.page.locator("main").inner_text()

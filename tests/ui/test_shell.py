@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
 from typing import get_args
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 import requests
 from playwright.sync_api import expect
 
 from lib.admin.screens import calls as calls_screen
 from lib.calls.roles import LegRole
+from tests.ui.conftest import FOREIGN
 from tests.unit import test_reason_codes as reason_codes
 
 UI = Path(__file__).resolve().parents[2] / "ui"
@@ -69,6 +72,135 @@ def test_the_link_of_the_account_lets_in_and_its_token_is_gone(number, enrol, vi
         if somebody.page.go_back():
             assert token not in somebody.page.url
     assert token not in json.dumps(somebody.page.context.storage_state())
+
+
+@pytest.fixture
+def guessed(stack, number):
+    """Strangers have just tried the administrator's login so often that the next attempt waits some seconds."""
+
+    def guess(times=12):
+        login = hashlib.sha256(f"{number}/admin".encode()).digest()
+        with psycopg.connect(stack.database_url) as conn:
+            conn.cursor().executemany(
+                "INSERT INTO sign_in_attempts (login_sha256, address) VALUES (%s, %s)",
+                [(login, f"192.0.2.{n}") for n in range(times)],
+            )
+
+    return guess
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        ("ru", "phone", "Слишком много попыток войти", r"Остал(ось|ась) \d секунд"),
+        ("en", "desktop", "Too many attempts", r"\d seconds? left"),
+    ],
+    ids=["ru", "en"],
+)
+def test_who_has_to_wait_sees_for_how_long_and_is_let_in_by_itself(number, enrol, visit, guessed, look):
+    language, size, sentence, left = look
+    enrol(number)
+    guessed()
+    somebody = visit(language=language, size=size)
+    somebody.open()
+
+    somebody.fill_in(number)
+
+    somebody.reads(sentence)
+    somebody.reads(re.compile(left))
+    somebody.is_accessible()
+    expect(somebody.page.locator(".frame")).to_be_visible()
+
+
+def test_who_types_something_else_waits_no_longer(number, enrol, visit, guessed):
+    enrol(number)
+    guessed(40)
+    somebody = visit()
+    somebody.open()
+    somebody.fill_in(number)
+    somebody.reads("Слишком много попыток войти")
+
+    somebody.page.locator("[name=password]").fill("another one")
+
+    expect(somebody.page.locator("form .notice")).to_have_count(0)
+    expect(somebody.page.locator("form [type=submit]")).not_to_have_attribute("aria-disabled", "true")
+
+
+def test_a_browser_that_has_signed_in_before_waits_for_nobody(number, enrol, visit, guessed):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.press("Выйти")
+    expect(somebody.page.locator("[name=login]")).to_be_visible()
+    guessed(40)
+
+    with somebody.page.expect_response("**/api/session") as answered:
+        somebody.fill_in(number)
+
+    assert answered.value.status == 200
+    expect(somebody.page.locator(".frame")).to_be_visible()
+
+
+@pytest.mark.parametrize("way", ["GET in Russian", "POST in Russian", "POST in English"])
+def test_a_foreign_page_that_opens_the_link_of_another_enterprise_is_asked_about(number, enrol, visit, crm, way):
+    language, title = (
+        ("ru", "Перейти в другое предприятие?") if "Russian" in way else ("en", "Go to another enterprise?")
+    )
+    other = f"9{number}"
+    enrol(number)
+    enrol(other).register()
+    link = crm.module(other)["accountUrl"]
+    somebody = visit(language=language, size="phone" if language == "ru" else "desktop").sign_in(number)
+
+    def follow():
+        if way.startswith("GET"):
+            _lead(somebody, link)
+        else:
+            _post(somebody, link, with_form=True)
+        dialog = somebody.page.get_by_role("dialog", name=title)
+        expect(dialog).to_be_visible()
+        expect(dialog).to_contain_text(number)
+        expect(dialog).to_contain_text(other)
+        somebody.is_accessible()
+        return dialog
+
+    stay = follow().get_by_role("button").first
+    expect(stay).to_be_focused()
+    stay.click()
+    expect(somebody.page.get_by_role("dialog")).to_have_count(0)
+    somebody.page.reload()
+    expect(somebody.page.locator(".brand-name")).to_contain_text(re.compile(f" {number}$"))
+
+    follow().get_by_role("button").last.click()
+    expect(somebody.page.locator(".brand-name")).to_contain_text(re.compile(f" {other}$"))
+    expect(somebody.page.get_by_role("dialog")).to_have_count(0)
+    assert "token" not in somebody.page.url
+
+
+def test_a_token_in_the_address_of_the_bare_page_is_asked_about_too(number, enrol, visit, crm):
+    other = f"9{number}"
+    enrol(number)
+    enrol(other).register()
+    link = urlsplit(crm.module(other)["accountUrl"])
+    somebody = visit().sign_in(number)
+    somebody.page.route(
+        re.compile(r"/retailcrm-admin/\?"),
+        lambda route: route.fulfill(path=UI / "index.html", content_type="text/html; charset=utf-8"),
+    )
+
+    somebody.open(f"?{link.query}")
+    somebody.page.get_by_role("dialog").get_by_role("button").last.click()
+
+    expect(somebody.page.locator(".brand-name")).to_contain_text(re.compile(f" {other}$"))
+
+
+def test_a_link_that_is_not_valid_leaves_somebody_at_work_and_says_so(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+
+    _lead(somebody, f"{somebody.url}/retailcrm-admin/?token=a.b.c")
+
+    somebody.reads("Ссылка не подходит")
+    expect(somebody.page.locator(".brand-name")).to_contain_text(re.compile(f" {number}$"))
 
 
 def test_a_link_that_was_replaced_says_so_and_leaves_the_password(number, enrol, visit, crm):
@@ -290,7 +422,7 @@ def _transferred(url):
 
 
 def _post(somebody, link, *, with_form):
-    """A page of the CRM that opens the account by a form, as RetailCRM does."""
+    """A page of another site that opens the account by a form, as RetailCRM does."""
     address = urlsplit(link)
     action = f"{address.scheme}://{address.netloc}{address.path}" if with_form else link
     fields = {"clientId": "abc"}
@@ -298,6 +430,16 @@ def _post(somebody, link, *, with_form):
         fields |= {name: values[0] for name, values in parse_qs(address.query).items()}
     inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
     form = f'<!doctype html><form method="post" action="{action.replace("&", "&amp;")}">{inputs}<button>Open</button></form>'
-    somebody.page.route("**/opens-the-account", lambda route: route.fulfill(body=form, content_type="text/html"))
-    somebody.page.goto(f"{somebody.url}/opens-the-account")
+    _visit_foreign(somebody, form)
     somebody.page.get_by_role("button", name="Open").click()
+
+
+def _lead(somebody, link):
+    """A page of another site that has a link."""
+    _visit_foreign(somebody, f'<!doctype html><a href="{link.replace("&", "&amp;")}">Open</a>')
+    somebody.page.get_by_role("link", name="Open").click()
+
+
+def _visit_foreign(somebody, content):
+    somebody.page.route(f"{FOREIGN}/**", lambda route: route.fulfill(body=content, content_type="text/html"))
+    somebody.page.goto(f"{FOREIGN}/opens-the-account")

@@ -5,11 +5,11 @@ import { words } from "./i18n.js";
 
 const ROOT = "/retailcrm-admin/api/";
 
-/** `fields`: what is wrong with which field, in words; `details`: the error as it came. */
+/** `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is worth asking again. */
 export class Problem extends Error {
-  constructor(message, { code, status = 0, fields = {}, details = {} }) {
+  constructor(message, { code, status = 0, fields = {}, details = {}, wait = null }) {
     super(message);
-    Object.assign(this, { code, status, fields, details });
+    Object.assign(this, { code, status, fields, details, wait });
   }
 }
 
@@ -81,17 +81,17 @@ async function send(method, path, body, { signal, patient = true, accept = "appl
     await signInAgain();
     return send(method, path, body, { signal, patient, accept });
   }
-  throw await problem(response.status, error);
+  throw await problem(response.status, error, Number(response.headers.get("Retry-After")) || null);
 }
 
-async function problem(status, error) {
+async function problem(status, error, wait = null) {
   const t = await words("errors");
   const code = error.code ?? `status_${status}`;
   const known = t.has(`codes.${code}`) ? t(`codes.${code}`) : null;
   const kind = status >= 500 ? "server" : status === 0 ? "network" : "other";
   const message = known ?? (status < 500 && error.message ? t("said", { words: error.message }) : t(kind));
   const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, said]) => [name, sentence(t, said)]));
-  return new Problem(message, { code, status, fields, details: error });
+  return new Problem(message, { code, status, fields, details: error, wait });
 }
 
 // The API says what a value must be in English; these are its forms.

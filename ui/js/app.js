@@ -22,33 +22,68 @@ let leave = new AbortController();
 let isFirst = true;
 
 async function begin() {
-  const link = window.accountLink;
-  delete window.accountLink;
   t = await words("shell");
-  const refused = await cameByLink();
   api.onSessionOver(signInAgain);
+  const { link, code } = cameByLink();
+  let refused = code && (await sentenceOf(code));
+  let other = null;
+  if (link) {
+    try {
+      await session.signIn(link);
+    } catch (problem) {
+      other = problem.details?.other ?? null;
+      if (other) session.note.write();
+      else refused = problem.message;
+    }
+  }
   try {
-    if (link) await session.signIn(JSON.parse(JSON.stringify(link, (_, value) => value ?? undefined)));
-    else await session.restore();
+    if (!session.session()) await session.restore();
   } catch (problem) {
-    if (!link) return unreachable(problem);
-    return showSignIn(problem.message);
+    return unreachable(problem);
   }
   if (!session.session()) return showSignIn(refused);
   enter();
   if (refused) toast(refused);
+  if (other) await askToLeave(link, other);
   return undefined;
 }
 
-/** The gateway says in the address how it took an account link: entered, or refused and why. The sentence, then. */
-async function cameByLink() {
+/**
+ * How the page was opened by an account link. `link`: what to sign in with, the token itself where files are only served.
+ * `code`: why the gateway refused the link.
+ */
+function cameByLink() {
   const { query } = router.place();
-  const refused = query.get("refused");
-  if (query.has("entered")) session.note.write();
-  if (query.has("entered") || refused) history.replaceState(null, "", location.pathname);
-  if (!refused) return null;
+  const { accountLink } = window;
+  delete window.accountLink;
+  if (query.has("entered")) session.note.write(); // a gateway of the version before has let in by itself
+  if (["opened", "entered", "refused"].some((name) => query.has(name))) history.replaceState(null, "", location.pathname);
+  if (accountLink) return { link: JSON.parse(JSON.stringify(accountLink, (_, value) => value ?? undefined)), code: null };
+  return { link: query.has("opened") ? { opened: true } : null, code: query.get("refused") };
+}
+
+async function sentenceOf(code) {
   const said = await words("errors");
-  return said.has(`codes.${refused}`) ? said(`codes.${refused}`) : said("codes.link_invalid");
+  return said.has(`codes.${code}`) ? said(`codes.${code}`) : said("codes.link_invalid");
+}
+
+/** A link of another enterprise was opened, perhaps by a page that wants somebody to work there unawares. */
+async function askToLeave(link, other) {
+  const mine = session.session();
+  const numbers = { mine: mine.enterprise_number, other: other.enterprise_number };
+  const called = ({ enterprise_number: number, enterprise_name: name }) => (name ? t("other.named", { number, name }) : number);
+  const isLeaving = await confirm(t("other.title"), {
+    text: t("other.text", { mine: called(mine), other: called(other) }),
+    points: [t("other.ends", numbers), t("other.beware")],
+    yes: t("other.go", numbers), no: t("other.stay", numbers), danger: false,
+  });
+  try {
+    if (!isLeaving) return await session.declineLink();
+    await session.signIn({ ...link, leave: mine.enterprise_number });
+  } catch (problem) {
+    return toast(problem.message);
+  }
+  return location.reload(); // nothing of this page is the other enterprise's
 }
 
 function unreachable(problem) {

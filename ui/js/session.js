@@ -46,6 +46,9 @@ export async function signIn(given) {
   return current;
 }
 
+/** The link that was opened is not followed. */
+export const declineLink = () => api.remove("session/link", { patient: false });
+
 export async function signOut() {
   await api.remove("session", { patient: false });
   current = null;

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import audit, paging
+from lib.admin import audit, exports, paging
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import (
     COUNT,
@@ -198,7 +198,7 @@ def _wake(enterprise_number: str, call_id: int) -> None:
 
 def _found(request: AdminRequest, rows: Sequence[dict[str, Any]], following: str | None) -> Answer:
     if paging.is_csv(request.query):
-        return paging.as_csv("calls", _COLUMNS, (_cells(row) for row in rows))
+        return exports.answer(request, "calls", _COLUMNS, [_cells(row) for row in rows])
     return {"calls": rows, "next": following}, 200
 
 
@@ -285,7 +285,7 @@ OPERATIONS: Final = (
         summary="Calls, the latest first; `next` is the `after` of the next page",
         handle=search,
         gives=CALLS,
-        also=paging.CSV,
+        also=exports.CSV,
         query=obj(
             {
                 **paging.QUERY,

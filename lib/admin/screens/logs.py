@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Final
 
-from lib.admin import paging
+from lib.admin import exports, paging
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, obj, one_of, record, text
 from lib.runtime import db
@@ -28,7 +28,7 @@ def show(request: AdminRequest) -> Answer:
     with db.connection() as conn:
         found = journal.list_logs(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
     if paging.is_csv(query):
-        rows = (
+        rows = [
             (
                 log.created_at,
                 log.event_type,
@@ -38,8 +38,8 @@ def show(request: AdminRequest) -> Answer:
                 json.dumps(log.response_data, ensure_ascii=False),
             )
             for log in found
-        )
-        return paging.as_csv("log", _COLUMNS, rows)
+        ]
+        return exports.answer(request, "log", _COLUMNS, rows)
     following = paging.cursor(Key(at=found[-1].created_at, id=found[-1].id)) if len(found) == limit else None
     return {"logs": [asdict(log) for log in found], "next": following}, 200
 
@@ -70,7 +70,7 @@ OPERATIONS: Final = (
         summary="Exchanges with RetailCRM, the latest first; `next` is the `after` of the next page",
         handle=show,
         gives=LOGS,
-        also=paging.CSV,
+        also=exports.CSV,
         query=obj({**paging.QUERY, "event_type": text(60), "status": {"type": "string", "enum": ["success", "error"]}}),
     ),
 )

@@ -16,7 +16,7 @@ import { words } from "../i18n.js";
 import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
-const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token"];
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token", "sign_in", "export"];
 const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
@@ -100,7 +100,7 @@ export async function show({ t, common, query, signal }) {
 
   function type_(log) {
     const name = log.event_type;
-    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && h("p", { class: "log-words bad" }, refusal(log))];
+    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
   }
 
   /** Why we refused, in words; else what was answered. */
@@ -147,6 +147,8 @@ function sentence({ event_type: type, request_data: asked, response_data: answer
   if (type === "smart_redirect") return t("about.redirect", { phone: phone(given.phone ?? given.Phone ?? ""), to: answered?.extension ?? t("usual") });
   if (type === "make_call") return t("about.make_call", { phone: phone(given.phone ?? ""), code: given.extension ?? given.code ?? given.userId ?? "—" });
   if (type === "repair_mapping") return t("about.repair", { codes: (given.not_shown ?? []).join(", ") });
+  if (type === "sign_in") return t("about.sign_in", { login: given.login, count: given.failed, address: given.address });
+  if (type === "export") return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), t(`about.export_${given.of}`, { count: given.rows })].join(": ");
   if (given.by) {
     const what = given.action && t.has(`actions.${given.action}`) ? t(`actions.${given.action}`) : given.changed?.length ? t("about.changed", { fields: given.changed.map(named).join(", ") }) : "";
     return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), what].filter(Boolean).join(": ");

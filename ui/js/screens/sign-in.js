@@ -101,12 +101,36 @@ function form(t, { enterprise = "", login = "", fixed = false }, done) {
       remember(found.enterprise_number);
       done(found);
     } catch (problem) {
+      if (problem.wait) return waitFor(problem.wait, given);
       fill(wrong, notice("bad", problem.message));
       password.input.focus();
       password.input.select();
     }
+    return undefined;
+  }
+
+  /** There is a turn for this password in so many seconds: then the page sends it by itself, unless something else is typed. */
+  async function waitFor(seconds, given) {
+    const until = Date.now() + seconds * 1000;
+    const left = h("strong", { "aria-hidden": "true" });
+    const said = h("span", { class: "visually-hidden" }, inWords(t, seconds));
+    const stop = new AbortController();
+    wrong.closest("form").addEventListener("input", () => stop.abort(), { signal: stop.signal });
+    fill(wrong, notice("warn", t("wait.title"), { text: t("wait.text"), list: h("p", {}, left, said) }));
+    while (!stop.signal.aborted && wrong.isConnected && Date.now() < until) {
+      fill(left, inWords(t, Math.ceil((until - Date.now()) / 1000)));
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    fill(wrong);
+    if (stop.signal.aborted || !wrong.isConnected) return undefined;
+    stop.abort();
+    return attempt(given);
   }
 }
+
+/** Longer than a minute and a half in minutes. */
+const inWords = (t, seconds) =>
+  seconds > 90 ? t("wait.minutes", { count: Math.ceil(seconds / 60) }) : t("wait.seconds", { count: seconds });
 
 function remembered() {
   try {

@@ -47,6 +47,8 @@ export default {
     lines: "Lines saved",
     replay: "Sent again",
     rotate_token: "Token of the host",
+    sign_in: "Failed sign-ins",
+    export: "CSV downloaded",
   },
   about: {
     popup: "{phone}, extensions {codes}",
@@ -59,6 +61,9 @@ export default {
     redirect: "{phone}: connect with {to}",
     make_call: "{phone}, from {code}",
     repair: "RetailCRM did not know {codes}",
+    sign_in: { one: "login {login}: {count} time within a day, the last from {address}", other: "login {login}: {count} times within a day, the last from {address}" },
+    export_calls: { one: "{count} call", other: "{count} calls" },
+    export_log: { one: "{count} entry of the log", other: "{count} entries of the log" },
     by: "{who}",
     changed: "changed {fields}",
   },

@@ -24,6 +24,15 @@ export default {
     try: "Try it",
   },
   theme: { label: "Appearance", auto: "like the system", light: "light", dark: "dark" },
+  other: {
+    title: "Go to another enterprise?",
+    text: "You are working in {mine}, and a link of enterprise {other} was opened.",
+    named: "{number} “{name}”",
+    ends: "If you go, the session in {mine} ends.",
+    beware: "If you did not open the module of another enterprise yourself, stay: a foreign page may have slipped the link in.",
+    go: "Go to {other}",
+    stay: "Stay in {mine}",
+  },
   unsaved: {
     title: "Changes are not saved",
     text: "If you leave now, they are lost.",

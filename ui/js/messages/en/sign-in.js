@@ -14,5 +14,11 @@ export default {
   entering: "Signing in…",
   go_on: "Continue",
   still_out: "There is no session yet: open the module in RetailCRM, or sign in by password.",
+  wait: {
+    title: "Too many attempts to sign in",
+    text: "There is nothing to press: your password has its turn, and the page sends it by itself. From RetailCRM, or in a browser in which you have signed in before, there is no waiting.",
+    seconds: { one: "{count} second left", other: "{count} seconds left" },
+    minutes: { one: "{count} minute left", other: "{count} minutes left" },
+  },
   other_way: "No password? Open the telephony module in RetailCRM: Settings → Integration. It lets you in without one.",
 };

@@ -47,6 +47,8 @@ export default {
     lines: "Линии сохранены",
     replay: "Повторная отправка",
     rotate_token: "Токен станции",
+    sign_in: "Неудачные входы",
+    export: "Выгрузка CSV",
   },
   about: {
     popup: "{phone}, номера {codes}",
@@ -59,6 +61,9 @@ export default {
     redirect: "{phone}: соединить с {to}",
     make_call: "{phone}, с номера {code}",
     repair: "RetailCRM не знала номера {codes}",
+    sign_in: { one: "логин {login}: {count} раз за сутки, последний с адреса {address}", few: "логин {login}: {count} раза за сутки, последний с адреса {address}", many: "логин {login}: {count} раз за сутки, последний с адреса {address}", other: "логин {login}: {count} раза за сутки, последний с адреса {address}" },
+    export_calls: { one: "{count} звонок", few: "{count} звонка", many: "{count} звонков", other: "{count} звонка" },
+    export_log: { one: "{count} запись журнала", few: "{count} записи журнала", many: "{count} записей журнала", other: "{count} записи журнала" },
     by: "{who}",
     changed: "изменено {fields}",
   },
