@@ -15,6 +15,7 @@ from tests.measure.siege.http_posts import Answer, Client
 # Each of them is another sender to whoever counts by address; the victim's is 127.0.0.1.
 STRANGERS_ADDRESS: Final = "127.0.0.66"
 ATTACKERS_ADDRESS: Final = "127.0.0.67"
+BYSTANDERS_ADDRESS: Final = "127.0.0.68"
 PATIENCE_SECONDS: Final = 10.0
 # What is refused is posted again, as a host does that has something to recover; but not for ever.
 TIMES_AS_LONG: Final = 2.0
@@ -22,16 +23,24 @@ _AGAIN_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bystander:
+    """Another enterprise, that has its first event, or its first click, while the attack lasts."""
+
+    token: str = field(repr=False)
+    client_id: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ground:
     """
-    Where it takes place, and for how long. `token`: of an enterprise that attacks the others; `client_ids`: of
-    enterprises that nobody asked for yet.
+    Where it takes place, and for how long. `token`: of an enterprise that attacks the others; `bystanders`: of whom
+    no process knows yet.
     """
 
     gateway: str
     seconds: float
     token: str = field(default="", repr=False)
-    client_ids: Sequence[str] = ()
+    bystanders: Sequence[Bystander] = ()
 
     def stranger(self) -> Client:
         return Client(url=self.gateway, source=STRANGERS_ADDRESS, patience_seconds=PATIENCE_SECONDS)
@@ -65,7 +74,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """`bystanders`: how many enterprises it needs that nobody asked for yet. `run` returns when it is over."""
+    """`bystanders`: how many it wants. `run` returns when it is over."""
 
     name: str
     title: str

@@ -1,4 +1,7 @@
-"""Guessing: tokens that look like phone numbers, and clientIds, while others click who were never asked for."""
+"""
+Guessing: tokens that look like phone numbers, and clientIds. Meanwhile enterprises that no process knows yet have their
+first event, or their first click.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +10,73 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from tests.measure.siege.attack import Attack, Ground, Tally, at_a_rate
-from tests.measure.siege.http_posts import Client
+from tests.measure.siege.attack import BYSTANDERS_ADDRESS, Attack, Bystander, Ground, Tally, at_a_rate
+from tests.measure.siege.http_posts import Answer, Client
 
 _PER_SECOND: Final = 200.0
-_CLICKS: Final = 5
+_BYSTANDERS: Final = 5
 
 
 def _tokens(ground: Ground, tally: Tally) -> None:
     client = ground.stranger()
 
     def guess() -> None:
-        token = f"37529{random.randrange(10**7):07d}"
-        body = {"Token": token, "UniqueId": f"{int(time.time())}.1", "Phone": "375291111111", "CallType": 0}
-        tally.count(client.post("/start", json.dumps(body).encode()))
+        tally.count(client.post("/start", _start(f"37529{random.randrange(10**7):07d}")))
 
-    at_a_rate(_PER_SECOND, ground.seconds, guess)
+    def first_event(client: Client, one: Bystander) -> Answer:
+        return client.post("/start", _start(one.token))
+
+    with _bystanders(ground, tally, first_event):
+        at_a_rate(_PER_SECOND, ground.seconds, guess)
 
 
 def _client_ids(ground: Ground, tally: Tally) -> None:
     client = ground.stranger()
-    clicking = threading.Thread(target=_click, args=[ground, tally], name="clicks")
-    clicking.start()
-    at_a_rate(_PER_SECOND, ground.seconds, lambda: tally.count(client.get(_click_path(uuid.uuid4().hex))))
-    clicking.join()
+
+    def guess() -> None:
+        tally.count(client.get(_click(uuid.uuid4().hex)))
+
+    def first_click(client: Client, one: Bystander) -> Answer:
+        return client.get(_click(one.client_id))
+
+    with _bystanders(ground, tally, first_click):
+        at_a_rate(_PER_SECOND, ground.seconds, guess)
 
 
-def _click(ground: Ground, tally: Tally) -> None:
-    """Managers of enterprises that no process knows yet click on a number, one after another."""
-    client = Client(url=ground.gateway)
-    for client_id in ground.client_ids:
-        time.sleep(ground.seconds / (len(ground.client_ids) + 1))
-        tally.count_other(client.get(_click_path(client_id)))
+@contextmanager
+def _bystanders(ground: Ground, tally: Tally, ask: Callable[[Client, Bystander], Answer]) -> Iterator[None]:
+    """One after another asks, spread over the time of the attack."""
+    client = Client(url=ground.gateway, source=BYSTANDERS_ADDRESS)
+
+    def work() -> None:
+        for one in ground.bystanders:
+            time.sleep(ground.seconds / (len(ground.bystanders) + 1))
+            tally.count_other(ask(client, one))
+
+    thread = threading.Thread(target=work, name="bystanders")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
-def _click_path(client_id: str) -> str:
+def _start(token: str) -> bytes:
+    body = {"Token": token, "UniqueId": f"{int(time.time())}.1", "Phone": "375291111111", "CallType": 0}
+    return json.dumps(body).encode()
+
+
+def _click(client_id: str) -> str:
     return f"/retailcrm/make-call?clientId={client_id}&phone=%2B375291111111&code=150&userId=18"
 
 
-TOKENS: Final = Attack(name="tokens", title=f"{_PER_SECOND:.0f} guessed tokens a second", run=_tokens)
+TOKENS: Final = Attack(
+    name="tokens", title=f"{_PER_SECOND:.0f} guessed tokens a second", run=_tokens, bystanders=_BYSTANDERS
+)
 CLIENT_IDS: Final = Attack(
-    name="client-ids", title=f"{_PER_SECOND:.0f} unknown clientIds a second", run=_client_ids, bystanders=_CLICKS
+    name="client-ids", title=f"{_PER_SECOND:.0f} unknown clientIds a second", run=_client_ids, bystanders=_BYSTANDERS
 )

@@ -103,7 +103,7 @@ class _Siege:
             gateway=self.here.gateway,
             seconds=self.seconds,
             token=self.here.tokens[ATTACKER],
-            client_ids=list(self.here.client_ids.values()),
+            bystanders=self.here.bystanders,
         )
         try:
             self.attack.run(ground, self.tally)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,14 @@ from infra.stand_ins.stack import Stack
 from tests.harness.enterprises import enterprise
 from tests.harness.servers import CRM
 from tests.measure.siege import verdict
+from tests.measure.siege.attack import Bystander
 from tests.measure.siege.verdict import Call, Own
 
 VICTIM: Final = "0401"
 ATTACKER: Final = "0402"
 BYSTANDERS: Final = "041"
 # A call that nobody hangs up is over soon, so that the end of an attack does not wait for hours.
-SOON_OVER: Final = {"finalize_after_seconds": 5, "call_max_hours": 0.01}
+SOON_OVER: Final = {"finalize_after_seconds": 5, "call_max_hours": 0.005}
 # Seen twice in a row: a message may be on its way.
 _QUIET: Final = 2
 
@@ -56,7 +57,7 @@ class Site:
     stack: Stack
     crms: Mapping[str, CRM]
     tokens: Mapping[str, str]
-    client_ids: Mapping[str, str]
+    bystanders: Sequence[Bystander]
 
     @property
     def gateway(self) -> str:
@@ -119,7 +120,11 @@ def site(folder: Path, *, bystanders: int = 0) -> Iterator[Site]:
             stack=stack,
             crms=crms,
             tokens={number: token for number, token, _ in found},
-            client_ids={number: client_id for number, _, client_id in found if number.startswith(BYSTANDERS)},
+            bystanders=[
+                Bystander(token=token, client_id=client_id)
+                for number, token, client_id in found
+                if number.startswith(BYSTANDERS)
+            ],
         )
 
 

@@ -38,7 +38,7 @@ def test_a_siege_in_which_nobody_was_hurt_keeps_the_bar():
         ({"rings": rings(0.1, 1.01)}, "a pop-up took 1.0 s, at most 1.0 are allowed"),
         ({"later": rings(0.1, 3.0)}, "a pop-up took 3.0 s, at most 1.0 are allowed"),
         ({"peaks": {"a": 120.0, "b": 250.4}}, "b took 250 MiB, at most 250 are allowed"),
-        ({"others_refused": 2}, "2 clicks of others were refused"),
+        ({"others_refused": 2}, "2 first requests of others were refused"),
         ({"normal_after": None}, "it was never normal again"),
         ({"own": Own(absent=["m1", "m2", "m3", "m4"])}, "accepted events are in no call: m1, m2, m3 and 1 more"),
         ({"own": Own(silent=[7])}, "calls have neither a row nor a reason: 7"),

@@ -151,7 +151,7 @@ def broken(seen: Seen, *, limit: float) -> list[str]:
         f"{refused} posts were refused": refused > 0,
         f"a pop-up took {slowest or 0.0:.1f} s, at most {limit:.1f} are allowed": (slowest or 0.0) > limit,
         f"{function} took {peak:.0f} MiB, at most {MEMORY_MIB:.0f} are allowed": peak > MEMORY_MIB,
-        f"{seen.others_refused} clicks of others were refused": seen.others_refused > 0,
+        f"{seen.others_refused} first requests of others were refused": seen.others_refused > 0,
         "it was never normal again": seen.normal_after is None,
         f"accepted events are in no call: {_some(seen.own.absent)}": bool(seen.own.absent),
         f"calls have neither a row nor a reason: {_some(seen.own.silent)}": bool(seen.own.silent),
