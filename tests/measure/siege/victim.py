@@ -64,7 +64,7 @@ class Victim:
         ]
 
     def _look(self) -> None:
-        asked = {"account": self._number, "kind": "event", "after": self._last_entry}
+        asked: dict[str, Any] = {"account": self._number, "kind": "event", "after": self._last_entry}
         entries = requests.get(f"{self._crm.url}/_sim/ledger", params=asked, timeout=30).json()["entries"]
         for entry in entries:
             self._last_entry = max(self._last_entry, entry["seq"])
