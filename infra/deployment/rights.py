@@ -192,7 +192,7 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "user_internal_phones": _READ,
         "lines": Rights(reads=EVERY_COLUMN, updates="name phone_number site_code incoming_transform"),
         "sessions": _UPSERT,
-        "sign_in_attempts": Rights(reads=EVERY_COLUMN, inserts=True, updates="attempted_at", deletes=True),
+        "sign_in_attempts": Rights(reads=EVERY_COLUMN, inserts=True, deletes=True),
         "known_browsers": Rights(reads=EVERY_COLUMN, inserts=True, updates=EVERY_COLUMN, deletes=True),
         "module_commands": _UPSERT,
         "calls": Rights(reads=EVERY_COLUMN, locks="id"),

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -36,6 +34,7 @@ from infra.stand_ins.parts import free_base_port
 from infra.stand_ins.stack import Stack
 from lib.runtime import config
 from lib.runtime.vault import vault
+from tests.harness import folders
 from tests.harness.enterprises import enterprise
 from tests.harness.proxy import Proxy
 from tests.harness.servers import CRM
@@ -56,8 +55,6 @@ UNSEEN_MS: Final = 50.0
 POP_UPS_AT_LEAST: Final = 500
 # Processes meet their enterprises and open their connections.
 WARM_UP_SECONDS: Final = 10.0
-MEMORY: Final = "/dev/shm"
-MEMORY_BYTES: Final = 4 << 30
 # What had left before the CRM began to refuse is read by then.
 ON_ITS_WAY_SECONDS: Final = 0.5
 
@@ -438,24 +435,13 @@ def _seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.0f} s"
 
 
-def _folder() -> str | None:
-    """
-    In memory, where there is enough of it: a disk that stalls for half a second, which a rented one does, would decide
-    about the 99th percentile. None: wherever temporary files go.
-    """
-    with contextlib.suppress(OSError):
-        if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
-            return MEMORY
-    return None
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="One enterprise's CRM is away, the others' are not")
     parser.add_argument("--minutes", type=float, default=3.0, help="how long the CRM is away")
     parser.add_argument("--calls-per-second", type=float, default=6.0, help="over all six enterprises")
     given = parser.parse_args()
     seconds = given.minutes * 60
-    with tempfile.TemporaryDirectory(prefix="outage-", dir=_folder(), ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="outage-", dir=folders.in_memory(), ignore_cleanup_errors=True) as folder:
         print(f"data in {folder}", flush=True)
         report = run(
             Path(folder),
