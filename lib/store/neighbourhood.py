@@ -391,7 +391,7 @@ _EVENT: Final = SQL("""
 """)
 # The calls that the keys of the calls of one step lead to.
 _STEP: Final = SQL("""
-        SELECT next.call_id, min(next.apart) AS apart
+        SELECT next.call_id, bool_or(next.is_exact AND step.is_exact) AS is_exact, min(next.apart) AS apart
         FROM {step} step
         CROSS JOIN LATERAL (
             SELECT 1 FROM calls c
@@ -400,11 +400,11 @@ _STEP: Final = SQL("""
             SELECT key, first_at, last_at FROM call_links WHERE call_id = step.call_id AND NOT is_crowded
             ORDER BY last_at DESC LIMIT {links}) mine
         CROSS JOIN LATERAL (
-            (SELECT l.call_id, interval '0' AS apart FROM call_links l
+            (SELECT l.call_id, true AS is_exact, interval '0' AS apart FROM call_links l
              WHERE l.enterprise_number = %(number)s AND l.key = mine.key AND left(mine.key, 2) IN ('u:', 'b:')
              ORDER BY l.last_at DESC LIMIT {nearest})
             UNION ALL
-            SELECT near.call_id, near.apart
+            SELECT near.call_id, false, near.apart
             FROM spans s
             CROSS JOIN LATERAL (
                 (SELECT l.call_id, greatest(l.first_at - mine.last_at, interval '0') AS apart FROM call_links l
@@ -419,7 +419,7 @@ _STEP: Final = SQL("""
             WHERE s.side = left(mine.key, 2)
         ) next
         WHERE next.call_id <> ALL(ARRAY({before}))
-        GROUP BY next.call_id ORDER BY apart LIMIT %(calls)s""")
+        GROUP BY next.call_id ORDER BY is_exact DESC, apart LIMIT %(calls)s""")
 
 
 def _step(step: LiteralString, *, before: LiteralString) -> Composed:
@@ -492,11 +492,11 @@ _READ: Final = SQL("""
     ), third_step AS MATERIALIZED ({third}
     ), near AS MATERIALIZED (
         SELECT c.id, c.rests, n.is_exact,
-               sum(c.events) FILTER (WHERE NOT c.rests)
+               sum(c.events) FILTER (WHERE NOT c.rests AND NOT n.is_exact)
                    OVER (ORDER BY n.step, n.is_exact DESC, n.apart, n.call_id) AS events
         FROM (SELECT 1 AS step, call_id, is_exact, apart FROM first_step
-              UNION ALL SELECT 2, call_id, false, apart FROM second_step
-              UNION ALL SELECT 3, call_id, false, apart FROM third_step) n
+              UNION ALL SELECT 2, call_id, is_exact, apart FROM second_step
+              UNION ALL SELECT 3, call_id, is_exact, apart FROM third_step) n
         -- One by one: nobody knows beforehand that so few are reached, and all calls would be read to find them.
         CROSS JOIN LATERAL (
             SELECT c.id, {rests} AND %(awake)s::bigint IS NULL AS rests,

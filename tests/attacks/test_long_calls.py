@@ -172,7 +172,7 @@ def test_what_a_call_has_beyond_a_thousand_events_is_kept_and_said_and_changes_n
     while left := one.lost():
         one.assemble(left[0])
     stream.events.clear()
-    one.assemble_all(one.store(stream.hangup(60, stream.id(0), 0, "0", ["151"]).scenario(stream.id(0))))
+    one.assemble_all(one.store(stream.hangup(4, stream.id(0), 0, "0", ["151"]).scenario(stream.id(0))))
     rest_is_over(one)
 
     assert [row["result"] for row in crm_server.rows("0367")] == ["no answer"], "what ends the call still counts"
