@@ -271,7 +271,7 @@ class _Inside:
     """
 
     customer: frozenset[ChannelKey]
-    _own: dict[int, Stay] = field(default_factory=dict)
+    _own: dict[str, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
     _members: dict[str, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
     _halves: dict[str, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
     _reached: set[str] = field(default_factory=set)
@@ -291,13 +291,14 @@ class _Inside:
             self._reach([stay.bridge])
 
     def leave(self, stay: Stay) -> None:
-        """Only the customer's own channel and a Local one may take others along."""
+        """Only the customer's last own channel and a Local one may take others along."""
         for stays in self._places(stay):
             stays.pop(id(stay), None)
         if stay.bridge in self._reached:
             self._connected[stay.key].pop(id(stay), None)
             self._left.append(stay.key)
-            self._is_stale |= stay.key in self.customer or channel_named(stay.key.channel).is_local
+            is_last = stay.key in self.customer and not self._own[stay.bridge]
+            self._is_stale |= is_last or channel_named(stay.key.channel).is_local
 
     def settle(self, before: Collection[ChannelKey]) -> tuple[list[Stay], list[ChannelKey]]:
         """Since the last time: who is with the customer now, or still is; and which of those before are no more."""
@@ -305,7 +306,7 @@ class _Inside:
             self._reached.clear()
             self._connected.clear()
             self._joined.clear()
-            self._reach([stay.bridge for stay in self._own.values()])
+            self._reach([bridge for bridge, own in self._own.items() if own])
         left = [key for key in (before if self._is_stale else self._left) if not self._connected.get(key)]
         joined, self._joined, self._left, self._is_stale = self._joined, [], [], False
         return joined, [key for key in dict.fromkeys(left) if key in before]
@@ -316,7 +317,7 @@ class _Inside:
     def _places(self, stay: Stay) -> Iterator[dict[int, Stay]]:
         yield self._members[stay.bridge]
         if stay.key in self.customer:
-            yield self._own
+            yield self._own[stay.bridge]
         channel = channel_named(stay.key.channel)
         if channel.is_local:
             yield self._halves[channel.pair]

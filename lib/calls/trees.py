@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -49,7 +49,7 @@ def _ties(keys: LinkKeys) -> Iterator[str]:
 
 
 def trees_of(
-    events: Sequence[CallEvent], keys: Mapping[int, LinkKeys], crowded: Collection[str] = ()
+    events: Sequence[CallEvent], keys: Mapping[int, LinkKeys], crowded: frozenset[str] = frozenset()
 ) -> list[list[CallEvent]]:
     """
     Rule 1, the same id; rule 2, the same bridge; rule 3, the halves of one Local channel within the same hour.
@@ -57,23 +57,29 @@ def trees_of(
     """
     joined = Union(len(events))
     first: dict[str, int] = {}
-    locals_: dict[str, list[int]] = defaultdict(list)
     for position, event in enumerate(events):
-        for key in keys[id(event)].exact:
-            if key not in crowded:
-                joined.unite(position, first.setdefault(key, position))
-        for key in keys[id(event)].weak:
-            if key.startswith("l:") and key not in crowded:
-                locals_[key].append(position)
-    for positions in locals_.values():
-        positions.sort(key=lambda position: events[position].moment)
-        for earlier, later in pairwise(positions):
-            if events[later].moment - events[earlier].moment <= LOCAL_NAMES_LAST:
-                joined.unite(earlier, later)
+        for key in keys[id(event)].exact - crowded:
+            joined.unite(position, first.setdefault(key, position))
+    _join_locals(joined, events, keys, crowded)
     trees: dict[int, list[CallEvent]] = defaultdict(list)
     for position, event in enumerate(events):
         trees[joined.find(position)].append(event)
     return list(trees.values())
+
+
+def _join_locals(
+    joined: Union, events: Sequence[CallEvent], keys: Mapping[int, LinkKeys], crowded: frozenset[str]
+) -> None:
+    names: dict[str, list[int]] = defaultdict(list)
+    for position, event in enumerate(events):
+        for key in keys[id(event)].weak - crowded:
+            if key.startswith("l:"):
+                names[key].append(position)
+    for positions in names.values():
+        positions.sort(key=lambda position: events[position].moment)
+        for earlier, later in pairwise(positions):
+            if events[later].moment - events[earlier].moment <= LOCAL_NAMES_LAST:
+                joined.unite(earlier, later)
 
 
 @dataclass(eq=False)

@@ -135,10 +135,9 @@ def _assemble(
 
     def update(current: pipeline.Transaction, turn: Turn, around: Around) -> Round:
         gains = _gains(around)
-        gained = {event_id for one in gains for event_id in one.event_ids}
-        waiting = [one for one in around.found.waiting if one.event_id not in gained]
-        scene = _scene(enterprise, known, crms, turn, replace(around.found, waiting=waiting))
-        return _update(current, scene, gains, message, crm)
+        return _update(
+            current, _scene(enterprise, known, crms, turn, _without(gains, around.found)), gains, message, crm
+        )
 
     for _ in range(_ROUNDS):
         try:
@@ -253,6 +252,11 @@ def _gains(around: Around) -> list[Gain]:
     ]
 
 
+def _without(gains: Sequence[Gain], found: Found) -> Found:
+    gained = {event_id for one in gains for event_id in one.event_ids}
+    return replace(found, waiting=[one for one in found.waiting if one.event_id not in gained])
+
+
 def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], turn: Turn, found: Found) -> Scene:
     names = [name for name in crms if name in enterprise.integrations] or list(crms)[:1]
     home: dict[str, int | None] = {event.event_id: call.id for call in found.calls for event in call.events}
@@ -281,21 +285,17 @@ def _update(
     own = awake or scene.found.home
     # Its own message comes again; or its events are not kept any more, and something of it is sent again.
     untouched = {own} - touched if own is not None else set()
-    gaining = {one.call_id for one in gains}
     # All at once, and before anything of theirs.
     locked = neighbourhood.lock_calls(conn, sorted(read | untouched | scene.found.resting))
     if leased := untouched | derived.leased:
         # Before their deliveries move: what a dead worker left must not stand in the way.
         notices.settle_lost_leases(conn, sorted(leased))
     lanes, written = _write(conn, scene, derived)
-    written += [long_calls.gain(conn, scene.enterprise.number, one, scene.found.crowded) for one in gains]
-    if left_out := scene.found.resting - gaining:
-        long_calls.wake_after_rest(conn, left_out)
+    written += _write_gains(conn, scene, gains)
     ours = {crm.name} if crm else set()
     to_claim = {one.call_id for one in derived.calls if one.may_have_notice(ours)} | untouched
     claiming = deliver.claim(conn, crm, scene.enterprise, sorted(to_claim)) if crm and to_claim else None
-    gained = sum(len(one.event_ids) for one in gains) + sum(len(one.change.gained) for one in derived.calls)
-    if not _is_as_read(read | gaining, gained, locked, written):
+    if not _is_as_read(read, derived, gains, locked, written):
         raise _Changed
     admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
     others = {one.crm for one in scene.rules} - ours
@@ -312,10 +312,16 @@ def _update(
 
 
 def _is_as_read(
-    read: AbstractSet[int], gained: int, locked: Cursor[tuple[int]], written: Sequence[Cursor[tuple[int]]]
+    read: AbstractSet[int],
+    derived: Derivation,
+    gains: Sequence[Gain],
+    locked: Cursor[tuple[int]],
+    written: Sequence[Cursor[tuple[int]]],
 ) -> bool:
     """The calls are there with their events, and every event was where it was read."""
-    return read <= {call_id for (call_id,) in locked} and gained == sum(len(one.fetchall()) for one in written)
+    needed = read | {one.call_id for one in gains}
+    moving = sum(len(one.event_ids) for one in gains) + sum(len(one.change.gained) for one in derived.calls)
+    return needed <= {call_id for (call_id,) in locked} and moving == sum(len(one.fetchall()) for one in written)
 
 
 def _new_ids(conn: Connection, scene: Scene, count: int) -> list[int]:
@@ -349,6 +355,13 @@ def _write(conn: Connection, scene: Scene, derived: Derivation) -> tuple[list[La
     if derived.gone:
         neighbourhood.delete_calls(conn, sorted(derived.gone))
     return lanes, written
+
+
+def _write_gains(conn: Connection, scene: Scene, gains: Sequence[Gain]) -> list[Cursor[tuple[int]]]:
+    """Of calls that rest; those that were left out, though an event may belong to one, wake when their rest is over."""
+    if left_out := scene.found.resting - {one.call_id for one in gains}:
+        long_calls.wake_after_rest(conn, left_out)
+    return [long_calls.gain(conn, scene.enterprise.number, one, scene.found.crowded) for one in gains]
 
 
 def _write_call(conn: Connection, scene: Scene, derived: Derived, crowded: AbstractSet[str]) -> Cursor[tuple[int]]:
