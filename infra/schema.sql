@@ -185,6 +185,7 @@ CREATE TABLE calls (
     decisions jsonb NOT NULL DEFAULT '[]'::jsonb,
     updated_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
     events_forgotten boolean NOT NULL DEFAULT false,
+    events integer NOT NULL DEFAULT 0,
     CONSTRAINT calls_kind_check CHECK ((kind = ANY (ARRAY['in'::text, 'out'::text, 'internal'::text, 'unknown'::text]))),
     CONSTRAINT calls_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor=0.02);
@@ -243,6 +244,7 @@ CREATE TABLE call_links (
     call_id bigint NOT NULL,
     first_at timestamp with time zone NOT NULL,
     last_at timestamp with time zone NOT NULL,
+    is_crowded boolean NOT NULL DEFAULT false,
     CONSTRAINT call_links_pkey PRIMARY KEY (enterprise_number, key, call_id),
     CONSTRAINT call_links_call_id_fkey FOREIGN KEY (call_id) REFERENCES calls(id) ON DELETE CASCADE
 ) WITH (autovacuum_vacuum_scale_factor=0.02);

@@ -95,7 +95,7 @@ def _lines(found: Silence, number: str, begin: datetime, language: Language) -> 
         yield words["title"].format(events=found.events, **facts)
     for one in found.because:
         first = one.unique_id or words["no_id"].format(at=_time(one.at))
-        said = sentence(one.reason, {}, language)
+        said = sentence(one.reason, {"unread": one.events}, language)
         yield words["reason"].format(code=one.reason, calls=one.calls, events=one.events, words=said, first=first)
     if found.rejected:
         at, reason = _time(found.rejected.at), found.rejected.reason

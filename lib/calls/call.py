@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Literal
 
 from lib.calls import clock, recording
 from lib.calls.channels import channel_named
-from lib.calls.conversation import ChannelKey, Talk
+from lib.calls.conversation import ChannelKey, Stay, Talk
 from lib.calls.decision import Decision
 from lib.calls.directory import Directory
 from lib.calls.ending import Ending, Pending, ending
@@ -267,15 +268,17 @@ def _legs(seen: Picture) -> Iterator[Leg]:
     for event in seen.events:
         if event.channel:
             shown.setdefault(ChannelKey(event.unique_id, event.channel), event)
+    stays: dict[ChannelKey, list[Stay]] = defaultdict(list)
+    for stay in seen.conversation.stays:
+        stays[stay.key].append(stay)
     for key, event in shown.items():
-        stays = [stay for stay in seen.conversation.stays if stay.key == key]
         yield Leg(
             channel=key.channel,
             unique_id=key.unique_id,
             role=_role(key, seen),
             leg=seen.roles.legs.get(key.unique_id),
             number=event.caller_id,
-            stays=tuple((stay.bridge, stay.since, stay.until) for stay in stays),
+            stays=tuple((stay.bridge, stay.since, stay.until) for stay in stays[key]),
         )
 
 

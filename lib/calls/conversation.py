@@ -8,7 +8,7 @@ one leaves the first; an event that changes no channel's state is a copy.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -113,7 +113,11 @@ class _Fold:
     stays: list[Stay] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
     _inside: dict[ChannelKey, Stay] = field(default_factory=dict)
-    _past: dict[ChannelKey, list[Stay]] = field(default_factory=lambda: defaultdict(list))
+    _members: dict[str, dict[ChannelKey, Stay]] = field(default_factory=lambda: defaultdict(dict))
+    _last: dict[ChannelKey, Stay] = field(default_factory=dict)
+    _emptied: dict[tuple[ChannelKey, str], list[Stay]] = field(default_factory=lambda: defaultdict(list))
+    _left: set[tuple[ChannelKey, str]] = field(default_factory=set)
+    _began: dict[str, tuple[int, datetime]] = field(default_factory=dict)
     _entries: dict[ChannelKey, CallEvent] = field(default_factory=dict)
 
     def enter(self, position: int, event: CallEvent) -> None:
@@ -131,18 +135,19 @@ class _Fold:
         stay = Stay(key=key, bridge=bridge, first=position, last=self.end, since=event.received_at)
         stay.connected_lines.append(event.connected_line)
         self._entries[key] = event
-        self._inside[key] = stay
-        self.stays.append(stay)
+        self._inside[key] = self._members[bridge][key] = stay
+        self._add(stay)
 
     def leave(self, position: int, event: CallEvent) -> None:
         key, bridge = ChannelKey(event.unique_id, event.channel), _bridge_of(event, self.directory)
-        current, past = self._inside.get(key), self._past[key]
+        current = self._inside.get(key)
         if current is not None and current.bridge == bridge:
             self._close(current, position, event.received_at, "leave")
-        elif emptied := [stay for stay in past if stay.bridge == bridge and stay.left == "emptied"]:
+        elif emptied := self._emptied[key, bridge]:
             # Its own leave was only late, and has the better time.
-            emptied[-1].left, emptied[-1].until = "leave", event.received_at
-        elif any(stay.bridge == bridge for stay in past):
+            stay = emptied.pop()
+            stay.left, stay.until = "leave", event.received_at
+        elif (key, bridge) in self._left:
             self.copies.append(event.event_id)
         else:
             if current is not None:
@@ -153,31 +158,41 @@ class _Fold:
 
     def empty(self, position: int, event: CallEvent) -> None:
         """The bridge is empty, so a channel whose leave was lost has left it too."""
-        for stay in [stay for stay in self._inside.values() if stay.bridge == event.bridge_id]:
+        for stay in list(self._members[event.bridge_id].values()):
             self._close(stay, position, event.received_at, "emptied")
 
     def _only_left(self, position: int, key: ChannelKey, bridge: str, event: CallEvent) -> None:
         """The entry was lost: it counts from the first entry of another channel into the bridge."""
-        others = [stay for stay in self.stays if stay.bridge == bridge]
-        first = min((stay.first for stay in others), default=position)
-        since = min((stay.since for stay in others), default=event.received_at)
+        first, since = self._began.get(bridge, (position, event.received_at))
         stay = Stay(key=key, bridge=bridge, first=first, last=position, since=since, entered=False)
         stay.until, stay.left = event.received_at, "leave"
         stay.connected_lines.append(event.connected_line)
-        self._past[key].append(stay)
+        self._remember(stay)
+        self._add(stay)
+
+    def _add(self, stay: Stay) -> None:
         self.stays.append(stay)
+        first, since = self._began.get(stay.bridge, (stay.first, stay.since))
+        self._began[stay.bridge] = min(first, stay.first), min(since, stay.since)
 
     def _close(self, stay: Stay, position: int, at: datetime, how: str) -> None:
         stay.last, stay.until, stay.left = position, at, how
-        self._past[stay.key].append(stay)
+        self._remember(stay)
         self._inside.pop(stay.key, None)
+        self._members[stay.bridge].pop(stay.key, None)
+
+    def _remember(self, stay: Stay) -> None:
+        self._last[stay.key] = stay
+        self._left.add((stay.key, stay.bridge))
+        if stay.left == "emptied":
+            self._emptied[stay.key, stay.bridge].append(stay)
 
     def _is_late_copy(self, key: ChannelKey, bridge: str, event: CallEvent) -> bool:
-        entry, past = self._entries.get(key), self._past[key]
+        entry, last = self._entries.get(key), self._last.get(key)
         return (
             entry is not None
-            and bool(past)
-            and past[-1].bridge == bridge
+            and last is not None
+            and last.bridge == bridge
             and entry.fingerprint == event.fingerprint
             and event.received_at - entry.received_at <= _LATE_COPY
         )
@@ -203,14 +218,16 @@ def talks_with(
     """
     people = {id(stay): who(stay) for stay in conversation.stays if stay.key not in customer}
     talks = _Talks(events=events)
-    for position in _changes(conversation, len(events)):
-        connected = {stay.key: stay for stay in connected_with(customer, conversation.at(position))}
-        talks.end(position, connected)
-        for stay in connected.values():
+    for position, inside in _changes(conversation, customer, len(events)):
+        joined, left = inside.settle(talks.under_way)
+        for key in left:
+            talks.end(position, key)
+        for stay in {stay.key: stay for stay in joined}.values():
             person = people.get(id(stay))
             if person is not None:
                 talks.under_way.setdefault(stay.key, (position, stay, person))
-    talks.end(len(events), ())
+    for key in list(talks.under_way):
+        talks.end(len(events), key)
     return sorted(talks.ended, key=lambda talk: (talk.first, talk.last, talk.channel))
 
 
@@ -222,12 +239,8 @@ class _Talks:
     under_way: dict[ChannelKey, tuple[int, Stay, Person]] = field(default_factory=dict)
     ended: list[Talk] = field(default_factory=list)
 
-    def end(self, position: int, connected: Collection[ChannelKey]) -> None:
-        """Ends the talks of all but the connected channels."""
-        for key in [key for key in self.under_way if key not in connected]:
-            self._end(position, *self.under_way.pop(key))
-
-    def _end(self, position: int, first: int, stay: Stay, person: Person) -> None:
+    def end(self, position: int, key: ChannelKey) -> None:
+        first, stay, person = self.under_way.pop(key)
         events = self.events
         until = events[position].received_at if position < len(events) else stay.until or events[-1].received_at
         self.ended.append(
@@ -243,38 +256,107 @@ class _Talks:
         )
 
 
-def connected_with(customer: frozenset[ChannelKey], inside: Sequence[Stay]) -> Iterator[Stay]:
-    members: dict[str, list[Stay]] = defaultdict(list)
+def connected_with(customer: frozenset[ChannelKey], inside: Iterable[Stay]) -> Iterator[Stay]:
+    together = _Inside(customer=customer)
     for stay in inside:
-        members[stay.bridge].append(stay)
-    halves = _local_halves(inside)
-    reached = [stay.bridge for stay in inside if stay.key in customer]
-    while reached:
-        # A bridge that was seen before has no members left.
-        for stay in members.pop(reached.pop(), ()):
-            if stay.key not in customer:
-                yield stay
-            if halves:
-                reached += _across(stay, halves)
+        together.enter(stay)
+    return together.connected()
 
 
-def _local_halves(inside: Sequence[Stay]) -> dict[str, list[Stay]]:
-    """Both halves of each Local channel, by its pair."""
-    halves: dict[str, list[Stay]] = defaultdict(list)
-    for stay in inside:
+@dataclass(kw_only=True)
+class _Inside:
+    """
+    The stays that last at one moment: the customer's own, all by their bridges, both halves of each Local channel by
+    its pair, and who is with the customer, directly or through Local channels.
+    """
+
+    customer: frozenset[ChannelKey]
+    _own: dict[str, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
+    _members: dict[str, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
+    _halves: dict[str, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
+    _reached: set[str] = field(default_factory=set)
+    _connected: dict[ChannelKey, dict[int, Stay]] = field(default_factory=lambda: defaultdict(dict))
+    _joined: list[Stay] = field(default_factory=list)
+    _left: list[ChannelKey] = field(default_factory=list)
+    _is_stale: bool = False
+
+    def enter(self, stay: Stay) -> None:
+        for stays in self._places(stay):
+            stays[id(stay)] = stay
+        beyond = self._across(stay)
+        if stay.bridge in self._reached:
+            self._connect(stay)
+            self._reach(beyond)
+        elif stay.key in self.customer or not self._reached.isdisjoint(beyond):
+            self._reach([stay.bridge])
+
+    def leave(self, stay: Stay) -> None:
+        """Only the customer's last own channel and a Local one may take others along."""
+        for stays in self._places(stay):
+            stays.pop(id(stay), None)
+        if stay.bridge in self._reached:
+            self._connected[stay.key].pop(id(stay), None)
+            self._left.append(stay.key)
+            is_last = stay.key in self.customer and not self._own[stay.bridge]
+            self._is_stale |= is_last or channel_named(stay.key.channel).is_local
+
+    def settle(self, before: Collection[ChannelKey]) -> tuple[list[Stay], list[ChannelKey]]:
+        """Since the last time: who is with the customer now, or still is; and which of those before are no more."""
+        if self._is_stale:
+            self._reached.clear()
+            self._connected.clear()
+            self._joined.clear()
+            self._reach([bridge for bridge, own in self._own.items() if own])
+        left = [key for key in (before if self._is_stale else self._left) if not self._connected.get(key)]
+        joined, self._joined, self._left, self._is_stale = self._joined, [], [], False
+        return joined, [key for key in dict.fromkeys(left) if key in before]
+
+    def connected(self) -> Iterator[Stay]:
+        return (stay for stays in self._connected.values() for stay in stays.values())
+
+    def _places(self, stay: Stay) -> Iterator[dict[int, Stay]]:
+        yield self._members[stay.bridge]
+        if stay.key in self.customer:
+            yield self._own[stay.bridge]
         channel = channel_named(stay.key.channel)
         if channel.is_local:
-            halves[channel.pair].append(stay)
-    return halves
+            yield self._halves[channel.pair]
+
+    def _reach(self, bridges: list[str]) -> None:
+        while bridges:
+            bridge = bridges.pop()
+            if bridge not in self._reached:
+                self._reached.add(bridge)
+                for stay in self._members[bridge].values():
+                    self._connect(stay)
+                    bridges += self._across(stay)
+
+    def _connect(self, stay: Stay) -> None:
+        if stay.key not in self.customer:
+            self._connected[stay.key][id(stay)] = stay
+            self._joined.append(stay)
+
+    def _across(self, stay: Stay) -> list[str]:
+        """The bridges of the other half, where this stay is one half of a Local channel."""
+        channel = channel_named(stay.key.channel)
+        if not channel.is_local:
+            return []
+        others = self._halves[channel.pair].values()
+        return [other.bridge for other in others if channel_named(other.key.channel).half != channel.half]
 
 
-def _across(stay: Stay, halves: Mapping[str, Sequence[Stay]]) -> list[str]:
-    """The bridges of the other half, where this stay is one half of a Local channel."""
-    channel = channel_named(stay.key.channel)
-    others = halves.get(channel.pair, ()) if channel.is_local else ()
-    return [other.bridge for other in others if channel_named(other.key.channel).half != channel.half]
-
-
-def _changes(conversation: Conversation, end: int) -> list[int]:
-    positions = {stay.first for stay in conversation.stays} | {stay.last for stay in conversation.stays}
-    return sorted(position for position in positions if position < end)
+def _changes(conversation: Conversation, customer: frozenset[ChannelKey], end: int) -> Iterator[tuple[int, _Inside]]:
+    """Each position at which a stay begins or ends, with the stays that last after it, where people can talk."""
+    begins: dict[int, list[Stay]] = defaultdict(list)
+    ends: dict[int, list[Stay]] = defaultdict(list)
+    for stay in conversation.stays:
+        begins[stay.first].append(stay)
+        ends[stay.last].append(stay)
+    inside = _Inside(customer=customer)
+    for position in sorted(position for position in {*begins, *ends} if position < end):
+        for stay in ends.get(position, ()):
+            inside.leave(stay)
+        for stay in begins.get(position, ()):
+            if stay.bridge not in conversation.holding and stay.last > position:
+                inside.enter(stay)
+        yield position, inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -22,10 +23,12 @@ def merge(
     call after all, or the call has no such ring any more.
     """
     kept = list(_kept(earlier, {decision.code for decision in fresh}, rings, told))
-    spoken_of = {(decision.at, name) for decision in kept for name in _names(decision)}
+    spoken_of: dict[datetime | None, set[str]] = defaultdict(set)
+    for decision in kept:
+        spoken_of[decision.at].update(_names(decision))
     for decision in fresh:
         if decision.code in _ABOUT_A_RING:
-            known = {name for at, name in spoken_of if at == decision.at}
+            known = spoken_of[decision.at]
             kept += _about(decision, without=known | set(told) if decision.code == "no_mapping" else known)
         else:
             kept.append(decision)

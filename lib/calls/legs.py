@@ -5,6 +5,7 @@ for somebody else's call. This module tells them apart.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -175,6 +176,16 @@ def is_clicked(record: Outgoing, bridges: Iterable[CallEvent], directory: Direct
         and abs(event.moment - record.moment) <= NEAR
         for event in bridges
     )
+
+
+def bridged_telephones(events: Iterable[CallEvent], directory: Directory) -> dict[str, list[CallEvent]]:
+    """By the extensions that a channel shows: its entries into bridges, and its leaves."""
+    found: dict[str, list[CallEvent]] = defaultdict(list)
+    for event in events:
+        if event.event_type in ("bridge", "bridge_leave"):
+            for extension in extensions_shown(event, directory):
+                found[extension].append(event)
+    return found
 
 
 def follows(leg: Outgoing, bridges: Iterable[CallEvent], *, own_call: bool, directory: Directory) -> list[CallEvent]:

@@ -15,7 +15,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
+from lib.calls.channels import channel_named
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent, in_order
 from lib.calls.keys import LinkKeys, Sought, link_keys
@@ -33,17 +35,45 @@ from lib.calls.records import understood
 from lib.calls.restarts import told_apart
 from lib.calls.trees import Tree, Union, trees_of
 
-__all__ = ["LinkKeys", "Sought", "group", "link_keys"]
+__all__ = ["LinkKeys", "Linked", "Sought", "group", "link", "link_keys"]
+
+# Of the trees that store one key, so many of those nearest in time, on either side, may be meant.
+NEAREST: Final = 50
+# Among so many entries of that key: one tree may store it again and again.
+_ENTRIES: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linked:
+    """The calls, and the keys that tie nothing together, because more channels carry them than any call has."""
+
+    groups: tuple[tuple[CallEvent, ...], ...]
+    crowded: frozenset[str]
+
+    def names_shared(self, members: Iterable[CallEvent]) -> list[str]:
+        """The bridges and Local channels of these events that tie nothing."""
+        if not self.crowded:
+            return []
+        keys = {key for event in members for key in (f"b:{event.bridge_id}", f"l:{channel_named(event.channel).pair}")}
+        return sorted(key[2:] for key in keys & self.crowded)
 
 
 def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[CallEvent, ...], ...]:
+    return link(events, directory).groups
+
+
+def link(events: Iterable[CallEvent], directory: Directory, crowded: frozenset[str] = frozenset()) -> Linked:
     """
     Rules 1 to 3 make trees; a tree that is no call of its own then joins the one call that may own it. The events come
-    back as the directory understands them, those of an id that started again under another one.
+    back as the directory understands them, those of an id that started again under another one. `crowded`: keys that
+    tie nothing, as was seen before, among more events than these.
     """
-    ordered, keys = told_apart([understood(event, directory) for event in in_order(events)], directory)
-    trees = [Tree(index, members, directory) for index, members in enumerate(trees_of(ordered, keys))]
-    index = _Index(trees, keys)
+    apart = told_apart([understood(event, directory) for event in in_order(events)], directory, crowded)
+    trees = [
+        Tree(index, members, directory)
+        for index, members in enumerate(trees_of(apart.events, apart.keys, apart.crowded))
+    ]
+    index = _Index(trees, apart.keys)
     joined = Union(len(trees))
     owned = _join_legs(trees, index, joined)
     owners = {tree.index for tree in trees if tree.is_call} | owned
@@ -52,7 +82,8 @@ def group(events: Iterable[CallEvent], directory: Directory) -> tuple[tuple[Call
     for tree in trees:
         groups[joined.find(tree.index)].extend(tree.events)
     calls_in_order = [tuple(in_order(members)) for members in groups.values()]
-    return tuple(sorted(calls_in_order, key=lambda members: members[0].order))
+    in_turn = sorted(calls_in_order, key=lambda members: members[0].order)
+    return Linked(groups=tuple(in_turn), crowded=apart.crowded)
 
 
 def _join_legs(trees: Sequence[Tree], index: _Index, joined: Union) -> set[int]:
@@ -84,29 +115,44 @@ class _Index:
 
     trees: Sequence[Tree]
     keys: Mapping[int, LinkKeys]
-    _stored: dict[str, list[tuple[datetime, int]]] = field(default_factory=lambda: defaultdict(list))
+    _stored: dict[str, list[tuple[datetime, int]]] = field(init=False)
 
     def __post_init__(self) -> None:
+        stored: dict[str, set[tuple[datetime, int]]] = defaultdict(set)
         for tree in self.trees:
             for event in tree.events:
                 for key in self.keys[id(event)].weak:
-                    self._stored[key].append((event.moment, tree.index))
-        for stored in self._stored.values():
-            stored.sort()
+                    stored[key].add((event.moment, tree.index))
+        self._stored = {key: sorted(entries) for key, entries in stored.items()}
 
     def found_by(self, event: CallEvent) -> list[Tree]:
+        """Those nearest in time, where more carry a key than can be meant."""
         found: dict[int, None] = {}
         for key, since, until in sorted(self.keys[id(event)].sought):
             stored = self._stored.get(key, [])
-            for moment, index in stored[bisect_left(stored, (since, -1)) :]:
-                if moment > until:
-                    break
-                found[index] = None
+            here = bisect_left(stored, (event.moment, -1))
+            first = bisect_left(stored, (since, -1))
+            last = bisect_left(stored, (until, len(self.trees)))
+            earlier = _trees_in(stored[i] for i in range(here - 1, max(first, here - _ENTRIES) - 1, -1))
+            later = _trees_in(stored[i] for i in range(here, min(last, here + _ENTRIES)))
+            found |= dict.fromkeys((*reversed(earlier), *later))
         return [self.trees[index] for index in found]
 
     def owners_for(self, tree: Tree) -> list[Tree]:
-        found = {owner.index: owner for event in tree.events for owner in self.found_by(event)}
+        # The events of a channel seek the same.
+        seeking = {(event.moment, self.keys[id(event)].sought): event for event in tree.events}
+        found = {owner.index: owner for event in seeking.values() for owner in self.found_by(event)}
         return [owner for _, owner in sorted(found.items()) if owner is not tree]
+
+
+def _trees_in(entries: Iterable[tuple[datetime, int]]) -> list[int]:
+    """The first NEAREST trees of these entries."""
+    found: dict[int, None] = {}
+    for _, index in entries:
+        found[index] = None
+        if len(found) == NEAREST:
+            break
+    return list(found)
 
 
 def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
@@ -131,8 +177,9 @@ def _owner_of_leg(leg: Tree, index: _Index) -> Tree | None:
 
 def _is_no_leg(record: Outgoing, leg: Tree, without_dial: Sequence[Tree]) -> bool:
     """It is with its call already, or it is a click-to-call."""
-    return bool(follows(record, leg.events, own_call=False, directory=leg.directory)) or any(
-        is_clicked(record, other.events, leg.directory) for other in without_dial
+    own = leg.bridged_at(record.extensions)
+    return bool(follows(record, own, own_call=False, directory=leg.directory)) or any(
+        is_clicked(record, other.bridged_at(record.extensions), leg.directory) for other in without_dial
     )
 
 
@@ -155,7 +202,8 @@ def _follow_me_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
         return None
     if not owner.lives_at(record.moment):
         return None
-    bridges = follows(record, owner.events, own_call=owner.is_call, directory=owner.directory)
+    near = owner.bridged_at(record.extensions)
+    bridges = follows(record, near, own_call=owner.is_call, directory=owner.directory)
     if not bridges:
         return None
     seen = leg.events[0].received_at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from lib.calls.conversation import ChannelKey, Conversation, Stay, conversation
@@ -27,12 +28,12 @@ class Picture:
     customer: frozenset[ChannelKey]
     copies: frozenset[str]
 
-    @property
+    @cached_property
     def stays(self) -> list[Stay]:
         """The customer's."""
         return self.conversation.of(self.customer)
 
-    @property
+    @cached_property
     def last_news_at(self) -> datetime:
         """Copies do not count: they must not extend a wait for silence."""
         news = [event for event in self.events if event.event_id not in self.copies]

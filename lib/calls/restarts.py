@@ -20,7 +20,7 @@ from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
 from lib.calls.keys import LONGEST_CALL, LinkKeys, keys_of
 from lib.calls.legs import is_outgoing_record, named_customers
-from lib.calls.trees import trees_of
+from lib.calls.trees import crowded_in, trees_of
 
 Keys = Mapping[int, LinkKeys]
 
@@ -28,21 +28,31 @@ Keys = Mapping[int, LinkKeys]
 _SILENCE: Final = timedelta(seconds=90)
 
 
-def told_apart(ordered: Sequence[CallEvent], directory: Directory) -> tuple[Sequence[CallEvent], Keys]:
-    """The events, and the keys by which they are grouped (by `id`)."""
+@dataclass(frozen=True, kw_only=True)
+class Apart:
+    """`keys`: those by which the events are grouped (by `id`); `crowded`: what ties none of them together."""
+
+    events: Sequence[CallEvent]
+    keys: Keys
+    crowded: frozenset[str]
+
+
+def told_apart(ordered: Sequence[CallEvent], directory: Directory, crowded: frozenset[str] = frozenset()) -> Apart:
+    """`crowded`: keys of which that is known already."""
     ordered = [event if not event.again else replace(event, unique_id=event.sent_id, again=0) for event in ordered]
     keys = {id(event): keys_of(event, directory) for event in ordered}
+    crowded |= crowded_in(ordered, keys)
     cuts = _cuts(ordered, directory)
     if not cuts:
-        return ordered, keys
+        return Apart(events=ordered, keys=keys, crowded=crowded)
     apart: dict[str, CallEvent] = {}
-    for members in trees_of(ordered, keys):
+    for members in trees_of(ordered, keys, crowded):
         own = [event for event in members if event.event_id in cuts]
         if own:
             lives = _Lives(own, members, directory)
             apart |= {event.event_id: renamed for event in members if (renamed := lives.renamed(event)) is not event}
     events = [apart.get(event.event_id, event) for event in ordered]
-    return events, {id(event): _keys(event, directory) for event in events}
+    return Apart(events=events, keys={id(event): _keys(event, directory) for event in events}, crowded=crowded)
 
 
 def _cuts(ordered: Sequence[CallEvent], directory: Directory) -> frozenset[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 from lib.calls import numbers
@@ -12,7 +13,7 @@ from lib.calls.channels import channel_named
 from lib.calls.conversation import ChannelKey
 from lib.calls.directory import Directory, Line
 from lib.calls.event import CHANNEL_EVENTS, CallEvent
-from lib.calls.legs import Outgoing, follows, is_main_hangup, outgoing_records
+from lib.calls.legs import Outgoing, bridged_telephones, follows, is_main_hangup, outgoing_records
 from lib.calls.telephones import Telephones, of_the_caller, telephones
 
 Kind = Literal["in", "out", "internal", "unknown"]
@@ -34,7 +35,7 @@ class Roles:
     by_id: Mapping[str, Sequence[CallEvent]]
     telephones: Telephones
 
-    @property
+    @cached_property
     def main_events(self) -> list[CallEvent]:
         return list(self.by_id.get(self.main_id, ()))
 
@@ -43,14 +44,22 @@ class Roles:
         """Whether a dialplan wrote a record of the call; otherwise there are only channels."""
         return any(event.event_type in ("start", "dial", "hangup") for event in self.main_events)
 
-    @property
+    @cached_property
     def main_dials(self) -> list[CallEvent]:
         return [event for event in self.main_events if event.event_type == "dial"]
 
-    @property
+    @cached_property
     def main_hangup(self) -> CallEvent | None:
         """The first hangup of the main id: recovery repeats hangups."""
         return next((event for event in self.main_events if event.event_type == "hangup"), None)
+
+    @cached_property
+    def hangups(self) -> Mapping[str, Sequence[CallEvent]]:
+        """By id."""
+        found: dict[str, list[CallEvent]] = defaultdict(list)
+        for unique_id, events in self.by_id.items():
+            found[unique_id] += (event for event in events if event.event_type == "hangup")
+        return found
 
 
 def roles(events: Sequence[CallEvent], directory: Directory) -> Roles:
@@ -90,23 +99,28 @@ def _outgoing_legs(
 ) -> dict[str, LegRole]:
     """In an incoming call every record of type 1 is a leg's; elsewhere it must look like one."""
     incoming = {event.unique_id for event in events if _opens_incoming(event)}
+    bridged = bridged_telephones(events, directory)
+    opened = {unique_id for unique_id, members in by_id.items() if _has_opening(members)}
     legs: dict[str, LegRole] = {}
     for unique_id, record in outgoing.items():
         if unique_id in incoming:
             continue
         if record.certainly_a_leg or (incoming and not record.extensions):
             legs[unique_id] = "mobile"
-        elif incoming or (record.like_follow_me_leg and _follows_another(record, by_id, directory)):
+        elif incoming or (record.like_follow_me_leg and _follows_another(record, bridged, opened, directory)):
             legs[unique_id] = "follow_me"
     return legs
 
 
-def _follows_another(record: Outgoing, by_id: Mapping[str, Sequence[CallEvent]], directory: Directory) -> bool:
-    return any(
-        follows(record, others, own_call=_has_opening(others), directory=directory)
-        for unique_id, others in by_id.items()
-        if unique_id != record.unique_id
-    )
+def _follows_another(
+    record: Outgoing,
+    bridged: Mapping[str, Sequence[CallEvent]],
+    opened: Collection[str],
+    directory: Directory,
+) -> bool:
+    """`bridged`: entries into bridges and leaves, by extension; `opened`: ids with a start or dial of their own."""
+    others = [event for extension in record.extensions for event in bridged.get(extension, ()) if event.unique_id]
+    return any(follows(record, [event], own_call=event.unique_id in opened, directory=directory) for event in others)
 
 
 def _opens_incoming(event: CallEvent) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
+from typing import Generic, TypeVar
 
 from lib.calls import clock
 from lib.calls.channels import Channel, channel_named
@@ -13,6 +16,8 @@ from lib.calls.directory import Directory
 from lib.calls.event import CHANNEL_EVENTS
 from lib.calls.legs import other_party
 from lib.calls.picture import Picture
+
+Span = TypeVar("Span", Stay, Talk)
 
 
 def talks_of(seen: Picture) -> list[Talk]:
@@ -47,8 +52,8 @@ def until(seen: Picture, stay: Stay) -> datetime:
     hangups = [
         event
         for unique_id in (stay.key.unique_id, seen.roles.main_id)
-        for event in seen.roles.by_id.get(unique_id, ())
-        if event.event_type == "hangup" and event.received_at >= stay.since
+        for event in seen.roles.hangups.get(unique_id, ())
+        if event.received_at >= stay.since
     ]
     if not hangups:
         return max(stay.since, seen.last_news_at)
@@ -85,13 +90,15 @@ def _person_in(stay: Stay, callers: Mapping[ChannelKey, str], seen: Picture) -> 
 
 def _named_by_the_customer(seen: Picture, talks: Sequence[Talk]) -> Iterator[Talk]:
     """The customer's own connected line counts only where no other member of the bridge is seen."""
-    rung = _rung_numbers(seen)
+    rung, talked = _rung_numbers(seen), _Spans(talks)
+    others = {bridge: _Spans(stays) for bridge, stays in _others_by_bridge(seen).items()}
     for stay in plain_stays(seen):
         people = (_named(line, rung, seen) for line in stay.connected_lines)
         person = next((person for person in people if person is not None), None)
-        if person is None or any(_overlap(stay, talk) for talk in talks):
+        if person is None or next(talked.overlapping(stay), None) is not None:
             continue
-        if all(_is_named_after(other, person, seen.directory) for other in _others_in_bridge(stay, seen)):
+        beside = others[stay.bridge].overlapping(stay) if stay.bridge in others else ()
+        if all(_is_named_after(other, person, seen.directory) for other in beside):
             yield talk_by_name(seen, stay, person)
 
 
@@ -115,10 +122,13 @@ def _named(line: str, rung: Collection[str], seen: Picture) -> Person | None:
     return Person(extension=owner, number=line) if owner is not None or (number or line) in rung else None
 
 
-def _others_in_bridge(stay: Stay, seen: Picture) -> Iterator[Stay]:
-    for other in seen.conversation.stays:
-        if other.bridge == stay.bridge and other.key not in seen.customer and _overlap(stay, other):
-            yield other
+def _others_by_bridge(seen: Picture) -> dict[str, list[Stay]]:
+    """But the customer's own."""
+    found: dict[str, list[Stay]] = defaultdict(list)
+    for stay in seen.conversation.stays:
+        if stay.key not in seen.customer:
+            found[stay.bridge].append(stay)
+    return found
 
 
 def _is_named_after(stay: Stay, person: Person, directory: Directory) -> bool:
@@ -132,8 +142,20 @@ def _is_named_after(stay: Stay, person: Person, directory: Directory) -> bool:
     return (directory.outside(channel.peer) or channel.peer) == (directory.outside(number) or number)
 
 
-def _overlap(one: Stay, other: Stay | Talk) -> bool:
-    return one.first < other.last and other.first < one.last
+class _Spans(Generic[Span]):
+    """From event to event: which of them share a time with another one is found without trying all."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans: list[Span] = sorted(spans, key=lambda span: span.first)
+        self._firsts: list[int] = [span.first for span in self._spans]
+        self._latest: list[int] = list(accumulate((span.last for span in self._spans), max))
+
+    def overlapping(self, one: Stay) -> Iterator[Span]:
+        place = bisect_left(self._firsts, one.last)
+        while place and self._latest[place - 1] > one.first:
+            place -= 1
+            if self._spans[place].last > one.first:
+                yield self._spans[place]
 
 
 def _named_by_phones(seen: Picture) -> Iterator[Talk]:
@@ -164,12 +186,12 @@ def only_applications(seen: Picture) -> bool:
     return any(_is_with(stay, applications) for stay in seen.stays) and not plain_stays(seen)
 
 
-def _is_with(stay: Stay, applications: Collection[Stay]) -> bool:
-    return any(other.bridge == stay.bridge and _overlap(stay, other) for other in applications)
+def _is_with(stay: Stay, applications: Mapping[str, _Spans[Stay]]) -> bool:
+    return stay.bridge in applications and next(applications[stay.bridge].overlapping(stay), None) is not None
 
 
-def _applications(seen: Picture) -> list[Stay]:
-    """Local channels of neither an extension nor a number, `Local/vm151`, whose other half is in no bridge."""
+def _applications(seen: Picture) -> dict[str, _Spans[Stay]]:
+    """By bridge: Local channels of neither an extension nor a number, `Local/vm151`, whose other half is in none."""
     halves: dict[str, set[str]] = defaultdict(set)
     found: list[tuple[Channel, Stay]] = []
     for stay in seen.conversation.stays:
@@ -177,11 +199,11 @@ def _applications(seen: Picture) -> list[Stay]:
         if channel.is_local:
             halves[channel.pair].add(channel.half)
             found.append((channel, stay))
-    return [
-        stay
-        for channel, stay in found
-        if len(halves[channel.pair]) == 1 and not _is_a_number(channel.peer, seen.directory)
-    ]
+    applications: dict[str, list[Stay]] = defaultdict(list)
+    for channel, stay in found:
+        if len(halves[channel.pair]) == 1 and not _is_a_number(channel.peer, seen.directory):
+            applications[stay.bridge].append(stay)
+    return {bridge: _Spans(stays) for bridge, stays in applications.items()}
 
 
 def _is_a_number(name: str, directory: Directory) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from lib.calls.keys import LOCAL_NAMES_LAST, LONGEST_CALL, LinkKeys
 from lib.calls.legs import (
     NEAR,
     Outgoing,
+    bridged_telephones,
     is_main_hangup,
     is_outgoing_record,
     named_customers,
@@ -26,28 +27,59 @@ from lib.calls.legs import (
 )
 
 _FORGOTTEN_AFTER: Final = timedelta(seconds=90)
+# Ten times the largest bridge that a host was seen to make (docs/decisions/0016-long-calls.md).
+CHANNELS_AT_MOST: Final = 50
 
 
-def trees_of(events: Sequence[CallEvent], keys: Mapping[int, LinkKeys]) -> list[list[CallEvent]]:
-    """Rule 1, the same id; rule 2, the same bridge; rule 3, the halves of one Local channel within the same hour."""
+def crowded_in(events: Sequence[CallEvent], keys: Mapping[int, LinkKeys]) -> frozenset[str]:
+    """The bridges and Local names that more channels carry than any call has: they tie nothing together."""
+    if len(events) <= CHANNELS_AT_MOST:
+        return frozenset()
+    channels: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        if event.unique_id:
+            for key in _ties(keys[id(event)]):
+                channels[key].add(event.unique_id)
+    return frozenset(key for key, ids in channels.items() if len(ids) > CHANNELS_AT_MOST)
+
+
+def _ties(keys: LinkKeys) -> Iterator[str]:
+    yield from (key for key in keys.exact if key.startswith("b:"))
+    yield from (key for key in keys.weak if key.startswith("l:"))
+
+
+def trees_of(
+    events: Sequence[CallEvent], keys: Mapping[int, LinkKeys], crowded: frozenset[str] = frozenset()
+) -> list[list[CallEvent]]:
+    """
+    Rule 1, the same id; rule 2, the same bridge; rule 3, the halves of one Local channel within the same hour.
+    `crowded` bridges and names are no evidence.
+    """
     joined = Union(len(events))
     first: dict[str, int] = {}
-    locals_: dict[str, list[int]] = defaultdict(list)
     for position, event in enumerate(events):
-        for key in keys[id(event)].exact:
+        for key in keys[id(event)].exact - crowded:
             joined.unite(position, first.setdefault(key, position))
-        for key in keys[id(event)].weak:
-            if key.startswith("l:"):
-                locals_[key].append(position)
-    for positions in locals_.values():
-        positions.sort(key=lambda position: events[position].moment)
-        for earlier, later in pairwise(positions):
-            if events[later].moment - events[earlier].moment <= LOCAL_NAMES_LAST:
-                joined.unite(earlier, later)
+    _join_locals(joined, events, keys, crowded)
     trees: dict[int, list[CallEvent]] = defaultdict(list)
     for position, event in enumerate(events):
         trees[joined.find(position)].append(event)
     return list(trees.values())
+
+
+def _join_locals(
+    joined: Union, events: Sequence[CallEvent], keys: Mapping[int, LinkKeys], crowded: frozenset[str]
+) -> None:
+    names: dict[str, list[int]] = defaultdict(list)
+    for position, event in enumerate(events):
+        for key in keys[id(event)].weak - crowded:
+            if key.startswith("l:"):
+                names[key].append(position)
+    for positions in names.values():
+        positions.sort(key=lambda position: events[position].moment)
+        for earlier, later in pairwise(positions):
+            if events[later].moment - events[earlier].moment <= LOCAL_NAMES_LAST:
+                joined.unite(earlier, later)
 
 
 @dataclass(eq=False)
@@ -121,6 +153,14 @@ class Tree:
             for extension in named_extensions(event, self.directory)
         )
 
+    def bridged_at(self, extensions: Iterable[str]) -> list[CallEvent]:
+        """Where the telephones of these extensions came into bridges, and left them."""
+        return [event for extension in extensions for event in self._bridged_telephones.get(extension, ())]
+
+    @cached_property
+    def _bridged_telephones(self) -> dict[str, list[CallEvent]]:
+        return bridged_telephones(self.events, self.directory)
+
     def ringing_since(self, extension: str, moment: datetime, *, heard_by: datetime) -> datetime | None:
         """
         When the last dial that was heard by then named the extension, if nobody was bridged between it and the moment.
@@ -131,11 +171,11 @@ class Tree:
         return rung[-1]
 
     def _dials_in(self, *, before: datetime) -> list[CallEvent]:
-        return [
-            event
-            for event in self.events
-            if event.event_type == "dial" and event.unique_id in self.incoming_ids and event.received_at <= before
-        ]
+        return [event for event in self._dials if event.received_at <= before]
+
+    @cached_property
+    def _dials(self) -> list[CallEvent]:
+        return [event for event in self.events if event.event_type == "dial" and event.unique_id in self.incoming_ids]
 
     @cached_property
     def _bridged_at(self) -> list[datetime]:

@@ -31,9 +31,10 @@ from lib.ledger.derive import Derivation, Derived, Planned, Rules, Scene, derive
 from lib.runtime import db, failpoints, pipeline
 from lib.runtime.db import Connection
 from lib.runtime.errors import NotFound, TransientError, Unavailable
-from lib.store import deliveries, events, host_clocks, neighbourhood, notices, rows
+from lib.store import deliveries, events, host_clocks, long_calls, neighbourhood, notices, rows
 from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent, StoredEvent
+from lib.store.long_calls import Gain
 from lib.store.neighbourhood import Found, Keys, Question, Turn
 from lib.store.rows import Lane
 
@@ -95,6 +96,14 @@ class _WaitingKeys:
 _waiting_keys = _WaitingKeys()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What was read, and the link keys of each event that waits."""
+
+    found: Found
+    keys: Mapping[str, Keys]
+
+
 class _Changed(Exception):
     """A call that was read is not there any more, or its events are not, or they became part of another one."""
 
@@ -143,8 +152,11 @@ def _assemble(
 ) -> Round:
     known, is_left = rules.directory(enterprise, None), False
 
-    def update(current: pipeline.Transaction, turn: Turn, found: Found) -> Round:
-        return _update(current, _scene(enterprise, known, crms, turn, found), message, crm)
+    def update(current: pipeline.Transaction, turn: Turn, around: Around) -> Round:
+        gains = _gains(around)
+        return _update(
+            current, _scene(enterprise, known, crms, turn, _without(gains, around.found)), gains, message, crm
+        )
 
     for _ in range(_ROUNDS):
         try:
@@ -165,7 +177,7 @@ def _assemble(
 
 
 def _take_turn(
-    question: Question, known: Directory, update: Callable[[pipeline.Transaction, Turn, Found], Round]
+    question: Question, known: Directory, update: Callable[[pipeline.Transaction, Turn, Around], Round]
 ) -> tuple[Round | None, bool]:
     """What `update` came to, or None if it is another process's turn or the event is not stored; whether it is."""
     with pipeline.transaction() as current:
@@ -219,19 +231,51 @@ def stored(message: NewEvent) -> NewEvent:
     return replace(message, event_id=done.event_id, received_at=done.received_at)
 
 
-def _with_neighbours_of_waiting(conn: Connection, question: Question, found: Found, known: Directory) -> Found:
+def _with_neighbours_of_waiting(conn: Connection, question: Question, found: Found, known: Directory) -> Around:
     """
     Adds the calls around the other events that wait. An event that was stored after the first read stays waiting: its
     neighbours were not sought. Its own message assembles it.
     """
-    others = [one for one in found.waiting if not question.keys or one.event_id != question.event_id]
+    own: dict[str, Keys] = {}
+    if question.event_id is not None and question.keys and found.home is None:
+        own[question.event_id] = question.keys[0]
+    others = [one for one in found.waiting if one.event_id not in own]
     if not others:
-        return found
-    keys = _waiting_keys.of(question.enterprise_number, known, others)
-    wider = replace(question, keys=[*question.keys, *keys.values()])
+        return Around(found=found, keys=own)
+    keys = own | _waiting_keys.of(question.enterprise_number, known, others)
+    wider = replace(question, keys=list(keys.values()), is_wide=True)
     again = neighbourhood.found(neighbourhood.read(conn, wider, _SPANS), question.enterprise_number)
     asked_for = {one.event_id for one in found.waiting}
-    return replace(again, waiting=[one for one in again.waiting if one.event_id in asked_for])
+    return Around(found=replace(again, waiting=[one for one in again.waiting if one.event_id in asked_for]), keys=keys)
+
+
+def _gains(around: Around) -> list[Gain]:
+    """What becomes part of calls that rest; not what is of a channel whose call was read, whatever its bridge."""
+    if not around.found.resting_by_key:
+        return []
+    read = {event.unique_id for call in around.found.calls for event in call.events} - {""}
+    joining: dict[int, dict[str, Keys]] = {}
+    for one in around.found.waiting:
+        keys = around.keys[one.event_id]
+        if one.unique_id in read:
+            continue
+        for key in sorted(keys.exact, reverse=True):
+            if call_id := around.found.resting_by_key.get(key):
+                joining.setdefault(call_id, {})[one.event_id] = keys
+                break
+    return [
+        Gain(
+            call_id=call_id,
+            event_ids=sorted(events),
+            keys=[(key, one.moment) for one in events.values() for key in (*one.exact, *one.weak)],
+        )
+        for call_id, events in sorted(joining.items())
+    ]
+
+
+def _without(gains: Sequence[Gain], found: Found) -> Found:
+    gained = {event_id for one in gains for event_id in one.event_ids}
+    return replace(found, waiting=[one for one in found.waiting if one.event_id not in gained])
 
 
 def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], turn: Turn, found: Found) -> Scene:
@@ -251,7 +295,13 @@ def _scene(enterprise: Enterprise, known: Directory, crms: Mapping[str, CRM], tu
     )
 
 
-def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | WakeCall | Bite, crm: CRM | None) -> Round:
+def _update(
+    current: pipeline.Transaction,
+    scene: Scene,
+    gains: Sequence[Gain],
+    message: NewEvent | WakeCall | Bite,
+    crm: CRM | None,
+) -> Round:
     conn = current.conn
     awake = message.call_id if isinstance(message, WakeCall) else None
     derived = derive(scene, awake=awake, new_ids=lambda count: _new_ids(conn, scene, count))
@@ -261,15 +311,16 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
     # Its own message comes again; or its events are not kept any more, and something of it is sent again.
     untouched = {own} - touched if own is not None else set()
     # All at once, and before anything of theirs.
-    locked = neighbourhood.lock_calls(conn, sorted(read | untouched))
+    locked = neighbourhood.lock_calls(conn, sorted(read | untouched | scene.found.resting))
     if leased := untouched | derived.leased:
         # Before their deliveries move: what a dead worker left must not stand in the way.
         notices.settle_lost_leases(conn, sorted(leased))
     lanes, written = _write(conn, scene, derived)
+    written += _write_gains(conn, scene, gains)
     ours = {crm.name} if crm else set()
     to_claim = {one.call_id for one in derived.calls if one.may_have_notice(ours)} | untouched
     claiming = deliver.claim(conn, crm, scene.enterprise, sorted(to_claim)) if crm and to_claim else None
-    if not _is_as_read(read, derived, locked, written):
+    if not _is_as_read(read, derived, gains, locked, written):
         raise _Changed
     admitted = deliver.admit(conn, claiming, sorted(to_claim)) if claiming else Admitted()
     others = {one.crm for one in scene.rules} - ours
@@ -286,11 +337,16 @@ def _update(current: pipeline.Transaction, scene: Scene, message: NewEvent | Wak
 
 
 def _is_as_read(
-    read: AbstractSet[int], derived: Derivation, locked: Cursor[tuple[int]], written: Sequence[Cursor[tuple[int]]]
+    read: AbstractSet[int],
+    derived: Derivation,
+    gains: Sequence[Gain],
+    locked: Cursor[tuple[int]],
+    written: Sequence[Cursor[tuple[int]]],
 ) -> bool:
     """The calls are there with their events, and every event was where it was read."""
-    gained = sum(len(one.change.gained) for one in derived.calls)
-    return read <= {call_id for (call_id,) in locked} and gained == sum(len(one.fetchall()) for one in written)
+    needed = read | {one.call_id for one in gains}
+    moving = sum(len(one.event_ids) for one in gains) + sum(len(one.change.gained) for one in derived.calls)
+    return needed <= {call_id for (call_id,) in locked} and moving == sum(len(one.fetchall()) for one in written)
 
 
 def _new_ids(conn: Connection, scene: Scene, count: int) -> list[int]:
@@ -304,7 +360,13 @@ def _write(conn: Connection, scene: Scene, derived: Derivation) -> tuple[list[La
     events that each call gained.
     """
     number = scene.enterprise.number
-    written = [_write_call(conn, scene, one) for one in derived.calls]
+    crowded = scene.found.crowded | derived.crowded
+    written = [_write_call(conn, scene, one, crowded) for one in derived.calls]
+    if derived.crowded:
+        log.warning(
+            "more channels carry a bridge or Local name than any call has", extra={"keys": len(derived.crowded)}
+        )
+        neighbourhood.mark_crowded(conn, number, derived.crowded)
     if has_rows := [one.call_id for one in derived.calls if one.has_rows]:
         rows.mark_stale(conn, has_rows)
     names = dict.fromkeys(crm for one in derived.calls for crm in one.crms_with_rows)
@@ -312,14 +374,24 @@ def _write(conn: Connection, scene: Scene, derived: Derivation) -> tuple[list[La
     # Behind all rows: whoever holds a row may wait for its lane's timer, and never the other way round.
     for lane in lanes:
         rows.wake(conn, lane)
+    for one in derived.calls:
+        if one.change.takes_over:
+            long_calls.take_over(conn, one.call_id, one.change.takes_over)
     if derived.gone:
         neighbourhood.delete_calls(conn, sorted(derived.gone))
     return lanes, written
 
 
-def _write_call(conn: Connection, scene: Scene, derived: Derived) -> Cursor[tuple[int]]:
+def _write_gains(conn: Connection, scene: Scene, gains: Sequence[Gain]) -> list[Cursor[tuple[int]]]:
+    """Of calls that rest; those that were left out, though an event may belong to one, wake when their rest is over."""
+    if left_out := scene.found.resting - {one.call_id for one in gains}:
+        long_calls.wake_after_rest(conn, left_out)
+    return [long_calls.gain(conn, scene.enterprise.number, one, scene.found.crowded) for one in gains]
+
+
+def _write_call(conn: Connection, scene: Scene, derived: Derived, crowded: AbstractSet[str]) -> Cursor[tuple[int]]:
     number, call_id = scene.enterprise.number, derived.call_id
-    written = neighbourhood.write_call(conn, number, derived.change)
+    written = neighbourhood.write_call(conn, number, derived.change, crowded)
     moved = [delivery.id for delivery in derived.ledger if delivery.call_id != call_id]
     if moved:
         deliveries.move_deliveries(conn, moved, call_id)

@@ -6,9 +6,11 @@ Everything is given: what is stored of the calls around the events that wait, ea
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from lib.calls import call as folding
 from lib.calls import event as parsing
@@ -16,6 +18,7 @@ from lib.calls import linking
 from lib.calls.decision import Decision
 from lib.calls.directory import Directory
 from lib.calls.event import CallEvent
+from lib.calls.linking import Linked
 from lib.calls.plan import CallRow, Plan, plan
 from lib.calls.settings import Settings
 from lib.ledger import codec
@@ -25,6 +28,8 @@ from lib.store.events import NewEvent, StoredEvent
 from lib.store.neighbourhood import CallChange, CallState, Found, Keys, NearCall, Turn
 from lib.store.states import LIVE
 
+# Bridges and channels that a decision names.
+NAMED_AT_MOST: Final = 5
 # From a number to as many ids of calls that nobody has yet.
 NewIds = Callable[[int], Sequence[int]]
 
@@ -111,10 +116,11 @@ class Derived:
 
 @dataclass(frozen=True, kw_only=True)
 class Derivation:
-    """`gone`: calls that became part of others."""
+    """`gone`: calls that became part of others; `crowded`: keys that tie nothing, as was not known before."""
 
     calls: Sequence[Derived]
     gone: AbstractSet[int]
+    crowded: AbstractSet[str] = frozenset()
 
     @property
     def leased(self) -> set[int]:
@@ -127,20 +133,33 @@ class _Group:
     """
     Events that belong to one call, and the row that holds it (None: a new one).
 
-    `gained`: it has an event that no row held; `regrouped`: rows were joined, or one was split.
+    `gained`: it has an event that no row held; `regrouped`: rows were joined, or one was split. `notes`: what is to be
+    said of it beside its plan.
     """
 
     events: Sequence[CallEvent]
     call_id: int | None
     gained: bool
     regrouped: bool
+    unread: Mapping[int, int] = field(default_factory=dict)
+    shared: Sequence[str] = ()
+
+    @property
+    def notes(self) -> Iterator[Decision]:
+        at, unread = self.events[-1].received_at, sum(self.unread.values())
+        if self.shared:
+            yield Decision(code="shared_by_many", params={"names": list(self.shared[:NAMED_AT_MOST])}, at=at)
+        if unread:
+            params = {"events": len(self.events) + unread, "unread": unread}
+            yield Decision(code="too_many_events", params=params, at=at)
 
 
 def derive(scene: Scene, *, awake: int | None, new_ids: NewIds) -> Derivation:
     """Every call that gained or lost an event, or woke."""
     stored = [event for call in scene.calls.values() for event in call.events]
     members = [parsed(event) for event in (*stored, *scene.found.waiting)]
-    groups = _place(linking.group(members, scene.linking), scene)
+    linked = linking.link(members, scene.linking, scene.found.crowded)
+    groups = _place(linked, scene)
     ledger = _share(groups, scene)
     chosen = [
         index
@@ -150,7 +169,11 @@ def derive(scene: Scene, *, awake: int | None, new_ids: NewIds) -> Derivation:
     ids = iter(new_ids(sum(groups[index].call_id is None for index in chosen)))
     calls = [_derived(scene, groups[index], ledger[index], groups[index].call_id or next(ids)) for index in chosen]
     held = {group.call_id for group in groups}
-    return Derivation(calls=calls, gone={call.id for call in scene.calls.values() if call.events} - held)
+    return Derivation(
+        calls=calls,
+        gone={call.id for call in scene.calls.values() if call.events} - held,
+        crowded=linked.crowded - scene.found.crowded,
+    )
 
 
 def parsed(event: StoredEvent | NewEvent) -> CallEvent:
@@ -181,7 +204,7 @@ def _derived(scene: Scene, group: _Group, ledger: Sequence[Delivery], call_id: i
     fresh = [event for event in group.events if group.regrouped or scene.home[event.event_id] is None]
     change = CallChange(
         call_id=call_id,
-        state=_state(planned, group.events),
+        state=_state(planned, group),
         gained={
             event.event_id: scene.home[event.event_id]
             for event in group.events
@@ -189,6 +212,7 @@ def _derived(scene: Scene, group: _Group, ledger: Sequence[Delivery], call_id: i
         },
         keys=[keys_of(event, scene.linking) for event in fresh],
         forgets_links=group.regrouped,
+        takes_over=sorted(group.unread.keys() - {call_id}),
     )
     return Derived(change=change, planned=planned, ledger=ledger)
 
@@ -202,17 +226,42 @@ def _planned(
     return Planned(rules=rules, call=call, plan=plan(call, told, scene.turn.now, rules.settings, decided), ledger=mine)
 
 
-def _place(grouped: Sequence[Sequence[CallEvent]], scene: Scene) -> list[_Group]:
+def _place(linked: Linked, scene: Scene) -> list[_Group]:
     """Which row holds which group: the one whose main id is in it, else the oldest of its rows that is free."""
-    held_by = dict(_by_main_id(grouped, scene))
-    for index, members in enumerate(grouped):
-        free = {scene.home[event.event_id] for event in members} - {None, *held_by.values()}
-        if index not in held_by and free:
-            held_by[index] = min(row_id for row_id in free if row_id is not None)
+    held_by = dict(_by_main_id(linked.groups, scene))
+    taken = set(held_by.values())
+    for index, members in enumerate(linked.groups):
+        if index in held_by:
+            continue
+        homes = {scene.home[event.event_id] for event in members}
+        if free := [row_id for row_id in homes if row_id is not None and row_id not in taken]:
+            held_by[index] = min(free)
+            taken.add(min(free))
     were: dict[int | None, set[str]] = {}
     for event_id, row_id in scene.home.items():
         were.setdefault(row_id, set()).add(event_id)
-    return [_group(members, held_by.get(index), were, scene) for index, members in enumerate(grouped)]
+    groups = [_group(members, held_by.get(index), were, scene) for index, members in enumerate(linked.groups)]
+    unread = _unread(linked.groups, held_by, scene)
+    return [
+        replace(group, unread=unread.get(index, {}), shared=linked.names_shared(group.events))
+        for index, group in enumerate(groups)
+    ]
+
+
+def _unread(
+    grouped: Sequence[Sequence[CallEvent]], held_by: Mapping[int, int], scene: Scene
+) -> dict[int, dict[int, int]]:
+    """How many events of which row nobody read: they stay with the row, or go where the first of its events went."""
+    places = {row_id: index for index, row_id in held_by.items()}
+    for index, members in enumerate(grouped):
+        for event in members:
+            if (row_id := scene.home[event.event_id]) is not None:
+                places.setdefault(row_id, index)
+    found: dict[int, dict[int, int]] = defaultdict(dict)
+    for row_id, index in places.items():
+        if scene.calls[row_id].unread > 0:
+            found[index][row_id] = scene.calls[row_id].unread
+    return found
 
 
 def _by_main_id(grouped: Sequence[Sequence[CallEvent]], scene: Scene) -> Iterator[tuple[int, int]]:
@@ -255,9 +304,9 @@ def _share(groups: Sequence[_Group], scene: Scene) -> dict[int, list[Delivery]]:
     return shared
 
 
-def _state(planned: Sequence[Planned], members: Sequence[CallEvent]) -> CallState:
+def _state(planned: Sequence[Planned], group: _Group) -> CallState:
     """As the first CRM's rules see it; what each was decided for says so."""
-    moments = [event.moment for event in members]
+    moments = [event.moment for event in group.events]
     call = planned[0].call
     wakes = [one.plan.wake_at for one in planned if one.plan.wake_at is not None]
     return CallState(
@@ -276,6 +325,7 @@ def _state(planned: Sequence[Planned], members: Sequence[CallEvent]) -> CallStat
         decisions=[
             codec.decision_as_json(decision, one.rules.crm)
             for one in planned
-            for decision in (*one.plan.decisions, *one.call.warnings)
+            for decision in (*one.plan.decisions, *group.notes, *one.call.warnings)
         ],
+        events=len(group.events) + sum(group.unread.values()),
     )

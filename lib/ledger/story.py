@@ -38,7 +38,7 @@ def tell(enterprise_number: str, unique_id: str, *, crm: str) -> dict[str, Any]:
                 code="events_forgotten",
             )
         now = db.now(conn)
-        stored = events.list_events(conn, [call_id])
+        stored = events.list_events(conn, call_id)
         ledger = deliveries.list_deliveries(conn, [call_id], crm=crm)
         attempts = deliveries.list_attempts(conn, call_id, crm=crm)
         clock = host_clocks.find(conn, enterprise_number)

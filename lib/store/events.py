@@ -12,9 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from lib.runtime.db import Connection
+from lib.store.long_calls import READ
 
 # An identical event that comes this soon is a copy, unless its channel moved in between (docs/calls.md).
 COPY_SECONDS = 10.0
@@ -124,15 +126,16 @@ def find_missing(conn: Connection, event_ids: Sequence[str]) -> set[str]:
     return {event_id for (event_id,) in rows.fetchall()}
 
 
-def list_events(conn: Connection, call_ids: Sequence[int]) -> list[StoredEvent]:
+def list_events(conn: Connection, call_id: int) -> list[StoredEvent]:
+    """Those that are read of the call."""
     with conn.cursor(row_factory=class_row(StoredEvent)) as cursor:
         return cursor.execute(
-            """
-            SELECT event_id::text, enterprise_number, unique_id, event_type, raw_data AS raw, record_url, data_source,
-                   received_at, call_id
-            FROM call_events WHERE call_id = ANY(%s)
-            """,
-            [list(call_ids)],
+            SQL("""
+            SELECT e.event_id::text, e.enterprise_number, e.unique_id, e.event_type, e.raw_data AS raw, e.record_url,
+                   e.data_source, e.received_at, e.call_id
+            FROM call_events e WHERE e.call_id = %s {read}
+            """).format(read=SQL(READ)),
+            [call_id],
         ).fetchall()
 
 

@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 
 from lib.runtime.db import Connection
+from lib.store.long_calls import READ_AT_MOST
 
 # Why, as decided. A call between internal numbers is none of these: nothing is missing in the CRM.
 REASONS: Final = ("no_phone", "only_channels", "no_date", "integration_disabled")
@@ -78,9 +79,12 @@ class Figures:
 
 
 def list_reasons(conn: Connection, enterprise_number: str, *, seconds: float) -> list[Because]:
-    """Of calls that came to rest within so many seconds, the reason with the most events first."""
+    """
+    Of calls that came to rest within so many seconds, the reason with the most events first; and of calls that have
+    more events than are read, those that nobody reads.
+    """
     with conn.cursor(row_factory=class_row(Because)) as cursor:
-        return cursor.execute(
+        silent = cursor.execute(
             SQL("""
             WITH silent AS MATERIALIZED (
                 SELECT c.id, c.main_unique_id, c.updated_at, {reason} AS reason
@@ -96,10 +100,27 @@ def list_reasons(conn: Connection, enterprise_number: str, *, seconds: float) ->
             CROSS JOIN LATERAL (SELECT count(*) AS events FROM call_events e WHERE e.call_id = c.id) came
             WHERE {untold} AND (c.reason <> 'only_channels'
                                 OR c.updated_at < statement_timestamp() - make_interval(secs => %(talk)s))
-            GROUP BY c.reason ORDER BY events DESC, c.reason
+            GROUP BY c.reason
             """).format(reason=SQL(_REASON), silent=SQL(_SILENT), untold=SQL(_UNTOLD)),
             {"number": enterprise_number, "seconds": seconds, "limit": CALLS_AT_MOST, "talk": TALK_SECONDS},
         ).fetchall()
+        # Of the last calls: no index is kept for what hardly ever is.
+        unread = cursor.execute(
+            """
+            SELECT 'too_many_events' AS reason, count(*) AS calls, sum(c.events - %(read)s)::int AS events,
+                   (array_agg(nullif(c.main_unique_id, '') ORDER BY c.updated_at, c.id))[1] AS unique_id,
+                   min(c.updated_at) AS at
+            FROM (
+                SELECT id, main_unique_id, events, updated_at FROM calls
+                WHERE enterprise_number = %(number)s AND started_at > statement_timestamp() - interval '1 day'
+                ORDER BY started_at DESC, id DESC LIMIT %(limit)s
+            ) c
+            WHERE c.events > %(read)s AND c.updated_at > statement_timestamp() - make_interval(secs => %(seconds)s)
+            HAVING count(*) > 0
+            """,
+            {"number": enterprise_number, "seconds": seconds, "limit": CALLS_AT_MOST, "read": READ_AT_MOST},
+        ).fetchall()
+    return sorted((*silent, *unread), key=lambda because: (-because.events, because.reason))
 
 
 def list_late_calls(conn: Connection, enterprise_number: str, *, seconds: float, limit: int) -> list[LateCall]:

@@ -308,7 +308,7 @@ _ACTION: Final = record(
 )
 _BECAUSE: Final = record(
     {
-        "reason": one_of(*REASONS, "rejected"),
+        "reason": one_of(*REASONS, "too_many_events", "rejected"),
         "calls": COUNT,
         "events": COUNT,
         "unique_id": MAYBE_TEXT,

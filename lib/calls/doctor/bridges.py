@@ -10,6 +10,7 @@ from typing import Final
 from lib.calls.doctor.finding import EXAMPLES_AT_MOST, Example, Finding, Stream, calls_as_examples, has, is_habit
 from lib.calls.doctor.finding import records as records_of
 from lib.calls.event import CallEvent
+from lib.calls.trees import CHANNELS_AT_MOST
 
 # After so much silence nothing more is expected of a call that was hung up.
 QUIET: Final = timedelta(minutes=5)
@@ -23,6 +24,22 @@ def findings(streams: Sequence[Stream], now: datetime) -> Iterator[Finding]:
     yield from _none(over)
     yield from _one_sided(over)
     yield from _no_leaves(over)
+    yield from _shared(streams)
+
+
+def _shared(streams: Sequence[Stream]) -> Iterator[Finding]:
+    """Bridge ids that more channels carry than any call has, in however many calls."""
+    channels: dict[str, dict[str, None]] = defaultdict(dict)
+    for event in (seen.event for stream in streams for seen in stream):
+        if event.bridge_id and event.unique_id:
+            channels[event.bridge_id][event.unique_id] = None
+    shared = sorted(bridge for bridge in channels if len(channels[bridge]) > CHANNELS_AT_MOST)
+    examples = tuple(
+        Example(unique_id=next(iter(channels[bridge])), value=bridge, count=len(channels[bridge]))
+        for bridge in shared[:EXAMPLES_AT_MOST]
+    )
+    if shared:
+        yield Finding(code="shared_bridges", count=len(shared), of=len(channels), examples=examples)
 
 
 def _none(over: Sequence[Stream]) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ WEIGHTS: Final[Mapping[str, Weight]] = {
     "no_dials": "loss",
     "no_hangups": "loss",
     "ids_again": "loss",
+    "shared_bridges": "loss",
     "unknown_extensions": "loss",
     "unknown_mobiles": "loss",
     "unknown_lines": "loss",

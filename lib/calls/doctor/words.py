@@ -50,6 +50,10 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
             "Один UniqueId у разных звонков: {count} из {of}",
             "Задайте каждой станции своё systemname в asterisk.conf: номера каналов двух станций совпадают.",
         ),
+        "shared_bridges": (
+            "Один BridgeUniqueid у десятков каналов: {count} из {of}",
+            "Передавайте настоящий BridgeUniqueid каждого разговора: общий ничего не связывает, и ответивший не виден.",
+        ),
         "unknown_extensions": (
             "Звонят внутренние номера, которых у предприятия нет: {count} из {of}",
             "Добавьте эти номера предприятию и назначьте менеджерам, или поправьте группу вызова на станции.",
@@ -139,6 +143,10 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         "ids_again": (
             "One UniqueId for different calls: {count} of {of}",
             "Give each host a systemname of its own in asterisk.conf: the channel ids of two hosts are the same.",
+        ),
+        "shared_bridges": (
+            "One BridgeUniqueid in dozens of channels: {count} of {of}",
+            "Send the real BridgeUniqueid of each talk: a shared one ties nothing, and who answered is not seen.",
         ),
         "unknown_extensions": (
             "Extensions ring that the enterprise does not have: {count} of {of}",

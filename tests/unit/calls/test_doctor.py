@@ -145,6 +145,14 @@ def hangups_later(talk: Talk) -> None:
     talk.origin = "backfill"
 
 
+def in_everybodys_bridge(talk):
+    """Nine channels of each call in one bridge: fifty-four of six."""
+    for number in range(9):
+        unique_id, channel = talk.stream.id(1000 + 10 * talk.number + number, 3), f"SIP/151-{number:08x}"
+        talk.stream.joins(8, unique_id, channel, "everybody", "151", CUSTOMER)
+        talk.stream.leaves(30, unique_id, channel, "everybody", "151", CUSTOMER)
+
+
 SPOILED: dict[str, tuple[Callable[[Talk], object], dict[str, Any]]] = {
     "clock_reset": (set_back, {"count": 7 * CALLS, "of": 7 * CALLS}),
     "clock_wrong": (
@@ -179,6 +187,7 @@ SPOILED: dict[str, tuple[Callable[[Talk], object], dict[str, Any]]] = {
         lambda talk: talk.number < 2 and talk.say("dial", Extensions=["150", OTHER_MOBILE, MOBILE]),
         {"count": 2, "of": 4},
     ),
+    "shared_bridges": (in_everybodys_bridge, {"count": 1, "of": CALLS + 1}),
     "unknown_lines": (lambda talk: talk.number == 0 and talk.say("start", Trunk="0009999"), {"count": 1, "of": 18}),
     "zone_wrong": (
         lambda talk: talk.say("hangup", StartTime=(talk.stream.base).strftime("%Y-%m-%d %H:%M:%S")),

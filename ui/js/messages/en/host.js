@@ -24,6 +24,7 @@ export default {
     no_dials: { title: "A hangup, and no dial before it: {count} of {of} calls", text: "Send dial when a phone begins to ring: without it the card is shown at the end only." },
     no_hangups: { title: "The call was never hung up (no hangup came): {count} of {of} calls", text: "Send a hangup for every call: without it the row in the history comes later, and its result is guessed." },
     ids_again: { title: "One UniqueId for different calls: {count} of {of}", text: "Give each host a systemname of its own in asterisk.conf: the channel ids of two hosts are the same." },
+    shared_bridges: { title: "One BridgeUniqueid in dozens of channels: {count} of {of}", text: "Send the real BridgeUniqueid of each talk: a shared one ties nothing, and who answered is not seen." },
     unknown_extensions: { title: "Extensions ring that the enterprise does not have: {count} of {of}", text: "Add them to the enterprise and map them to managers, or correct the ring group at the host." },
     unknown_mobiles: { title: "Mobiles of nobody in the ring group: {count} of {of}", text: "Enter them as personal phones of the staff: otherwise nobody knows who answered." },
     unknown_lines: { title: "Lines that are not in the list: {count} of {of} events", text: "Add the lines, or correct the trunk's name at the host: else no shop and no rule for numbers." },

@@ -56,6 +56,7 @@ export default {
     only_channels: "Channels only, and no call: {events}.",
     no_date: "The host did not say when the call was: {events}.",
     integration_disabled: "The integration is switched off: {events}.",
+    too_many_events: "More events than any real call has; they count for nothing: {events}.",
     rejected: "The message could not be understood: {events}.",
   },
   first: "The first: {at}",

@@ -11,6 +11,8 @@ export default {
     integration_disabled: "The integration is switched off: nothing goes to RetailCRM.",
     no_owner: "Nothing shows whose call this is: the row has no owner.",
     no_date: "The telephone system did not say when the call began: there is no history row.",
+    too_many_events: "The call has {events} events, more than any real one: {unread} of them are kept but change nothing.",
+    shared_by_many: "{names}: shared by more connections than any call has, so it does not say which belong together.",
     synthetic_dial: "Who was rung became known only at the end: {extensions} saw the card before it closed.",
     synthetic_dial_off: "Who was rung became known only at the end, and a rule says not to show a card then.",
     waiting_for_recording: "The recording has not come yet: the history row waits for it.",

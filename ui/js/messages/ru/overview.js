@@ -56,6 +56,7 @@ export default {
     only_channels: "Только соединения, без звонка: {events}.",
     no_date: "Станция не сообщила, когда был звонок: {events}.",
     integration_disabled: "Интеграция выключена: {events}.",
+    too_many_events: "Событий больше, чем бывает у звонка; они не учтены: {events}.",
     rejected: "Сообщение не удалось понять: {events}.",
   },
   first: "Первый — {at}",
