@@ -510,6 +510,31 @@ CREATE INDEX row_timers_account_idx ON row_timers USING btree (account) WHERE (w
 
 CREATE INDEX row_timers_wake_at_idx ON row_timers USING btree (wake_at) WHERE (wake_at IS NOT NULL);
 
+CREATE TABLE token_rotations (
+    enterprise_number text NOT NULL,
+    next_token text NOT NULL,
+    next_token_sha256 bytea NOT NULL GENERATED ALWAYS AS (token_hash(next_token)) STORED,
+    began_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    old_used_at timestamp with time zone,
+    CONSTRAINT token_rotations_next_token_check CHECK ((next_token <> ''::text)),
+    CONSTRAINT token_rotations_pkey PRIMARY KEY (enterprise_number),
+    CONSTRAINT token_rotations_next_token_key UNIQUE (next_token),
+    CONSTRAINT token_rotations_next_token_sha256_key UNIQUE (next_token_sha256),
+    CONSTRAINT token_rotations_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE TRIGGER token_rotations_changed AFTER INSERT OR DELETE OR UPDATE OF next_token ON token_rotations FOR EACH ROW EXECUTE FUNCTION notify_integration_config_changed();
+
+CREATE TABLE dropped_tokens (
+    token_sha256 bytea NOT NULL,
+    enterprise_number text NOT NULL,
+    dropped_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT dropped_tokens_pkey PRIMARY KEY (token_sha256),
+    CONSTRAINT dropped_tokens_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE INDEX dropped_tokens_enterprise_number_idx ON dropped_tokens USING btree (enterprise_number);
+
 CREATE TABLE known_browsers (
     token_sha256 bytea NOT NULL,
     user_id bigint NOT NULL,

@@ -2,7 +2,8 @@
 Handle RetailCRM's callbacks: a click on a number, a manager's changed status, the module switched on or off.
 
 Trigger   HTTP from RetailCRM: makeCallUrl, changeUserStatusUrl, actions.activity
-Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); enterprises.secret, clicks, user_statuses
+Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); enterprises.secret, clicks,
+          user_statuses
 Writes    clicks, user_statuses, enterprises.integrations_config, integration_logs
 Calls     the Asterisk service of the enterprise, GET /api/makecallexternal
 Answers   200 done                      400 invalid_payload, invalid_phone, no_extension

@@ -2,8 +2,8 @@
 Look at one call and tell RetailCRM who rings, and that it is over; enter its row of history.
 
 Trigger   Pub/Sub push: subscription `call-events.retailcrm-deliver`
-Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); call_events, calls, call_links, deliveries,
-          attempts, row_timers, host_clocks, crm_gates, module_commands
+Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); call_events, calls, call_links,
+          deliveries, attempts, row_timers, host_clocks, crm_gates, module_commands
 Writes    call_events (when intake could not), calls, call_links, deliveries, attempts, row_timers, host_clocks,
           crm_gates, module_commands (when the CRM does not know an extension), integration_logs, rejected_messages
 Deletes   calls (that became part of another), call_links

@@ -2,8 +2,10 @@
 Send the rows of history that an enterprise has due to RetailCRM, up to fifty in a request.
 
 Trigger   Pub/Sub push: subscription `due-rows.retailcrm-upload`, one message for an enterprise
-Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); deliveries, attempts, row_timers, crm_gates
-Writes    deliveries, attempts, row_timers, crm_gates, integration_logs, rejected_messages
+Reads     enterprises, users, user_internal_phones, lines, token_rotations (cached); deliveries, attempts,
+          row_timers, crm_gates
+Writes    deliveries, attempts,
+          row_timers, crm_gates, integration_logs, rejected_messages
 Publishes due-rows, while more is due; call-events, for a call whose row is to be derived again
 Calls     RetailCRM POST /api/v5/telephony/calls/upload
 Answers   204 recorded: sent, scheduled again, of another CRM, or kept as rejected

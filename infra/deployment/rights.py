@@ -91,7 +91,8 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "enterprises": Rights(reads=_ENTERPRISE),
         # By what copies are recognised; what hosts said is not read back.
         "call_events": Rights(
-            reads="id event_id enterprise_number unique_id event_type fingerprint occurrence copies received_at wake_at xmax",
+            reads="id event_id enterprise_number unique_id event_type fingerprint occurrence copies received_at "
+            "wake_at xmax",
             inserts=True,
             updates="copies wake_at",
         ),

@@ -319,7 +319,7 @@ def _state(planned: Sequence[Planned], group: _Group) -> CallState:
         started_at=call.started_at,
         first_event_at=min(moments),
         # A host whose clock is ahead says nothing of tomorrow.
-        last_event_at=min(max(moments), max(event.received_at for event in members)),
+        last_event_at=min(max(moments), max(event.received_at for event in group.events)),
         over_at=call.over_at,
         due_at=min(wakes, default=None),
         decisions=[

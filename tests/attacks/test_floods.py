@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from functools import partial
+from typing import Literal
 
 import pytest
 
@@ -156,9 +157,11 @@ def test_the_busiest_host_that_is_known_is_never_refused():
     now = [0.0]
     allowed = Limits(config.Intake(), threads=8)
     for buckets in allowed._buckets.values():
+        assert buckets is not None
         buckets._clock = lambda: now[0]
 
-    for form, events, pause in (("batch", 6_481, 0.0), ("single", 10_000, 0.01)):
+    forms: tuple[tuple[Literal["single", "batch"], int, float], ...] = (("batch", 6_481, 0.0), ("single", 10_000, 0.01))
+    for form, events, pause in forms:
         for _ in range(events):
             now[0] += pause
             allowed.take("0367", form, events=1, size=700)

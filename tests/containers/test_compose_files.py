@@ -161,8 +161,8 @@ def test_who_meets_whom_follows_from_what_each_does():
     }
     simulators = {"retailcrm-simulator", "asterisk-simulator"}
 
-    assert members(on, "data") == {"postgres", "prepare", "demo", *FUNCTIONS}
-    assert members(on, "messages") == {"pubsub", "prepare", "scheduler", *FUNCTIONS}
+    assert members(on, "data") == {"postgres", "prepare", "operator", "demo", *FUNCTIONS}
+    assert members(on, "messages") == {"pubsub", "prepare", "operator", "scheduler", *FUNCTIONS}
     assert members(on, "front") == {"gateway", *FUNCTIONS}
     assert members(on, "outside") == {"gateway", "demo", *simulators, *asks_outside}
     assert [on[name] for name in ("postgres", "pubsub", *simulators)] == [
