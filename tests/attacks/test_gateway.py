@@ -114,7 +114,11 @@ def function() -> Iterator[Function]:
         yield running
 
 
-@pytest.fixture(params=[local_door, nginx_door], ids=["local", "nginx"])
+# In CI it runs where the composition's tests do: with the image, or a package of the machine.
+real_nginx = pytest.mark.containers
+
+
+@pytest.fixture(params=[local_door, pytest.param(nginx_door, marks=real_nginx)], ids=["local", "nginx"])
 def open_door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Function], Door]]:
     """Opens either gateway before a function."""
     with ExitStack() as stack:
@@ -165,6 +169,7 @@ def test_no_log_has_a_word_of_a_query_whatever_befalls_the_request(open_door, fu
     assert {answer.status for answer in asked if "location" not in answer.headers} <= {404, 502}
 
 
+@real_nginx
 def test_a_body_that_cannot_be_kept_leaves_no_query_in_the_log(tmp_path, function):
     """As when the tmpfs is full: nginx says so at a level that nobody turns off."""
     with nginx_door(tmp_path, function) as door:
@@ -362,6 +367,7 @@ def test_browsers_that_came_by_https_are_told_to_stay_there(door, path):
     assert "strict-transport-security" not in by_http.headers
 
 
+@real_nginx
 def test_a_public_address_with_https_is_https_whatever_the_terminator_says(tmp_path, function):
     with nginx_door(tmp_path, function, PUBLIC_URL="https://gateway.example.com") as door:
         answer = door.ask("POST", "/start", b"{}")
@@ -370,6 +376,7 @@ def test_a_public_address_with_https_is_https_whatever_the_terminator_says(tmp_p
     assert function.requests[0][2]["X-Forwarded-Proto"] == "https"
 
 
+@real_nginx
 def test_behind_a_trusted_proxy_each_client_counts_for_itself(tmp_path, function):
     size = routes.LARGE_BODY + 1
     head = "POST /dispatch/call-events HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {}\r\nContent-Length: {}\r\n\r\n["
@@ -387,6 +394,7 @@ def test_behind_a_trusted_proxy_each_client_counts_for_itself(tmp_path, function
     assert function.requests[-1][2]["X-Forwarded-For"] == "192.0.2.8, 127.0.0.1"
 
 
+@real_nginx
 def test_without_a_trusted_proxy_nobody_counts_as_somebody_else(tmp_path, function):
     size = routes.LARGE_BODY + 1
     with nginx_door(tmp_path, function) as door, ExitStack() as held:
@@ -397,6 +405,7 @@ def test_without_a_trusted_proxy_nobody_counts_as_somebody_else(tmp_path, functi
         eventually(lambda: door.ask("POST", "/start", b"x" * size, X_Forwarded_For="192.0.2.99"), status=429)
 
 
+@real_nginx
 def test_one_address_may_come_in_a_burst_but_not_for_ever(tmp_path, function):
     count = routes.REQUESTS_BURST + routes.REQUESTS_PER_SECOND * 5
     request = b"GET /retailcrm-admin/none.js HTTP/1.1\r\nHost: x\r\n%s\r\n"
@@ -424,6 +433,7 @@ def test_no_address_takes_more_than_a_small_part_of_nginx():
     assert connections * 2 - len(others) * routes.REQUESTS_OF_A_FUNCTION * 2 >= routes.REQUESTS_AT_ONCE * 2 * 4
 
 
+@real_nginx
 def test_what_nginx_says_is_json_with_the_address_and_what_was_refused(tmp_path):
     with nginx_door(tmp_path, Function(port=free_port())) as door:
         door.ask("GET", CLICK)

@@ -103,11 +103,15 @@ def copies(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
 
 def _comes_back(stream: Sequence[Sent], sent: Sent, after: float) -> bool:
     return sent.kind in _MOVES and any(
-        other is not sent
-        and (other.unique_id, other.body.get("Channel")) == (sent.unique_id, sent.body.get("Channel"))
-        and sent.at <= other.at <= sent.at + after
+        other is not sent and _channel(other) == _channel(sent) and sent.at <= other.at <= sent.at + after
         for other in stream
     )
+
+
+def _channel(sent: Sent) -> tuple[str, object]:
+    """Whatever a host makes of the names of fields."""
+    body = {name.lower(): value for name, value in sent.body.items()}
+    return str(body.get("uniqueid", "")).strip(), body.get("channel")
 
 
 def repeats(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
