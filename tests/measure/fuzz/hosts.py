@@ -103,7 +103,9 @@ def copies(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
 
 def _comes_back(stream: Sequence[Sent], sent: Sent, after: float) -> bool:
     return sent.kind in _MOVES and any(
-        other is not sent and _channel(other) == _channel(sent) and sent.at <= other.at <= sent.at + after
+        other is not sent
+        and _channel(other) == _channel(sent)
+        and sent.at <= other.at <= sent.at + after
         for other in stream
     )
 
