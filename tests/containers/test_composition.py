@@ -117,6 +117,27 @@ def test_only_the_gateway_and_the_simulator_can_be_reached_and_only_from_this_ma
         assert {binding["HostIp"] for ports in bindings.values() for binding in ports} == {"127.0.0.1"}
 
 
+@pytest.mark.parametrize(
+    ("service", "host", "is_reached"),
+    [
+        ("asterisk-simulator", "gateway:8080", True),
+        ("asterisk-simulator", "postgres:5432", False),
+        ("asterisk-simulator", "pubsub:8085", False),
+        ("dispatch-call-event", "postgres:5432", True),
+        ("dispatch-call-event", "retailcrm-simulator:8080", False),
+        ("retailcrm-deliver", "retailcrm-simulator:8080", True),
+    ],
+)
+def test_each_part_reaches_what_it_needs_and_nothing_else(composition, service, host, is_reached):
+    name, _, port = host.partition(":")
+    connect = f"import socket; socket.create_connection(({name!r}, {port}), timeout=2)"
+    program = f"try:\n {connect}\n print('reached')\nexcept OSError:\n print('not reached')"
+
+    said = composition.compose("exec", "-T", service, "python", "-c", program)
+
+    assert said.strip() == ("reached" if is_reached else "not reached")
+
+
 def test_a_function_has_only_the_secrets_that_it_needs(composition):
     having = {
         container["Config"]["Labels"]["com.docker.compose.service"]

@@ -16,6 +16,7 @@ from tests.measure.fuzz.stream import OUT, Sent
 _ID: Final = re.compile(r"(\d{1,10})(\.\d+)")
 _WALLS: Final = ("StartTime", "EndTime", "DateReceived")
 _MOVES: Final = ("bridge", "bridge_leave")
+_CROSSING: Final = 1.0
 _OTHER_WORDS: Final[Sequence[Mapping[str, object]]] = (
     {"Extensions": ["150"]},
     {"Extensions": ["152", "375292222222"]},
@@ -139,11 +140,11 @@ def lost_kinds(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
 
 
 def swaps(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
-    """Neighbours come in the wrong order."""
+    """Two that follow each other closely cross on the way."""
     found = list(stream)
     for place in range(1, len(found)):
         one, other = found[place - 1], found[place]
-        if dice(other.tag).random() < 0.3:
+        if other.at - one.at <= _CROSSING and dice(other.tag).random() < 0.3:
             found[place - 1] = dataclasses.replace(other, at=one.at)
             found[place] = dataclasses.replace(one, at=other.at)
     return found
