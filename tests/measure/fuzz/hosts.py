@@ -11,7 +11,7 @@ from typing import Final
 from tests.measure.fuzz import spellings
 from tests.measure.fuzz.bodies import Dice
 from tests.measure.fuzz.sources import Source
-from tests.measure.fuzz.stream import OUT, Sent
+from tests.measure.fuzz.stream import OUT, Numeral, Sent
 
 _ID: Final = re.compile(r"(\d{1,10})(\.\d+)")
 _WALLS: Final = ("StartTime", "EndTime", "DateReceived")
@@ -110,9 +110,10 @@ def _comes_back(stream: Sequence[Sent], sent: Sent, after: float) -> bool:
 
 
 def _channel(sent: Sent) -> tuple[str, object]:
-    """Whatever a host makes of the names of fields."""
+    """Whatever a host makes of the names and the types of fields."""
     body = {name.lower(): value for name, value in sent.body.items()}
-    return str(body.get("uniqueid", "")).strip(), body.get("channel")
+    unique_id = body.get("uniqueid", "")
+    return (unique_id.digits if isinstance(unique_id, Numeral) else str(unique_id)).strip(), body.get("channel")
 
 
 def repeats(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
