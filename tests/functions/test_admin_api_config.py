@@ -7,6 +7,7 @@ import pytest
 
 from lib.admin.screens.configuration import SETTINGS
 from lib.calls.settings import Settings
+from lib.click import settings as clicks
 from lib.redirect import settings as redirect
 from lib.runtime import logs
 from tests.harness.enterprises import enterprise
@@ -193,8 +194,10 @@ def test_every_setting_that_is_accepted_is_understood_by_the_rules():
         for value in values:
             assert Settings.from_config({name: value}).problems == ()
             assert redirect.for_line({name: value}, "").problems == ()
+            assert clicks.read({name: value}, "BY").problems == ()
         if "maximum" in shape:
-            assert Settings.from_config({name: shape["maximum"] + 1}).problems
+            beyond = {name: shape["maximum"] + 1}
+            assert Settings.from_config(beyond).problems or clicks.read(beyond, "BY").problems
 
 
 def test_a_connection_that_works_is_ticked_check_by_check(connected):

@@ -48,8 +48,13 @@ def dispatch(function, provisioned, broker, process):
 @pytest.fixture
 def published(broker, process):
     process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
-    subscription = broker.topic("call-events")
-    return lambda: [body["event"] for body in broker.pull(subscription)]
+    subscription, lane = broker.topic("call-events"), broker.topic("recovered-events")
+
+    def pull():
+        live = [body["event"] for body in broker.pull(subscription)]
+        return live + [event for body in broker.pull(lane) for event in body["events"]]
+
+    return pull
 
 
 def test_an_event_is_stored_and_published_whole(dispatch, published, sql):
