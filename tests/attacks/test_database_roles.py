@@ -279,7 +279,8 @@ def test_a_function_is_tested_under_its_role_and_answers_the_operator(  # noqa: 
 
     assert answer.status_code == 200, answer.text
     query = (
-        "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'gateway' AND query LIKE '%%rejected%%'"
+        "SELECT DISTINCT usename FROM pg_stat_activity"
+        " WHERE application_name = 'gateway' AND datname = current_database() AND usename <> current_user"
     )
     assert sql(query) == [(rights.role_of(name),)]
 
