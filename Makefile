@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env test check fmt lock schema nginx call provision explain doctor replay admin revoke rotate-keys seek outage bench stages chaos fuzz screenshots clean
+.PHONY: help venv run env test check fmt lock schema nginx call provision explain doctor replay admin revoke rotate-keys seek outage bench stages chaos fuzz spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -98,6 +98,9 @@ chaos: venv ## kills, stops and faults under load, judged by the CRM's ledger (D
 
 fuzz: venv ## recorded calls as hosts spoil them, against what always holds (MINUTES=10 SEED=1 JOBS=2; CASE=17: that one again)
 	@$(PY) -m tests.measure.fuzz
+
+spool: ## try the spool of call events in front of the running stack: it listens at 127.0.0.1:8020 (PORT=8080 RUN_DIR=.local)
+	@python3 infra/spool/spool.py --to "http://127.0.0.1:$(or $(PORT),8080)" --data "$(RUN_DIR)/spool"
 
 screenshots: venv ## pictures of every screen of the page, into .cache/screenshots (ARGS="--screens log")
 	@$(PY) -m infra.stand_ins.screenshots $(ARGS)
