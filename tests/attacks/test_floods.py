@@ -159,13 +159,14 @@ def test_the_busiest_host_that_is_known_is_never_refused():
     """A day of 6,481 events at once, and a queue of 10,000 at a hundred a second."""
     now = [0.0]
     allowed = Limits(config.Intake(), threads=8)
-    for buckets in allowed._buckets.values():
+    for buckets in filter(None, allowed._buckets.values()):
         buckets._clock = lambda: now[0]
 
-    for form, events, pause in (("batch", 6_481, 0.0), ("single", 10_000, 0.01)):
-        for _ in range(events):
-            now[0] += pause
-            allowed.take("0367", form, events=1, size=700)
+    for _ in range(6_481):
+        allowed.take("0367", "batch", events=1, size=700)
+    for _ in range(10_000):
+        now[0] += 0.01
+        allowed.take("0367", "single", events=1, size=700)
 
 
 def test_a_limit_of_zero_is_none(dispatch, process):
