@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,6 +28,8 @@ from lib.runtime.errors import AppError, InvalidPayload, PermanentError, RateLim
 log = logging.getLogger(__name__)
 
 EVENT_BODY_BYTES = 64 * 1024
+# The gateways let nothing larger through.
+_DISCARDED_BYTES = 8 * 1024 * 1024
 
 # A header that stands there several times has a list.
 Headers = Mapping[str, str | list[str]]
@@ -64,6 +67,8 @@ class Routes:
         except Exception:
             log.exception("bug", extra={"route": route})
             response = _error(500, "internal", "An error of ours; it is in the log")
+        if response.status_code >= 400:
+            _discard_body(request)
         log.log(
             logging.WARNING if response.status_code >= 500 else logging.INFO,
             "request",
@@ -92,6 +97,17 @@ def _guarded(act: Callable[[], None]) -> None:
         act()
     except Exception:
         log.exception("bug")  # nobody is left to be told
+
+
+def _discard_body(request: Request) -> None:
+    """
+    What a refused request still sends, piece by piece. gunicorn closes a connection with more than a little of it
+    unread on the thread that accepts all others, and waits there, up to two seconds, for the client.
+    """
+    with suppress(Exception):  # each server has errors of its own; the answer is made already
+        left = _DISCARDED_BYTES
+        while left > 0 and (piece := request.stream.read(EVENT_BODY_BYTES)):
+            left -= len(piece)
 
 
 _HTTP_CODES = {400: "invalid_payload", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}

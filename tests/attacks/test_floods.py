@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal
 
 import pytest
 
@@ -27,6 +26,8 @@ from tests.harness.wire import counted
 ATTACKERS = "token-of-0368"
 EVENTS = 500
 BATCHES = 10
+# A second on a machine that has nothing else to do.
+LATE_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -65,9 +66,10 @@ def settings_of(process, **changed):
 
 
 @pytest.mark.timeout(300)
-def test_batches_of_one_enterprise_leave_the_others_events_alone_and_are_all_there_in_the_end(
-    database_url, enterprises, broker, tmp_path, sql
+def test_batches_of_one_enterprise_leave_the_others_events_alone_and_are_all_there_in_the_end(  # noqa: PLR0917  (fixtures)
+    database_url, enterprises, broker, process, tmp_path, sql
 ):
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     broker.topic("call-events")
     environment = {
         "DATABASE_URL": database_url,
@@ -102,6 +104,7 @@ def test_batches_of_one_enterprise_leave_the_others_events_alone_and_are_all_the
 
     print(f"a live event waited {max(waits):.2f} s at most, {sum(refusals)} batches were refused")
     assert sum(refusals) > 0
+    assert max(waits) < LATE_SECONDS
     assert sql("SELECT count(*) FROM call_events WHERE enterprise_number = '0368'") == [(BATCHES * EVENTS,)]
 
 
@@ -156,15 +159,14 @@ def test_the_busiest_host_that_is_known_is_never_refused():
     """A day of 6,481 events at once, and a queue of 10,000 at a hundred a second."""
     now = [0.0]
     allowed = Limits(config.Intake(), threads=8)
-    for buckets in allowed._buckets.values():
-        assert buckets is not None
+    for buckets in filter(None, allowed._buckets.values()):
         buckets._clock = lambda: now[0]
 
-    forms: tuple[tuple[Literal["single", "batch"], int, float], ...] = (("batch", 6_481, 0.0), ("single", 10_000, 0.01))
-    for form, events, pause in forms:
-        for _ in range(events):
-            now[0] += pause
-            allowed.take("0367", form, events=1, size=700)
+    for _ in range(6_481):
+        allowed.take("0367", "batch", events=1, size=700)
+    for _ in range(10_000):
+        now[0] += 0.01
+        allowed.take("0367", "single", events=1, size=700)
 
 
 def test_a_limit_of_zero_is_none(dispatch, process):

@@ -202,7 +202,7 @@ def test_with_both_away_events_are_refused_at_once_and_taken_again_soon_after(pu
 
 
 def test_an_event_whose_insert_was_not_answered_is_published_and_is_still_one_event(published, intake, sql):
-    intake.database.lose_answer_to = b"INSERT INTO call_events"
+    intake.database.lose_answer_to = b"store_call_events"
 
     answer = intake.post()
 
