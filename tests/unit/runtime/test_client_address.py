@@ -52,16 +52,3 @@ def test_a_long_entry_is_cut(trusting):
 def test_a_wrong_network_is_told_at_the_start():
     with pytest.raises(ConfigError, match="TRUSTED_PROXIES: 'ten' does not appear to be an IPv4 or IPv6 network"):
         Proxies(trusted_proxies="10.0.0.0/8, ten")
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_a_sender_has_an_address_or_a_network(address, expected):
-    assert client_address.source_of(address) == expected
