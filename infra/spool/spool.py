@@ -401,12 +401,12 @@ class Forwarder(threading.Thread):
 
 
 def late_together(waiting: Sequence[Kept], late_seconds: float) -> list[Kept]:
-    """The late events at the head that can go in one batch: of one token, none a batch itself."""
+    """Of the token that waits longest, the late events that can go in one batch before anything else of it."""
     found: list[Kept] = []
     for kept in waiting:
+        if kept.token != waiting[0].token:
+            continue
         if kept.path == BATCH or kept.age_seconds < late_seconds or envelope(kept) is None:
-            break
-        if found and kept.token != found[0].token:
             break
         found.append(kept)
     return found
@@ -462,6 +462,8 @@ def token_of(header: str, body: bytes) -> str:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = SLOW_SECONDS
+    # An answer is one packet; two would wait for each other.
+    wbufsize = -1
     store: Store
     forwarder: Forwarder
     accepted = 0

@@ -110,12 +110,12 @@ def gateway() -> Iterator[Gateway]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
 
         def do_POST(self) -> None:
             body = _parsed(self.rfile.read(int(self.headers["Content-Length"])))
             if not found.status:
                 self.close_connection = True
-                self.connection.close()
                 return
             status, content = found.answer(self.path, self.headers.get("Token", ""), body)
             found.got.append(Got(path=self.path, token=self.headers.get("Token", ""), body=body, answer=status))

@@ -100,14 +100,15 @@ def test_what_is_late_goes_as_backfill_in_batches_of_one_token(start, gateway: G
         spool.post("/dial", dial(number))
     spool.post("/dispatch/call-event", wrapped(3, origin="download"))
     spool.post("/dispatch/call-event", wrapped(4, origin="live"))
-    spool.post("/hangup", {**dial(5), "Token": "375290000002"})
+    spool.post("/hangup", {**dial(6), "Token": "375290000002"})
+    spool.post("/dial", dial(5))
     time.sleep(0.3)
     gateway.status = 200
 
-    assert eventually(lambda: len(gateway.ids) == 6)
+    assert eventually(lambda: len(gateway.ids) == 7)
     first, second = [got for got in gateway.got if got.answer == 200]
     assert (first.path, first.token, first.body["origin"]) == ("/dispatch/call-events", TOKEN, "backfill")
-    assert [event.get("origin") for event in first.events] == [None, None, None, "download", None]
+    assert [event.get("origin") for event in first.events] == [None, None, None, "download", None, None]
     assert "Token" not in first.events[0]["raw"]
     assert (second.token, second.events[0]["event_type"]) == ("375290000002", "hangup")
 
