@@ -53,6 +53,8 @@ CREATE TABLE IF NOT EXISTS waiting (
 CREATE TABLE IF NOT EXISTS refused (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL, token TEXT NOT NULL, body BLOB NOT NULL,
     wall REAL NOT NULL, boot TEXT NOT NULL, uptime REAL NOT NULL, status INTEGER NOT NULL, answer TEXT NOT NULL);
+-- Counting must not read the bodies.
+CREATE INDEX IF NOT EXISTS waiting_token_idx ON waiting (token);
 """
 _COLUMNS = "id, path, token, body, wall, boot, uptime"
 
@@ -130,13 +132,22 @@ class Store:
             return int(cursor.lastrowid or 0)
 
     def oldest(self, *, but_of: Sequence[str] = (), limit: int = 1) -> list[Kept]:
+        """Of those behind the first one no more than TOGETHER_BYTES."""
         marks = ",".join("?" * len(but_of))
+        found: list[Kept] = []
+        size = 0
         with self._lock:
             rows = self._conn.execute(
-                f"SELECT {_COLUMNS} FROM waiting WHERE token NOT IN ({marks}) ORDER BY id LIMIT ?",  # noqa: S608
+                f"SELECT {_COLUMNS} FROM waiting WHERE +token NOT IN ({marks}) ORDER BY id LIMIT ?",  # noqa: S608
                 (*but_of, limit),
-            ).fetchall()
-        return [Kept(*row) for row in rows]
+            )
+            for row in rows:
+                kept = Kept(*row)
+                size += len(kept.body)
+                if found and size > TOGETHER_BYTES:
+                    break
+                found.append(kept)
+        return found
 
     def forget(self, ids: Sequence[int]) -> None:
         with self._lock, self._transaction():
@@ -186,16 +197,18 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._conn.close()
+            self._lock_file.close()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._conn.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._conn.execute("COMMIT")
         except BaseException:
-            self._conn.execute("ROLLBACK")
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
             raise
-        self._conn.execute("COMMIT")
 
 
 @dataclass(frozen=True)
@@ -244,7 +257,7 @@ class Gateway:
 
     def post(self, path: str, token: str, body: bytes) -> Answer:
         headers = {"Content-Type": "application/json"}
-        if token:
+        if token.isascii() and token.isprintable():
             headers["Token"] = token
         for _ in range(2):
             is_new = self._conn is None
@@ -303,6 +316,10 @@ class Forwarder(threading.Thread):
             except sqlite3.Error as error:
                 self._trouble(f"the spool's own disk: {error}")
                 went = False
+            except Exception as error:  # a thread that ends would end in silence
+                log.exception("a fault of the spool")
+                self._trouble(f"a fault of the spool: {error!r}")
+                went = False
             if went is None:
                 self.new.wait(self._pause())
                 self.new.clear()
@@ -319,7 +336,9 @@ class Forwarder(threading.Thread):
         """None: nothing may go now; False: the gateway could not be reached."""
         now = time.monotonic()
         self._paused = {token: until for token, until in self._paused.items() if until > now}
-        waiting = self._store.oldest(but_of=sorted(self._paused), limit=TOGETHER)
+        waiting = self._store.oldest(but_of=sorted(self._paused))
+        if waiting and waiting[0].age_seconds >= self._late_seconds:
+            waiting = self._store.oldest(but_of=sorted(self._paused), limit=TOGETHER)
         if not waiting:
             return None
         together = late_together(waiting, self._late_seconds)
@@ -343,8 +362,11 @@ class Forwarder(threading.Thread):
             if not is_taken(result) and not can_be_sent_again(result):
                 self._refuse(kept, Answer(400, json.dumps(result, ensure_ascii=False)))
         self._store.forget(taken)
+        if not taken and any(can_be_sent_again(result) for result in results):
+            self._trouble("the gateway could store none of them")
+            return False
         self._went(len(taken))
-        return bool(taken) or not any(can_be_sent_again(result) for result in results)
+        return True
 
     def _settle(self, kept: Kept, answer: Answer) -> bool:
         """Of one request. A batch of which some were refused is kept as a whole: copies harm nobody."""
@@ -379,16 +401,14 @@ class Forwarder(threading.Thread):
 
 
 def late_together(waiting: Sequence[Kept], late_seconds: float) -> list[Kept]:
-    """The late events at the head that can go in one batch: of one token and origin, none a batch itself."""
+    """Of the token that waits longest, the late events that can go in one batch before anything else of it."""
     found: list[Kept] = []
-    size = 0
     for kept in waiting:
+        if kept.token != waiting[0].token:
+            continue
         if kept.path == BATCH or kept.age_seconds < late_seconds or envelope(kept) is None:
             break
-        if found and (kept.token != found[0].token or size + len(kept.body) > TOGETHER_BYTES):
-            break
         found.append(kept)
-        size += len(kept.body)
     return found
 
 
@@ -396,7 +416,8 @@ def as_backfill(together: Sequence[Kept]) -> tuple[str, bytes]:
     """Token and body of the batch. An event that was recovered already stays what it is."""
     events = [envelope(kept) or {} for kept in together]
     token = together[0].token
-    return token, json.dumps({"token": token, "origin": "backfill", "events": events}, ensure_ascii=False).encode()
+    # In ASCII: half of a letter, which hosts send, has no other form.
+    return token, json.dumps({"token": token, "origin": "backfill", "events": events}).encode()
 
 
 def envelope(kept: Kept) -> dict[str, Any] | None:
@@ -413,10 +434,13 @@ def envelope(kept: Kept) -> dict[str, Any] | None:
     return {"uniqueId": raw.get("UniqueId", ""), "event_type": kept.path[1:], "raw": raw}
 
 
-def as_object(text: Any) -> dict[str, Any]:
+def as_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object in it, else an empty one. A letter that was cut, or is of an old code page, costs itself."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -438,6 +462,8 @@ def token_of(header: str, body: bytes) -> str:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = SLOW_SECONDS
+    # An answer is one packet; two would wait for each other.
+    wbufsize = -1
     store: Store
     forwarder: Forwarder
     accepted = 0

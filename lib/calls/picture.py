@@ -34,10 +34,14 @@ class Picture:
         return self.conversation.of(self.customer)
 
     @cached_property
-    def last_news_at(self) -> datetime:
+    def last_news(self) -> CallEvent:
         """Copies do not count: they must not extend a wait for silence."""
         news = [event for event in self.events if event.event_id not in self.copies]
-        return (news or self.events)[-1].received_at
+        return (news or self.events)[-1]
+
+    @property
+    def last_news_at(self) -> datetime:
+        return self.last_news.received_at
 
 
 def picture(events: Sequence[CallEvent], directory: Directory) -> Picture:

@@ -163,7 +163,8 @@ class Tree:
 
     def ringing_since(self, extension: str, moment: datetime, *, heard_by: datetime) -> datetime | None:
         """
-        When the last dial that was heard by then named the extension, if nobody was bridged between it and the moment.
+        The receipt of the last dial that named the extension and came until `heard_by`; None if somebody was bridged
+        between that dial and the moment.
         """
         rung = [event.received_at for event in self._dials_in(before=heard_by) if extension in event.extensions]
         if not rung or any(rung[-1] < at < moment for at in self._bridged_at):

@@ -21,13 +21,13 @@ _LONGEST = 64
 
 
 def client_address(request: Request) -> str:
-    """The address that is not a proxy's of ours; "" if the server tells none. Nothing that a client can choose."""
-    chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-    heard = [part[:_LONGEST] for part in [*chain, ""] if part] or [request.remote_addr or ""]
+    """The last address in the chain that is no proxy's of ours, cut to 64 characters; "" if the server tells none."""
+    chain = request.headers.get("X-Forwarded-For", "").split(",")
+    heard = [part.strip() for part in chain if part.strip()] or [request.remote_addr or ""]
     trusted = config.current(config.Proxies)
     while len(heard) > 1 and trusted.includes(_address(heard[-1])):
         heard.pop()
-    return heard[-1]
+    return heard[-1][:_LONGEST]
 
 
 def source_of(address: str) -> str:

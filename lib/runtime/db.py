@@ -102,6 +102,10 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         except BaseException:
             # What was to be prepared behind the error was not, though the driver has its name by now.
             self._prepared.clear()
+            if config.current(config.Database).is_pooled:
+                # PgBouncer (seen with 1.18; its issue 759) may hand the server on before the Sync that ends the error,
+                # and then answers nobody.
+                self.close()
             raise
 
     def is_spoken_to(self) -> bool:

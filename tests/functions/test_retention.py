@@ -263,11 +263,8 @@ def test_a_tick_that_has_no_time_left_leaves_the_rest_to_the_next_one(provisione
     provisioned()
     fill(database_url, "0367", count=200, age=60)
 
-    began = time.monotonic()
-    done = retention.step(seconds=0.05)
-
-    assert time.monotonic() - began < 1
-    assert sum(done.values()) < 200 * 9
+    assert sum(retention.step(seconds=0).values()) <= 200
+    assert any(counts(sql).values())
     sweep_all()
     assert set(counts(sql).values()) == {0}
 

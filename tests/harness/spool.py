@@ -95,18 +95,27 @@ def id_of(event: dict[str, Any]) -> str:
     return str(event.get("uniqueId") or event.get("UniqueId") or "")
 
 
+def _parsed(body: bytes) -> dict[str, Any]:
+    """As a gateway that mends what it can; {} for the rest."""
+    try:
+        parsed: dict[str, Any] = json.loads(body.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    return parsed
+
+
 @contextmanager
 def gateway() -> Iterator[Gateway]:
     found = Gateway(port=free_port())
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = _parsed(self.rfile.read(int(self.headers["Content-Length"])))
             if not found.status:
                 self.close_connection = True
-                self.connection.close()
                 return
             status, content = found.answer(self.path, self.headers.get("Token", ""), body)
             found.got.append(Got(path=self.path, token=self.headers.get("Token", ""), body=body, answer=status))

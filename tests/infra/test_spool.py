@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from infra.spool import recover
+from infra.spool import spool as spool_module
 from tests.harness import spool as harness
 from tests.harness.spool import ROOT, Gateway, Spool
 from tests.measure.spool import __main__ as kills
@@ -98,14 +100,15 @@ def test_what_is_late_goes_as_backfill_in_batches_of_one_token(start, gateway: G
         spool.post("/dial", dial(number))
     spool.post("/dispatch/call-event", wrapped(3, origin="download"))
     spool.post("/dispatch/call-event", wrapped(4, origin="live"))
-    spool.post("/hangup", {**dial(5), "Token": "375290000002"})
+    spool.post("/hangup", {**dial(6), "Token": "375290000002"})
+    spool.post("/dial", dial(5))
     time.sleep(0.3)
     gateway.status = 200
 
-    assert eventually(lambda: len(gateway.ids) == 6)
+    assert eventually(lambda: len(gateway.ids) == 7)
     first, second = [got for got in gateway.got if got.answer == 200]
     assert (first.path, first.token, first.body["origin"]) == ("/dispatch/call-events", TOKEN, "backfill")
-    assert [event.get("origin") for event in first.events] == [None, None, None, "download", None]
+    assert [event.get("origin") for event in first.events] == [None, None, None, "download", None, None]
     assert "Token" not in first.events[0]["raw"]
     assert (second.token, second.events[0]["event_type"]) == ("375290000002", "hangup")
 
@@ -231,6 +234,67 @@ def test_metrics_say_how_far_behind_it_is(start, gateway: Gateway):
 
     assert "\nspool_waiting_events 1\n" in text
     assert "# TYPE spool_oldest_seconds gauge" in text
+
+
+STRANGE = {
+    "nested too deep": b'{"UniqueId": "1.1", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "half of a letter": b'{"UniqueId": "1.1", "CallerIDName": "\\ud800"}',
+    "a token of letters": '{"UniqueId": "1.1", "Token": "жетон"}'.encode(),
+    "a token of two lines": b'{"UniqueId": "1.1", "Token": "1\\r\\n2"}',
+    "another code page": '{"UniqueId": "1.1", "CallerIDName": "Иван"}'.encode("cp1251"),
+    "a cut letter": '{"UniqueId": "1.1", "CallerIDName": "Иван"}'.encode().replace(b"\xbd", b""),
+    "a line break": b'{"UniqueId": "1.1", "CallerIDName": "a\nb"}',
+    "no JSON": b"{'UniqueId': 1.1",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("late", ["0", "60"], ids=["late", "at once"])
+@pytest.mark.parametrize("kind", STRANGE)
+def test_whatever_stands_in_a_body_the_next_event_goes(kind, late, start, gateway: Gateway):
+    spool = start("--late-seconds", late)
+
+    strange = requests.post(spool.url + "/dial", data=STRANGE[kind], timeout=5)
+    spool.post("/dial", dial(2))
+
+    assert strange.status_code == 200
+    assert eventually(lambda: "1758798777.2" in gateway.ids)
+    assert eventually(lambda: not spool.health()["waiting"])
+    assert len(gateway.got) + spool.health()["refused"] >= 2
+
+
+def test_an_old_code_page_makes_no_late_event_a_live_one(start, gateway: Gateway):
+    requests.post(start("--late-seconds", "0").url + "/dial", data=STRANGE["another code page"], timeout=5)
+
+    assert eventually(lambda: gateway.ids == ["1.1"])
+    assert gateway.got[0].body["origin"] == "backfill"
+
+
+def test_a_backlog_is_not_read_into_memory_at_once(tmp_path):
+    store = spool_module.Store(tmp_path / "spool", most_bytes=64 * 1024 * 1024)
+    for _ in range(6):
+        store.add("/dispatch/call-events", TOKEN, b"x" * 1024 * 1024)
+
+    assert [len(store.oldest(limit=limit)) for limit in (1, 200)] == [1, 2]
+    store.close()
+
+
+def test_a_change_that_the_disk_refused_is_taken_back(tmp_path):
+    store = spool_module.Store(tmp_path / "spool", most_bytes=1024 * 1024)
+    while True:
+        try:
+            store.add("/dial", TOKEN, b"x" * 30_000)
+        except spool_module.DiskFull:
+            break
+    (first,) = store.oldest()
+
+    with pytest.raises(sqlite3.Error):
+        store.refuse(dataclasses.replace(first, id=first.id, body=b"x" * 2_000_000), 400, "")
+
+    assert store.oldest() == [first]
+    store.forget([first.id])
+    assert store.oldest() != [first]
+    store.close()
 
 
 def test_nothing_acknowledged_is_lost_by_kills(tmp_path, capsys):

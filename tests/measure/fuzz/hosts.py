@@ -110,7 +110,7 @@ def _comes_back(stream: Sequence[Sent], sent: Sent, after: float) -> bool:
 
 
 def _channel(sent: Sent) -> tuple[str, object]:
-    """Whatever a host makes of the names and the types of fields."""
+    """Its id and name, in whatever case the fields are written, and whether the id is text or a number."""
     body = {name.lower(): value for name, value in sent.body.items()}
     unique_id = body.get("uniqueid", "")
     return (unique_id.digits if isinstance(unique_id, Numeral) else str(unique_id)).strip(), body.get("channel")
@@ -141,7 +141,7 @@ def lost_kinds(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
 
 
 def swaps(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
-    """Two that follow each other closely cross on the way."""
+    """Two events that a host sends within a second arrive in the wrong order."""
     found = list(stream)
     for place in range(1, len(found)):
         one, other = found[place - 1], found[place]

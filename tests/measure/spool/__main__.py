@@ -1,9 +1,10 @@
 """
 `python -m tests.measure.spool`: what the spool acknowledged, it delivers, however often it is killed.
 
-A host posts without a pause; the spool gets kill -9 every few hundred milliseconds; the gateway is there, away, silent
-or answers 503, by turns. At the end all of them are well: every event that was answered with 2xx must have reached the
-gateway. Copies are counted: the gateway knows them by their content. Exit code 1 when one is missing.
+Four hosts post without a pause. The spool gets kill -9 every 50 to 500 ms, and the gateway takes events, closes
+connections without an answer, or answers 503, by turns. At the end the gateway takes everything: it must have every event
+that a host was answered 2xx for. Copies are counted; a real gateway knows them by their content. Exit code 1 when an
+event is missing.
 """
 
 from __future__ import annotations
