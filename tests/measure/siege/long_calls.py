@@ -16,39 +16,52 @@ _LINE: Final = "0001301"
 
 
 def one_channel(size: int, now: float) -> Sequence[Marked]:
-    """A call that begins, and whose channel then tells its caller again and again, each time in other words."""
-    unique_id = f"{int(now)}.1"
-    start = marked(0, "start", {"UniqueId": unique_id, "Phone": _PHONE, "CallType": 0, "Trunk": _LINE})
+    """A call that rings, and whose channel then tells its caller again and again, each time in other words."""
     told = {
-        "UniqueId": unique_id,
+        "UniqueId": _main(now),
         "Channel": f"SIP/{_LINE}-00000001",
         "CallerIDNum": _PHONE,
-        "CallerIDName": "",
         "ConnectedLineNum": "<unknown>",
         "ConnectedLineName": "<unknown>",
         "Exten": _LINE,
         "Context": "from-out-office",
     }
-    return [start, *(marked(index + 1, "new_callerid", told) for index in range(size))]
+    return [
+        *_ringing(now),
+        *(marked(index, "new_callerid", {**told, "CallerIDName": str(index)}) for index in range(2, size + 2)),
+    ]
 
 
 def one_bridge(size: int, now: float) -> Sequence[Marked]:
+    """A call that rings, and channels that enter one bridge with its customer."""
     bridge = str(uuid.uuid4())
     return [
-        marked(
-            index,
-            "bridge",
-            {
-                "UniqueId": f"{int(now)}.{index + 1}",
-                "Channel": f"SIP/{_LINE}-{index + 1:08x}",
-                "CallerIDNum": f"37529{3_000_000 + index}",
-                "ConnectedLineNum": "150",
-                "BridgeUniqueid": bridge,
-                "Exten": "",
-            },
-        )
-        for index in range(size)
+        *_ringing(now),
+        *(
+            marked(
+                index,
+                "bridge",
+                {
+                    "UniqueId": f"{int(now)}.{index}",
+                    "Channel": f"SIP/150-{index:08x}",
+                    "CallerIDNum": "150",
+                    "ConnectedLineNum": _PHONE,
+                    "BridgeUniqueid": bridge,
+                    "Exten": "",
+                },
+            )
+            for index in range(2, size + 2)
+        ),
     ]
+
+
+def _ringing(now: float) -> Sequence[Marked]:
+    common = {"UniqueId": _main(now), "Phone": _PHONE, "CallType": 0, "Trunk": _LINE}
+    return [marked(0, "start", common), marked(1, "dial", {**common, "Extensions": ["150", "151"]})]
+
+
+def _main(now: float) -> str:
+    return f"{int(now)}.1"
 
 
 def _batches(ground: Ground, tally: Tally) -> None:
