@@ -169,9 +169,12 @@ def _forwarded_leg(leg: Tree, record: Outgoing, owner: Tree) -> tuple[int, float
     if not owner.incoming_ids or not owner.lives_at(record.moment):
         return None
     first = leg.by_id[record.unique_id][0]
-    seen = first.received_at if first.event_type != "hangup" else owner.received_after(record.moment)
+    # What the leg says first may overtake the dial that it answers.
+    latest = owner.received_after(record.moment)
+    seen = first.received_at if first.event_type != "hangup" else latest
     extensions = record.forwarded_by(owner.customers, owner.rung, owner.directory)
-    since = [rung for extension in extensions if (rung := owner.ringing_since(extension, seen)) is not None]
+    rung = (owner.ringing_since(extension, seen, heard_by=max(seen, latest)) for extension in extensions)
+    since = [at for at in rung if at is not None]
     return (1, (seen - max(since)).total_seconds()) if since else None
 
 

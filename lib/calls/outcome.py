@@ -144,8 +144,15 @@ def _waiting(seen: Picture, talked: Sequence[Stay] | Sequence[Talk], *, answered
     ended = clock.hung_up_at(hangup, seen.directory.zone) if hangup is not None else None
     if hangup is not None and ended is not None and hangup.epoch is not None and _credible(hangup, ended):
         return _whole_seconds(ended - hangup.moment)
-    heard = hangup.received_at if hangup is not None else seen.last_news_at
-    return _whole_seconds(heard - began) if counts else None
+    heard = _heard_last(seen)
+    return _whole_seconds(heard - began) if counts and heard is not None else None
+
+
+def _heard_last(seen: Picture) -> datetime | None:
+    """When we heard that it is over, or the last of it; when something was recovered says nothing of that."""
+    hangup = seen.roles.main_hangup
+    last = [event.received_at for event in ([hangup] if hangup is not None else seen.events) if event.live]
+    return max(last, default=None)
 
 
 def _credible(hangup: CallEvent, ended: datetime) -> bool:

@@ -121,9 +121,11 @@ class Tree:
             for extension in named_extensions(event, self.directory)
         )
 
-    def ringing_since(self, extension: str, moment: datetime) -> datetime | None:
-        """When the last dial before this receipt named the extension, if nobody was bridged between the two."""
-        rung = [event.received_at for event in self._dials_in(before=moment) if extension in event.extensions]
+    def ringing_since(self, extension: str, moment: datetime, *, heard_by: datetime) -> datetime | None:
+        """
+        When the last dial that was heard by then named the extension, if nobody was bridged between it and the moment.
+        """
+        rung = [event.received_at for event in self._dials_in(before=heard_by) if extension in event.extensions]
         if not rung or any(rung[-1] < at < moment for at in self._bridged_at):
             return None
         return rung[-1]

@@ -11,11 +11,12 @@ from typing import Final
 from tests.measure.fuzz import spellings
 from tests.measure.fuzz.bodies import Dice
 from tests.measure.fuzz.sources import Source
-from tests.measure.fuzz.stream import OUT, Sent
+from tests.measure.fuzz.stream import OUT, Numeral, Sent
 
 _ID: Final = re.compile(r"(\d{1,10})(\.\d+)")
 _WALLS: Final = ("StartTime", "EndTime", "DateReceived")
 _MOVES: Final = ("bridge", "bridge_leave")
+_CROSSING: Final = 1.0
 _OTHER_WORDS: Final[Sequence[Mapping[str, object]]] = (
     {"Extensions": ["150"]},
     {"Extensions": ["152", "375292222222"]},
@@ -103,11 +104,16 @@ def copies(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
 
 def _comes_back(stream: Sequence[Sent], sent: Sent, after: float) -> bool:
     return sent.kind in _MOVES and any(
-        other is not sent
-        and (other.unique_id, other.body.get("Channel")) == (sent.unique_id, sent.body.get("Channel"))
-        and sent.at <= other.at <= sent.at + after
+        other is not sent and _channel(other) == _channel(sent) and sent.at <= other.at <= sent.at + after
         for other in stream
     )
+
+
+def _channel(sent: Sent) -> tuple[str, object]:
+    """Whatever a host makes of the names and the types of fields."""
+    body = {name.lower(): value for name, value in sent.body.items()}
+    unique_id = body.get("uniqueid", "")
+    return (unique_id.digits if isinstance(unique_id, Numeral) else str(unique_id)).strip(), body.get("channel")
 
 
 def repeats(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
@@ -135,11 +141,11 @@ def lost_kinds(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
 
 
 def swaps(dice: Dice, stream: Sequence[Sent], _: Source) -> list[Sent]:
-    """Neighbours come in the wrong order."""
+    """Two that follow each other closely cross on the way."""
     found = list(stream)
     for place in range(1, len(found)):
         one, other = found[place - 1], found[place]
-        if dice(other.tag).random() < 0.3:
+        if other.at - one.at <= _CROSSING and dice(other.tag).random() < 0.3:
             found[place - 1] = dataclasses.replace(other, at=one.at)
             found[place] = dataclasses.replace(one, at=other.at)
     return found

@@ -40,7 +40,8 @@ class Finding:
 class Seen:
     """
     `is_coherent`: every channel has one id, no id stands for two, and no field says what it never was. Each call has a
-    customer of its own.
+    customer of its own. `customers`: as E.164, of the calls of which a record of the main id is left; where none is,
+    each leg and each consultation may be a call.
     """
 
     stream: Sequence[Sent]
@@ -48,6 +49,7 @@ class Seen:
     outcome: Outcome
     directory: Directory
     is_coherent: bool
+    customers: frozenset[str]
 
 
 def findings(seen: Seen) -> Iterator[Finding]:
@@ -65,7 +67,7 @@ def _every_event_is_in_one_call(seen: Seen) -> Iterator[str]:
 def _one_row_for_a_call(seen: Seen) -> Iterator[str]:
     """No second row of a customer, and none of somebody who is nobody's customer here."""
     for phone, count in Counter(row.phone for row in seen.outcome.rows).items():
-        if count > 1 and seen.is_coherent:
+        if count > 1 and seen.is_coherent and phone in seen.customers:
             yield f"{count} rows for {phone}"
     ids = Counter(row.external_id for row in seen.outcome.rows)
     if max(ids.values(), default=0) > 1:

@@ -9,6 +9,7 @@ from random import Random
 
 from lib.calls.event import CallEvent
 from tests.measure.fuzz import invariants, links, outcomes, sameness, survival
+from tests.measure.fuzz.bodies import RECORDS
 from tests.measure.fuzz.case import Case, Part
 from tests.measure.fuzz.invariants import Finding, Seen
 from tests.measure.fuzz.outcomes import Outcome
@@ -41,6 +42,7 @@ def _findings(case: Case) -> Iterator[Finding]:
             yield Finding("keys_reach_what_is_joined", says)
         yield from _ordered(case, taken.events, random)
     outcome, is_coherent = _outcome(case, taken.events), _is_coherent(case, taken.events)
+    clean = [_clean(case, part) for part in case.parts]
     yield from invariants.findings(
         Seen(
             stream=stream,
@@ -48,11 +50,11 @@ def _findings(case: Case) -> Iterator[Finding]:
             outcome=outcome,
             directory=case.directory,
             is_coherent=is_coherent,
+            customers=frozenset(_customers(case, clean)),
         )
     )
     if taken.refused:
         return
-    clean = [_clean(case, part) for part in case.parts]
     yield from sameness.differences(clean, outcome, case.keeps)
     if is_coherent and not any(part.again for part in case.parts):
         yield from survival.findings(case, clean, outcome)
@@ -74,6 +76,13 @@ def _is_coherent(case: Case, events: Sequence[CallEvent]) -> bool:
     pairs = {(event.event_id[0], recorded.get(event.event_id.rstrip("'"), ""), event.unique_id) for event in events}
     pairs = {pair for pair in pairs if any(pair[1:])}
     return len(pairs) == len({pair[:2] for pair in pairs}) == len({pair[2] for pair in pairs})
+
+
+def _customers(case: Case, clean: Sequence[Outcome]) -> Iterator[str]:
+    for part, outcome in zip(case.parts, clean, strict=True):
+        recorded = {sent.tag: sent.unique_id for sent in case.clean(part)}
+        left = {recorded[sent.original] for sent in case.spoiled(part) if sent.kind in RECORDS}
+        yield from (row.phone for row in outcome.rows if row.external_id in left)
 
 
 def _outcome(case: Case, events: Sequence[CallEvent]) -> Outcome:

@@ -509,6 +509,15 @@ def test_a_forwarded_leg_whose_dial_was_lost_is_judged_by_when_it_began():
     assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", "151", 45)]
 
 
+def test_what_a_forwarded_leg_shows_may_overtake_the_dial_that_it_answers():
+    stream = incoming(Stream(), ["152", "153"])
+    stream.callerid(0.5, stream.id(5, 1), f"Local/{STRANGER}@ctx-00000005;2", "152")
+    stream.dial_out(1.5, stream.id(5, 1), ["152"], STRANGER, Trunk="0001302")
+    stream.hangup(40, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "no answer", "152", 0)]
+
+
 def test_who_rang_before_somebody_answered_forwards_nothing_any_more():
     stream = talk(incoming(Stream(), ["151", "152"]), 5, 60, "SIP/151-0000001e", "151")
     forwarded(stream, 20, STRANGER, ["152"], local="152").hangup(61, stream.id(0), 0, "2", ["151"])

@@ -305,6 +305,12 @@ def test_a_recovered_call_waits_by_its_own_times():
     assert call_of(stream, origin="download").waiting_seconds == 20
 
 
+def test_when_a_call_without_its_end_was_recovered_is_not_when_it_ended():
+    stream = incoming(Stream())
+
+    assert call_of(stream, origin="download").waiting_seconds is None
+
+
 def test_a_line_that_nobody_entered_is_warned_of():
     stream = Stream(trunk="0009999")
     stream.start(0, stream.id(0)).hangup(20, stream.id(0), 0, "0", [""])
