@@ -32,15 +32,19 @@ def test_a_long_call_is_one_channel_that_never_says_the_same_twice():
     events = stored(one_channel(50, 1_800_000_000.0))
 
     assert {event.unique_id for event in events} == {"1800000000.1"}
-    assert Counter(event.event_type for event in events) == {"start": 1, "new_callerid": 50}
-    assert len({json.dumps(event.raw) for event in events}) == 51
+    assert Counter(event.event_type for event in events) == {"start": 1, "dial": 1, "new_callerid": 50}
+    assert len({json.dumps(event.raw) for event in events}) == 52
 
 
 def test_all_channels_of_a_bridge_are_under_one_id():
-    events = stored(one_bridge(50, 1_800_000_000.0))
+    channels = [event for event in stored(one_bridge(50, 1_800_000_000.0)) if event.event_type == "bridge"]
 
-    assert len({event.unique_id for event in events}) == 50
-    assert len({event.raw["BridgeUniqueid"] for event in events}) == 1
+    assert len({event.unique_id for event in channels}) == 50
+    assert len({event.raw["BridgeUniqueid"] for event in channels}) == 1
+
+
+def three_calls() -> Sequence[Marked]:
+    return starts(3, first_at=1_800_000_000.0, last_at=1_800_000_003.0)
 
 
 @dataclass
@@ -90,7 +94,7 @@ def intake(retry_after: str) -> Iterator[Intake]:
 def test_what_is_refused_is_posted_again_until_each_event_is_accepted():
     with intake("0") as server:
         ground, tally = Ground(gateway=server.url, seconds=10.0, token="token-of-0402"), Tally()
-        in_batches(one_bridge(3, 1_800_000_000.0), ground, tally, origin="download")
+        in_batches(three_calls(), ground, tally, origin="download")
 
     assert tally.offered == 3
     assert tally.accepted == {"mark-0", "mark-1", "mark-2"}
@@ -102,7 +106,7 @@ def test_what_is_refused_is_posted_again_until_each_event_is_accepted():
 def test_who_is_told_to_wait_longer_than_the_attack_lasts_posts_no_more():
     with intake("60") as server:
         ground, tally = Ground(gateway=server.url, seconds=0.5, token="token-of-0402"), Tally()
-        one_by_one(one_bridge(3, 1_800_000_000.0), ground, tally)
+        one_by_one(three_calls(), ground, tally)
 
     assert tally.accepted == set()
     assert tally.answers == {429: 3}
