@@ -97,7 +97,7 @@ export async function show({ t, common, query, signal }) {
       { title: t("line"), cell: (row) => row.line_name ?? row.line_id ?? "—" },
       { title: t("owner"), cell: named },
       { title: t("tries"), cell: (row) => (row.tries ? [t("tried", { count: row.tries }), h("p", { class: "small muted" }, t("last_try", { when: moment(row.last_try_at) }))] : t("not_tried")) },
-      { title: t("state"), bare: true, cell: (row) => h("div", { class: "stack tight" }, state(row), h("div", { class: "row" }, actions(row))) },
+      { title: t("state"), bare: true, cell: (row) => h("div", { class: "stack tight" }, h("div", {}, state(row)), h("div", { class: "row" }, actions(row))) },
     ];
   }
 
