@@ -20,6 +20,7 @@ from lib.admin.screens import (
     overview,
     popup,
     preview,
+    report,
     sign_in,
 )
 
@@ -34,6 +35,7 @@ _SCREENS: Final = (
     host.OPERATIONS,
     calls.OPERATIONS,
     callbacks.OPERATIONS,
+    report.OPERATIONS,
     logs.OPERATIONS,
     preview.OPERATIONS,
     popup.OPERATIONS,

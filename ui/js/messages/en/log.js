@@ -65,6 +65,7 @@ export default {
     sign_in: { one: "login {login}: {count} time within a day, the last from {address}", other: "login {login}: {count} times within a day, the last from {address}" },
     export_calls: { one: "{count} call", other: "{count} calls" },
     export_callbacks: { one: "{count} customer to call back", other: "{count} customers to call back" },
+    export_report: { one: "the report, {count} row", other: "the report, {count} rows" },
     export_log: { one: "{count} entry of the log", other: "{count} entries of the log" },
     by: "{who}",
     changed: "changed {fields}",

@@ -16,6 +16,7 @@ export default {
     overview: "Overview",
     calls: "Calls",
     callbacks: "Call back",
+    report: "Report",
     managers: "Managers",
     lines: "Lines",
     host: "Telephone host",

@@ -65,6 +65,7 @@ export default {
     sign_in: { one: "логин {login}: {count} раз за сутки, последний с адреса {address}", few: "логин {login}: {count} раза за сутки, последний с адреса {address}", many: "логин {login}: {count} раз за сутки, последний с адреса {address}", other: "логин {login}: {count} раза за сутки, последний с адреса {address}" },
     export_calls: { one: "{count} звонок", few: "{count} звонка", many: "{count} звонков", other: "{count} звонка" },
     export_callbacks: { one: "{count} клиент, которому перезвонить", few: "{count} клиента, которым перезвонить", many: "{count} клиентов, которым перезвонить", other: "{count} клиента, которым перезвонить" },
+    export_report: { one: "отчёт, {count} строка", few: "отчёт, {count} строки", many: "отчёт, {count} строк", other: "отчёт, {count} строки" },
     export_log: { one: "{count} запись журнала", few: "{count} записи журнала", many: "{count} записей журнала", other: "{count} записи журнала" },
     by: "{who}",
     changed: "изменено {fields}",

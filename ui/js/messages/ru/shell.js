@@ -16,6 +16,7 @@ export default {
     overview: "Обзор",
     calls: "Звонки",
     callbacks: "Перезвонить",
+    report: "Отчёт",
     managers: "Менеджеры",
     lines: "Линии",
     host: "Станция",
