@@ -38,7 +38,7 @@ def test_calls_of_today_are_counted_drawn_and_told_in_a_table(number, enrol, vis
     somebody.is_accessible()
     somebody.press({"ru": "Неделя", "en": "Week"}[language])
     somebody.reads(summary)
-    expect(page.locator(".delay-times span")).to_have_count(7)
+    expect(page.locator(".bar-names span")).to_have_count(7)
     somebody.press({"ru": "Раньше", "en": "Earlier"}[language])
     somebody.reads({"ru": "Звонков не было", "en": "No calls"}[language])
     assert "span=week" in page.url

@@ -6,7 +6,7 @@ export default {
   spans: { day: "День", week: "Неделя", month: "Месяц" },
   earlier: "Раньше",
   later: "Позже",
-  totals: { incoming: "Входящие", missed: "Пропущено", share: "Доля отвеченных", wait: "Ждали ответа, медиана", outgoing: "Исходящие", talk: "Время разговоров" },
+  totals: { incoming: "Входящие", missed: "Пропущено", share: "Доля отвеченных", wait: "Ждали ответа", outgoing: "Исходящие", talk: "Разговоры" },
   before: { day: "неделю назад: {value}", week: "неделей раньше: {value}", month: "месяцем раньше: {value}" },
   by: { hour: "По часам", day: "По дням" },
   step: { hour: "Час", day: "День" },
