@@ -35,7 +35,7 @@ ORIGINS: Final = ("live", "download", "backfill")
 BATCH_SIZE: Final = 500
 _TEXT_LENGTH = 255
 # What is kept of an event, about as much as it takes in memory: a call is read with all of its events at once. The
-# largest one that a host was seen to send takes a tenth of that, one that rings two hundred telephones fits.
+# largest one that a host was seen to send takes an eighth of that, one that rings two hundred telephones fits.
 KEPT_BYTES: Final = 16_000
 LEFT_OUT: Final = "LeftOut"
 _NAMED_AT_MOST: Final = 10
