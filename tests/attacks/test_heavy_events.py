@@ -108,9 +108,14 @@ def test_a_dial_of_two_hundred_telephones_is_whole(dispatch, sql, together):
 
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 def test_so_many_words_are_read_of_a_dial_and_no_more(monkeypatch, names):
-    spelled = []
+    spelled: list[str] = []
     plain = spelling.read
-    monkeypatch.setattr(spelling, "read", lambda raw: spelled.append(raw) or plain(raw))
+
+    def counted(raw):
+        spelled.append(raw)
+        return plain(raw)
+
+    monkeypatch.setattr(spelling, "read", counted)
 
     read(Extensions=names)
 
@@ -118,9 +123,14 @@ def test_so_many_words_are_read_of_a_dial_and_no_more(monkeypatch, names):
 
 
 def test_a_ligature_is_not_spelled_out_for_a_thousand_letters(monkeypatch):
-    looked_at = []
+    looked_at: list[str] = []
     meaning = spelling._plain_character
-    monkeypatch.setattr(spelling, "_plain_character", lambda letter: looked_at.append(letter) or meaning(letter))
+
+    def counted(letter):
+        looked_at.append(letter)
+        return meaning(letter)
+
+    monkeypatch.setattr(spelling, "_plain_character", counted)
 
     assert spelling.read("1\ufdfa" * 100) is None
 

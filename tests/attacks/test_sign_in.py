@@ -242,9 +242,14 @@ def test_who_has_to_wait_takes_no_place_of_those_who_have_not(at, monkeypatch, s
         " FROM generate_series(1, 40) n RETURNING 1",
         PROXY,
     )
-    taken = []
+    taken: list[str] = []
     places = by_password._among_strangers
-    monkeypatch.setattr(by_password, "_among_strangers", lambda made: taken.append(made.address) or places(made))
+
+    def watched(made):
+        taken.append(made.address)
+        return places(made)
+
+    monkeypatch.setattr(by_password, "_among_strangers", watched)
 
     assert 1 <= wait_of(at()) <= LONGEST_PAUSE
     assert at("198.51.100.1").status_code == 200
