@@ -9,6 +9,7 @@ body, and says of a `record_url` that is no address that it is none.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import accumulate, islice
@@ -108,18 +109,14 @@ def _kept(raw: dict[str, Any]) -> dict[str, Any]:
     """Its smallest fields, as many as fit, and of the next one its beginning; `LEFT_OUT` names what is not whole."""
     if _size(raw) <= KEPT_BYTES:
         return raw
-    kept: dict[str, Any] = {}
-    left_out: list[str] = []
-    room = KEPT_BYTES
-    for name in sorted(raw, key=lambda name: _size(raw[name])):
-        before, room = room - _size(name), room - _size(name) - _size(raw[name])
-        if room >= 0:
-            kept[name] = raw[name]
-            continue
-        left_out.append(name[:_TEXT_LENGTH])
-        if not left_out[1:] and before > 0:
-            kept[name] = _beginning(raw[name], before)
-    return kept | {LEFT_OUT: left_out[:_NAMED_AT_MOST]}
+    names = sorted(raw, key=lambda name: _size(raw[name]))
+    taken = list(accumulate((_size(name) + _size(raw[name]) for name in names), initial=_VALUE_BYTES))
+    whole = bisect_right(taken, KEPT_BYTES) - 1
+    kept = {name: raw[name] for name in names[:whole]}
+    left_out = names[whole:]
+    if (room := KEPT_BYTES - taken[whole] - _size(left_out[0])) > 0:
+        kept[left_out[0]] = _beginning(raw[left_out[0]], room)
+    return kept | {LEFT_OUT: [name[:_TEXT_LENGTH] for name in left_out[:_NAMED_AT_MOST]]}
 
 
 def _beginning(value: Any, room: int) -> Any:
