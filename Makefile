@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env pin test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run function env pin test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -19,6 +19,9 @@ venv: ## make the virtual environment, if it is missing or out of date
 
 run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
 	@$(PY) -m infra.stand_ins.run
+
+function: venv ## run one function alone, beside the running stack (NAME=make-call PORT=9090); without NAME: which there are
+	@$(PY) -m infra.stand_ins.function $(NAME) --port "$(or $(PORT),9090)" --run-dir "$(RUN_DIR)"
 
 env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
 	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo)
