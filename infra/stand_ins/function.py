@@ -1,9 +1,9 @@
 """
 One function alone, in this terminal: `make function NAME=make-call PORT=9090`, or `python -m infra.stand_ins.function`.
 
-It has the settings of the running stack and comes to its database under its own role. It stands beside the stack's own
-copy of it: what is posted to PORT is answered here, what Pub/Sub pushes still goes to the stack's. With DATABASE_URL set
-it has the caller's environment and needs no stack.
+It has the settings of the running stack and comes to its database under its own role. It stands beside the stack's
+own copy of it: what is posted to PORT is answered here, what Pub/Sub pushes still goes to the stack's. With
+DATABASE_URL set it has the caller's environment and needs no stack.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from infra.deployment import rights
@@ -64,7 +64,7 @@ def _under_its_role(name: str, run_dir: Path, database_url: str) -> str:
     return urlunsplit(address._replace(netloc=f"{role}:{password}@{address.hostname}:{address.port}"))
 
 
-def main() -> int:
+def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="make function", description="Runs one function alone")
     parser.add_argument("name", nargs="?", default="", metavar="NAME")
     parser.add_argument("--port", type=int, default=_FREE_PORT)
@@ -74,12 +74,11 @@ def main() -> int:
         argv = command(options.name, options.port)
         env = settings(options.name, options.run_dir.resolve(), environment())
     except StartError as error:
-        print(f"make function: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"make function: {error}")
     print(f"{options.name} is at http://127.0.0.1:{options.port}/ (health: /health); Ctrl-C ends it", flush=True)
     os.chdir(ROOT)
     os.execve(argv[0], argv, env)  # noqa: S606  (becomes the function)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
