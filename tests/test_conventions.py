@@ -47,6 +47,12 @@ def test_the_docstring_of_a_function_is_its_contract(folder):
     assert all(word in contract for word in ("Trigger", "Reads", "Writes", "Answers"))
 
 
+def test_every_function_has_its_section_in_the_document_of_functions():
+    sections = re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/functions.md").read_text(), re.MULTILINE)
+
+    assert sorted(sections) == NAMES
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "lib").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_in_one_place_why_it_exists(path):
     text = path.read_text()
