@@ -23,8 +23,8 @@ run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_
 function: venv ## run one function alone, beside the running stack (NAME=make-call PORT=9090); without NAME: which there are
 	@$(PY) -m infra.stand_ins.function $(NAME) --port "$(or $(PORT),9090)" --run-dir "$(RUN_DIR)"
 
-env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
-	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo)
+env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked; DOMAIN=…: with TLS)
+	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo) $(if $(DOMAIN),--domain "$(DOMAIN)")
 
 pin: ## write the digests of the base images into .env; again: the newer ones of the same tags (EMBEDDED=1: not the emulator's)
 	@python3 -m infra.commands.pin $(if $(filter 1 yes,$(EMBEDDED)),--embedded)
