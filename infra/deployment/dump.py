@@ -9,7 +9,9 @@ there before stays under another name. Needs the standard library only.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,24 +36,33 @@ class Programs:
     user: str = "gateway"
     database: str = "gateway"
 
-    def run(
-        self, program: str, *arguments: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None
-    ) -> str:
-        """What it printed. Raises DumpError with the program's last words."""
+    def run(self, program: str, *arguments: str, stdin: IO[bytes] | None = None, to: IO[bytes] | None = None) -> str:
+        """
+        What it printed, unless that goes `to` a file: through a pipe, because into a file pg_dump writes its table of
+        contents twice. Raises DumpError with the program's last words.
+        """
         try:
-            done = subprocess.run(
-                [*self.prefix, program, *arguments],
-                stdin=stdin or subprocess.DEVNULL,
-                stdout=stdout or subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                check=False,
-            )
+            with (
+                tempfile.TemporaryFile() as words,
+                subprocess.Popen(
+                    [*self.prefix, program, *arguments],
+                    stdin=stdin or subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=words,
+                ) as process,
+            ):
+                assert process.stdout is not None  # noqa: S101  (it is a PIPE)
+                if to is not None:
+                    shutil.copyfileobj(process.stdout, to)
+                printed = process.stdout.read().decode()
+                code = process.wait()
+                words.seek(0)
+                said = words.read().decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
         except FileNotFoundError as error:
             raise DumpError(f"There is no {error.filename} here") from error
-        if done.returncode:
-            words = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-            raise DumpError(f"{program}: {next((line for line in words if 'error' in line.lower()), words[-1])}")
-        return "" if stdout else done.stdout.decode()
+        if code:
+            raise DumpError(f"{program}: {next((line for line in said if 'error' in line.lower()), said[-1])}")
+        return printed
 
     def sql(self, *statements: str, in_transaction: bool = False) -> str:
         commands = [word for statement in statements for word in ("--command", statement)]
@@ -68,7 +79,8 @@ def save(programs: Programs, path: Path) -> int:
     try:
         with unfinished.open("wb") as file:
             options = ["--format=custom", f"--username={programs.user}", f"--dbname={programs.database}"]
-            programs.run("pg_dump", *options, stdout=file)
+            programs.run("pg_dump", *options, to=file)
+            file.flush()
             os.fsync(file.fileno())
         check(programs, unfinished)
         unfinished.replace(path)
@@ -78,11 +90,13 @@ def save(programs: Programs, path: Path) -> int:
 
 
 def check(programs: Programs, path: Path) -> None:
-    """Raises DumpError for what is no dump of the gateway; a truncated one is found when it is restored."""
+    """Reads all of it. Raises DumpError for what is no dump of the gateway, and for a part of one."""
     with path.open("rb") as file:
         listed = programs.run("pg_restore", "--list", stdin=file)
     if "TABLE DATA public schema_migrations" not in listed:
         raise DumpError(f"{path.name} is no dump of the gateway: the table schema_migrations is not in it")
+    with path.open("rb") as file:
+        programs.run("pg_restore", "--file=/dev/null", stdin=file)
 
 
 def load(programs: Programs, path: Path, *, now: datetime) -> str:
