@@ -37,6 +37,7 @@ def intake(postgres_server, template, tmp_path_factory) -> Iterator[str]:
             "GOOGLE_CLOUD_PROJECT": "local",
             "PUBSUB_EMULATOR_HOST": broker.host,
             "VAULT_KEYS": VAULT_KEYS,
+            "RETAILCRM_EXTRA_HOSTS": "127.0.0.1:*",
         }
         provision(enterprise(), environment)
         with Function.started("dispatch-call-event", environment, log=log) as function:

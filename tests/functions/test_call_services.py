@@ -23,8 +23,9 @@ CODE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
-def gateway(provisioned, broker, database_url, tmp_path):
+def gateway(provisioned, broker, database_url, process, tmp_path):
     """dispatch-call-event as it runs; its address."""
+    process.setenv("PUBSUB_EMULATOR_HOST", broker.host)
     provisioned()
     broker.topic("call-events")
     broker.topic("recovered-events")
