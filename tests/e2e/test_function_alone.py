@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -36,7 +37,7 @@ def alone(name, *arguments, **environment):
                 requests.get(f"http://127.0.0.1:{port}/health", timeout=5).raise_for_status()
                 break
             except requests.RequestException:
-                assert running.poll() is None, running.stdout.read().decode()
+                assert running.poll() is None, running.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
@@ -68,7 +69,7 @@ def test_beside_the_stack_it_takes_events_in_under_its_own_role(stack, enrol):
     assert stored == [("1758798777.27",)]
 
 
-@pytest.mark.parametrize("name", Layout(run_dir=None).functions())
+@pytest.mark.parametrize("name", Layout(run_dir=Path()).functions())
 def test_every_function_starts_without_a_stack(name, database_url):
     environment = {
         "DATABASE_URL": roles.url_of_function(name, database_url),

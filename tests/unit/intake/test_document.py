@@ -12,7 +12,7 @@ from lib.intake import document, forms
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # By each other value the same event says something else.
-VALUES = {
+VALUES: dict[str, list[object]] = {
     "UniqueId": ["1758798777.27"],
     "CallType": [1, "1"],
     "Phone": [375291111111, "+375 29 111-11-11"],
