@@ -22,6 +22,8 @@ COMPOSE: Final = Path(__file__).parents[2] / "docker-compose.yml"
 BASES: Final = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "NGINX_IMAGE")
 # Three gigabytes, and not used where the embedded emulator is.
 EMULATOR: Final = "PUBSUB_EMULATOR_IMAGE"
+# Where the composition ends TLS.
+TLS: Final = "CADDY_IMAGE"
 _HEAD: Final = "\n# Base images, with the digests that their tags had when `make pin` asked\n"
 _PULL_SECONDS: Final = 1800
 
@@ -38,7 +40,8 @@ def main(arguments: list[str]) -> int:
     path: Path = given.file
     try:
         text = path.read_text()
-        wanted = images(COMPOSE.read_text(), text, names=BASES if given.embedded else (*BASES, EMULATOR))
+        names = (*BASES, *(() if given.embedded else (EMULATOR,)), *((TLS,) if _ends_tls(text) else ()))
+        wanted = images(COMPOSE.read_text(), text, names=names)
         pinned = {name: f"{image}@{_digest(image)}" for name, image in wanted.items()}
         env.write(path, with_images(text, pinned))
     except NotPinned as error:
@@ -51,6 +54,10 @@ def main(arguments: list[str]) -> int:
         print(f"{name}={image}")
     print(f"They are in {path}. `docker compose up --build --detach` uses them.")
     return 0
+
+
+def _ends_tls(settings: str) -> bool:
+    return "tls" in (_value(settings, "COMPOSE_PROFILES") or "").split(",")
 
 
 def images(compose: str, settings: str, *, names: tuple[str, ...]) -> dict[str, str]:

@@ -2,8 +2,9 @@
 Parses what hosts and call services post into events that can be stored.
 
 Two forms: our own envelope (`{token, uniqueId, event_type, raw, …}`) and the hosts' own (`POST /dial`, the token
-in a header or in the body), both as `bodies` reads them. Only the frame is checked here; `lib.calls` interprets the
-body, and says of a `record_url` that is no address that it is none.
+in a header or in the body), both as `bodies` reads them. Only the frame is checked here, by the schemas that
+`lib.intake.document` shows; `lib.calls` interprets the body, and says of a `record_url` that is no address that it is
+none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from lib.intake import bodies
+from lib.runtime import json_schema
 from lib.runtime.errors import InvalidPayload
+from lib.runtime.http import EVENT_BODY_BYTES
+from lib.runtime.json_schema import Schema
 from lib.store.events import NewEvent
 
 EVENT_TYPES: Final = (
@@ -45,25 +49,64 @@ _ADDRESS_CHARACTERS: Final = 4_000
 # Of a value beside its letters.
 _VALUE_BYTES: Final = 60
 
+_ORIGIN: Final[Schema] = {
+    "type": ["string", "null"],
+    "enum": [*ORIGINS, None],
+    "description": f"one of {', '.join(ORIGINS)}",
+}
+# What may be left out, or be anything, costs a field and not the event.
+ENVELOPE: Final[Schema] = {
+    "type": "object",
+    "required": ["event_type", "uniqueId", "raw"],
+    "properties": {
+        "event_type": {"type": "string", "enum": [*EVENT_TYPES]},
+        "uniqueId": {},
+        "raw": {
+            "type": ["object", "string"],
+            "maxLength": EVENT_BODY_BYTES,
+            "maxProperties": EVENT_BODY_BYTES,
+            "additionalProperties": True,
+            "description": "an object, the event as the host sent it, or its text in JSON",
+        },
+        "record_url": {},
+        "origin": _ORIGIN,
+    },
+    "additionalProperties": True,
+}
+BATCH: Final[Schema] = {
+    "type": "object",
+    "required": ["events"],
+    "properties": {
+        "events": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": BATCH_SIZE,
+            "description": f"a list of 1 to {BATCH_SIZE} events",
+        },
+        "origin": _ORIGIN,
+    },
+    "additionalProperties": True,
+}
+
+
+def check(body: object, schema: Schema) -> None:
+    """Raises InvalidPayload that names the first field that is wrong."""
+    for field, words in json_schema.problems(body, schema).items():
+        raise InvalidPayload(f"{field}: {words}")
+
 
 def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: str | None = None) -> NewEvent:
     """An event of `POST /dispatch/call-event` (or of a batch). Raises InvalidPayload that names the field."""
-    event_type = body.get("event_type")
-    if event_type not in EVENT_TYPES:
-        raise InvalidPayload(f"event_type: must be one of {', '.join(EVENT_TYPES)}")
-    raw = _object(body.get("raw"))
+    check(body, ENVELOPE)
+    raw = _object(body["raw"])
     if raw is None:
-        raise InvalidPayload("raw: must be an object, the event as the host sent it")
-    data_source = body.get("origin", origin or "live")
-    if data_source not in ORIGINS:
-        raise InvalidPayload(f"origin: must be one of {', '.join(ORIGINS)}")
-    if "uniqueId" not in body:
-        raise InvalidPayload("uniqueId: is missing")
+        raise InvalidPayload(f"raw: must be {ENVELOPE['properties']['raw']['description']}")
+    data_source = body.get("origin") or origin or "live"
     return NewEvent(
         event_id=str(uuid4()),
         enterprise_number=enterprise_number,
         unique_id=_text(body, "uniqueId"),
-        event_type=event_type,
+        event_type=body["event_type"],
         raw=_kept(_without_token(raw)),
         record_url=_record_url(body.get("record_url")),
         data_source=data_source,

@@ -165,6 +165,7 @@ def test_who_meets_whom_follows_from_what_each_does():
     assert members(on, "data") == {"postgres", "prepare", "operator", "demo", *FUNCTIONS}
     assert members(on, "messages") == {"pubsub", "prepare", "operator", "scheduler", *FUNCTIONS}
     assert members(on, "front") == {"gateway", *FUNCTIONS}
+    assert members(on, "entrance") == {"gateway", "tls"}
     assert members(on, "outside") == {"gateway", "demo", *simulators, *asks_outside}
     assert [on[name] for name in ("postgres", "pubsub", *simulators)] == [
         {"data"},
