@@ -101,7 +101,7 @@ resource "google_monitoring_alert_policy" "waiting" {
   for_each              = local.patience_seconds
   display_name          = "Messages of ${each.key} wait"
   combiner              = "OR"
-  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+  notification_channels = [for email in var.alert_emails : google_monitoring_notification_channel.email[email].id]
 
   conditions {
     display_name = "The oldest has waited for more than ${each.value} s"
@@ -131,7 +131,7 @@ resource "google_monitoring_alert_policy" "watched" {
   for_each              = local.watched
   display_name          = each.value.title
   combiner              = "OR"
-  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+  notification_channels = [for email in var.alert_emails : google_monitoring_notification_channel.email[email].id]
 
   conditions {
     display_name = each.value.title

@@ -25,5 +25,5 @@ output "connections" {
 
 output "jobs" {
   description = "gcloud run jobs execute NAME --region REGION --wait"
-  value       = [for job in google_cloud_run_v2_job.job : job.name]
+  value       = keys(local.jobs)
 }

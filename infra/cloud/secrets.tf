@@ -32,8 +32,8 @@ resource "google_secret_manager_secret" "secret" {
 }
 
 resource "google_secret_manager_secret_version" "secret" {
-  for_each = google_secret_manager_secret.secret
-  secret   = each.value.id
+  for_each = toset(values(local.secret_ids))
+  secret   = google_secret_manager_secret.secret[each.key].id
   # Of the vault: an id, and 32 bytes in base64.
   secret_data_wo = (
     each.key == "vault-keys"
