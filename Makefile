@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env pin test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run env pin test check fmt lock schema nginx cloud roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -49,6 +49,9 @@ lock: venv ## compile the .in files to requirements with versions and hashes
 
 schema: venv ## write infra/schema.sql, the sum of the migrations
 	@$(PY) -m infra.stand_ins.schema
+
+cloud: venv ## write infra/cloud/rendered.json, what Terraform has to know of functions, routes and topics
+	@$(PY) -m infra.deployment.cloud.render
 
 nginx: venv ## write infra/deployment/nginx/nginx.conf, the containers' gateway, from the routes of the local one
 	@$(PY) -m infra.deployment.nginx.render

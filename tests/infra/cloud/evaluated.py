@@ -75,8 +75,8 @@ def nested(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def evaluate(tmp: Path, variables: str = "", *, by: str = "tfparse") -> dict[str, Any]:
     """
-    By `type.name` the resource, or a map of its instances; by `local.name` and `output.name` the values. `variables`:
-    lines of a .tfvars file, on top of example.tfvars.
+    By `type.name` the resource, or a map of its instances; by `local.name` and `output.name` the values; by
+    `local.precondition__name__0` whether it holds. `variables`: lines of a .tfvars file, on top of example.tfvars.
     """
     folder = tmp / "infra" / "cloud"
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +111,10 @@ def compiled() -> str:
         if block.kind == "resource":
             lines.append(f"{block.key} = {_resource(block.body)}")
             names.append(block.key)
+        for one in block.body.get("lifecycle", []):
+            for number, precondition in enumerate(one.get("precondition", [])):
+                names.append(f"precondition__{block.name}__{number}")
+                lines.append(f"{names[-1]} = {_value(precondition['condition'])}")
     lines += ["}", 'output "all" {', f"value = {{ {', '.join(f'{name} = local.{name}' for name in names)} }}", "}"]
     return "\n".join(lines) + "\n"
 
