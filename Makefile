@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env pin test check fmt lock schema nginx cloud roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run env pin test check fmt lock schema nginx cloud roles deploy call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -58,6 +58,11 @@ nginx: venv ## write infra/deployment/nginx/nginx.conf, the containers' gateway,
 
 roles: venv ## make the roles of a database, one for each function (DATABASE_ADMIN_URL and passwords set; REVOKE=1 takes old rights)
 	@$(PY) -m infra.deployment.roles $(if $(filter 1 yes,$(REVOKE)),--revoke)
+
+deploy: venv ## to Google Cloud, asks before each change (PROJECT=my-project DOMAIN=telephony.example.com VARS=mine.tfvars YES=1 DRY=1)
+	@test -n "$(PROJECT)" || { echo "Which project? make deploy PROJECT=my-project DOMAIN=telephony.example.com" >&2; exit 2; }
+	@$(PY) -m infra.commands.deploy --project="$(PROJECT)" --region="$(REGION)" --domain="$(DOMAIN)" \
+	    $(if $(VARS),--variables="$(VARS)") $(if $(filter 1 yes,$(YES)),--yes) $(if $(DRY),--dry-run)
 
 call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
 	@$(PY) -m infra.stand_ins.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)

@@ -39,8 +39,7 @@ locals {
 }
 
 resource "google_compute_global_address" "gateway" {
-  name       = "gateway"
-  depends_on = [google_project_service.api]
+  name = "gateway"
 }
 
 resource "google_compute_managed_ssl_certificate" "gateway" {

@@ -1,7 +1,6 @@
 resource "google_compute_network" "gateway" {
   name                    = "gateway"
   auto_create_subnetworks = false
-  depends_on              = [google_project_service.api]
 }
 
 # Instances take addresses of it, during a deployment those of two revisions.

@@ -19,8 +19,6 @@ resource "google_storage_bucket" "page" {
   website {
     main_page_suffix = "index.html"
   }
-
-  depends_on = [google_project_service.api]
 }
 
 # What anybody gets through the load balancer: no data, only the page.

@@ -19,7 +19,6 @@ resource "google_pubsub_topic" "topic" {
   message_retention_duration = (
     lookup(each.value, "message_retention_seconds", null) == null ? null : "${each.value.message_retention_seconds}s"
   )
-  depends_on = [google_project_service.api]
 }
 
 resource "google_pubsub_subscription" "subscription" {

@@ -27,8 +27,6 @@ resource "google_secret_manager_secret" "secret" {
   lifecycle {
     prevent_destroy = true
   }
-
-  depends_on = [google_project_service.api]
 }
 
 resource "google_secret_manager_secret_version" "secret" {

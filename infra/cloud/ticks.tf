@@ -42,6 +42,4 @@ resource "google_cloud_scheduler_job" "tick" {
     topic_name = google_pubsub_topic.topic["ticks"].id
     data       = base64encode(jsonencode({ by = "cloud-scheduler" }))
   }
-
-  depends_on = [google_project_service.api]
 }
