@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env pin test check fmt lock schema nginx cloud roles deploy call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run env pin test check fmt lock schema nginx cloud roles deploy call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege autoscaling spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -119,6 +119,9 @@ fuzz: venv ## recorded calls as hosts spoil them, against what always holds (MIN
 
 siege: venv ## a phone that rings beside each attack of strangers and other enterprises (ONLY=bridge ARGS="--seconds 30")
 	@$(PY) -m tests.measure.siege $(if $(ONLY),--only "$(ONLY)") $(ARGS)
+
+autoscaling: venv ## by a model: what 1,000 and 10,000 enterprises need in Google Cloud (ARGS="--enterprises 5000 --cores 8")
+	@$(PY) -m tests.measure.autoscaling $(ARGS)
 
 spool: ## try the spool of call events in front of the running stack: it listens at 127.0.0.1:8020 (PORT=8080 RUN_DIR=.local)
 	@python3 infra/spool/spool.py --to "http://127.0.0.1:$(or $(PORT),8080)" --data "$(RUN_DIR)/spool"
