@@ -19,7 +19,7 @@ locals {
       variables = { DATABASE_URL = "postgresql://gateway_migrator@${local.database_address}/gateway?sslmode=require" }
       secrets   = { PGPASSWORD = local.secret_ids[local.rendered.roles.gateway_migrator] }
     }
-    # gcloud run jobs execute operator --args=-m,infra.commands.explain,…
+    # gcloud run jobs execute operator --args=-m,infra.commands.explain,… A file for it comes by a secret (below).
     operator = {
       args = ["-m", "infra.commands.explain"]
       variables = {
@@ -41,6 +41,26 @@ locals {
     for name, subscription in local.topology.subscriptions : name
     if contains(["call-events", "recovered-events"], subscription.topic)
   ])
+}
+
+# What `provision` reads, as /files/enterprise.json: it holds keys and passwords, so it is one.
+resource "google_secret_manager_secret" "enterprise" {
+  secret_id = "enterprise-file"
+  replication {
+    auto {}
+  }
+}
+
+resource "google_secret_manager_secret_version" "enterprise" {
+  secret                 = google_secret_manager_secret.enterprise.id
+  secret_data_wo         = "{}"
+  secret_data_wo_version = 1
+}
+
+resource "google_secret_manager_secret_iam_member" "enterprise" {
+  secret_id = google_secret_manager_secret.enterprise.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.job["operator"].member
 }
 
 resource "google_service_account" "job" {
@@ -94,10 +114,32 @@ resource "google_cloud_run_v2_job" "job" {
         }
       }
 
+      dynamic "volumes" {
+        for_each = each.key == "operator" ? ["enterprise-file"] : []
+        content {
+          name = "files"
+          secret {
+            secret = volumes.value
+            items {
+              version = "latest"
+              path    = "enterprise.json"
+            }
+          }
+        }
+      }
+
       containers {
         image   = var.image
         command = ["python"]
         args    = each.value.args
+
+        dynamic "volume_mounts" {
+          for_each = each.key == "operator" ? ["/files"] : []
+          content {
+            name       = "files"
+            mount_path = volume_mounts.value
+          }
+        }
 
         resources {
           limits = { cpu = "1", memory = "512Mi" }
@@ -128,7 +170,9 @@ resource "google_cloud_run_v2_job" "job" {
   }
 
   depends_on = [
+    google_secret_manager_secret_iam_member.enterprise,
     google_secret_manager_secret_iam_member.job,
+    google_secret_manager_secret_version.enterprise,
     google_secret_manager_secret_version.secret,
     google_sql_database.gateway,
     google_sql_user.administrator,
