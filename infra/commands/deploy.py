@@ -26,6 +26,7 @@ from lib.runtime.errors import ConfigError
 ROOT: Final = Path(__file__).parents[2]
 CLOUD: Final = ROOT / "infra" / "cloud"
 DEFAULT_REGION: Final = "europe-west1"
+_DEPLOYED: Final = ("requirements.txt", "lib", "functions", "infra", "ui")
 # Of the first apply, before there is one, and of a dry run.
 NO_IMAGE: Final = "none"
 _APIS: Final = (
@@ -124,7 +125,7 @@ def check(of: Deployment, ask: Run) -> None:
     for tool in ("terraform", "gcloud", "git"):
         if not shutil.which(tool):
             raise ConfigError(f"{tool} is not installed here (docs/deploy-cloud.md)")
-    if changed := ask(["git", "-C", str(ROOT), "status", "--porcelain"]).strip():
+    if changed := ask(["git", "-C", str(ROOT), "status", "--porcelain", "--", *_DEPLOYED]).strip():
         raise ConfigError(
             f"commit first, an image is named after its commit; changed: {changed.splitlines()[0].strip()}"
         )

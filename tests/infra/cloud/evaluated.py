@@ -201,9 +201,12 @@ def _by_tfparse(folder: Path) -> dict[str, Any]:
 
 
 def _by_terraform(folder: Path) -> dict[str, Any]:
+    terraform = shutil.which("terraform")
+    assert terraform
+
     def run(*arguments: str) -> str:
         done = subprocess.run(
-            ["terraform", *arguments], cwd=folder, capture_output=True, text=True, check=False, env=_ENVIRONMENT
+            [terraform, *arguments], cwd=folder, capture_output=True, text=True, check=False, env=_ENVIRONMENT
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -216,7 +219,6 @@ def _by_terraform(folder: Path) -> dict[str, Any]:
 
 # Neither settings of whoever runs the test, nor a look for a newer version.
 _ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/nonexistent",
     "CHECKPOINT_DISABLE": "1",
     "TF_CLI_CONFIG_FILE": "/dev/null",

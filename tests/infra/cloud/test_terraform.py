@@ -142,7 +142,7 @@ def test_an_account_reads_the_secrets_of_its_own_function_and_publishes_where_it
         for secret in secrets(service).values()
     }
     for name in FUNCTIONS:
-        contract = ast.get_docstring(ast.parse((evaluated.ROOT / "functions" / name / "main.py").read_text()))
+        contract = ast.get_docstring(ast.parse((evaluated.ROOT / "functions" / name / "main.py").read_text())) or ""
         said = re.search(r"^Publishes (.*?)^\w", contract, re.MULTILINE | re.DOTALL)
         topics = set(re.findall(r"[a-z]+-[a-z]+|ticks", said[1])) & set(topology.read()["topics"]) if said else set()
         member = f"google_service_account.function[{name}].member"

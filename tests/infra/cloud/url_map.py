@@ -32,7 +32,7 @@ def _matches(match: Mapping[str, Any], method: str, path: str, query: str) -> bo
     full, prefix = match.get("full_path_match"), match.get("prefix_match")
     assert bool(full) != bool(prefix), "one of both"
     return (
-        (path == full if full else path.startswith(prefix))
+        (path == full if full else path.startswith(str(prefix)))
         and all(one == {"header_name": ":method", "exact_match": method} for one in match.get("header_matches", []))
         and all(
             one["present_match"] and one["name"] in parse_qs(query, keep_blank_values=True)

@@ -6,6 +6,7 @@ What 1,000 and 10,000 enterprises need in Google Cloud, and what runs short firs
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,7 @@ def what_is_short(result: Result, sizes: Mapping[str, Size]) -> str:
 
 def row(load: Load, cores: int, sizes: Mapping[str, Size], seed: int) -> str:
     result = Gateway(load, sizes, cores=cores, seed=seed).run()
+    slowest = percentile(result.acks, 0.99)
     cells = [
         f"{load.enterprises:,}",
         f"{load.enterprises * load.calls_an_hour / 3600 * load.events_a_call:.0f}, {load.peak:g} ×",
@@ -64,7 +66,7 @@ def row(load: Load, cores: int, sizes: Mapping[str, Size], seed: int) -> str:
         " / ".join(str(result.instances[name]) for name in SERVICES),
         str(result.connections),
         f"{result.processor:.0%}",
-        f"{percentile(result.acks, 0.99):.0f} ms",
+        "refused" if math.isinf(slowest) else f"{slowest:.0f} ms",
         f"{percentile(result.pop_ups, 0.5):.0f} / {percentile(result.pop_ups, 0.99):.0f} ms",
         f"{result.unsent} of {result.unsent + len(result.pop_ups)}",
         "nothing" if is_well(result) else what_is_short(result, sizes),

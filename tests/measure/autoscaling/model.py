@@ -14,6 +14,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 # No instance had room in time.
 SERVED, REFUSED = 200, 429
@@ -220,7 +221,7 @@ class Subscription:
         while self._waiting and self._under_way < int(self._window):
             work, tries = self._waiting.popleft()
             self._under_way += 1
-            self._service.request(work, lambda status, work=work, tries=tries: self._answered(work, tries, status))
+            self._service.request(work, partial(self._answered, work, tries))
 
     def _answered(self, work: Work, tries: int, status: int) -> None:
         self._under_way -= 1
@@ -286,7 +287,7 @@ class Gateway:
 
     def run(self) -> Result:
         for moment, enterprise in self._calls():
-            self.clock.after(moment, lambda enterprise=enterprise: self._call(enterprise))
+            self.clock.after(moment, partial(self._call, enterprise))
         self._watch(0.0)
         # What is under way gets another minute.
         self.clock.run(self.load.seconds + self.load.call_seconds + 60)
@@ -324,7 +325,7 @@ class Gateway:
             # The customer rings somebody, and a card opens; at the end it is closed.
             rings = number == 1
             asks = rings or number == load.events_a_call - 1
-            self.clock.after(at, lambda rings=rings, asks=asks: self._event(enterprise, rings=rings, asks=asks))
+            self.clock.after(at, partial(self._event, enterprise, rings=rings, asks=asks))
         # Rows settle for some seconds.
         self.clock.after(load.call_seconds + 5, lambda: self.rows.publish(self._row))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -72,8 +73,12 @@ def test_what_is_refused_is_pushed_again_until_it_is_served():
     service = Service(clock, Size(min=1, max=1, threads=1, pool=1), Guesses(), Documented(queue_seconds=0.5))
     subscription = Subscription(clock, service, Documented())
 
+    def work(number, _, answered):
+        served.append(number)
+        clock.after(1.0, answered)
+
     for number in range(20):
-        subscription.publish(lambda _, answered, number=number: (served.append(number), clock.after(1.0, answered)))
+        subscription.publish(partial(work, number))
     clock.run(600.0)
 
     assert service.refused > 0
