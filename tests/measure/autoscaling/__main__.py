@@ -9,6 +9,7 @@ import argparse
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tests.infra.cloud.evaluated import evaluate
@@ -74,6 +75,16 @@ def row(load: Load, cores: int, sizes: Mapping[str, Size], seed: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def most(text: str) -> tuple[str, int]:
+    """For argparse: FUNCTION=INSTANCES."""
+    name, _, instances = text.partition("=")
+    if name not in SERVICES or not instances.isdigit():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not FUNCTION=INSTANCES, with a function of {', '.join(SERVICES)}"
+        )
+    return name, int(instances)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make autoscaling", description=__doc__)
     parser.add_argument("--enterprises", type=int, nargs="+", default=[1000, 3000, 10000])
@@ -82,8 +93,11 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=3.0, help="by how much it jumps, for a minute")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--most", type=most, action="append", default=[], metavar="FUNCTION=INSTANCES")
     given = parser.parse_args()
     sizes = sizes_of_terraform()
+    for name, instances in given.most:
+        sizes[name] = replace(sizes[name], max=instances)
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     for enterprises in given.enterprises:
         load = Load(enterprises=enterprises, calls_an_hour=given.calls, peak=given.peak, seconds=given.seconds)
