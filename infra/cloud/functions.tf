@@ -46,6 +46,7 @@ locals {
         DATABASE_POOL_SIZE = tostring(local.sizes[name].pool)
         FUNCTION_SOURCE    = function.source
         FUNCTION_TARGET    = function.target
+        LOG_LEVEL          = lookup(var.settings, "LOG_LEVEL", "INFO")
         THREADS            = tostring(local.sizes[name].threads)
         WORKERS            = "1"
       },

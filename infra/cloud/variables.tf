@@ -26,7 +26,7 @@ variable "alert_emails" {
 }
 
 variable "settings" {
-  description = "Settings of .env.example that differ from their defaults; a function gets those that it reads"
+  description = "Settings of .env.example that differ from their defaults, and LOG_LEVEL; a function gets those that it reads"
   type        = map(string)
   default     = {}
 }

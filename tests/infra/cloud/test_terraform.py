@@ -31,8 +31,8 @@ from tests.infra.cloud.url_map import Sent, resolve
 FUNCTIONS = sorted(path.parent.name for path in (evaluated.ROOT / "functions").glob("*/main.py"))
 PUSHED = {one["function"] for one in topology.read()["subscriptions"].values()}
 PUBLIC = set(FUNCTIONS) - PUSHED
-# Set for the platform: which function an instance is, and how many threads it has.
-PLATFORM = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "THREADS", "WORKERS"}
+# Set for the platform: which function an instance is, how many threads it has, what it logs.
+PLATFORM = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "LOG_LEVEL", "THREADS", "WORKERS"}
 # Of emulators and simulators: no setting of a cloud.
 DEVELOPMENT = {"PUBSUB_EMULATOR_HOST", "RETAILCRM_EXTRA_HOSTS"}
 ADDRESS = "203.0.113.80"
@@ -310,6 +310,15 @@ def test_all_instances_together_and_the_first_ones_of_a_next_version_fit_the_dat
     assert most_connections(cloud) == cloud["output.connections"]["most"]
     assert most_connections(cloud) + cloud["output.connections"]["spare"] <= allowed_connections(cloud)
     assert cloud["local.precondition__gateway__0"] is True
+
+
+def test_what_is_written_down_for_many_enterprises_fits_too(evaluate):
+    large = evaluate((evaluated.CLOUD / "large.tfvars").read_text())
+
+    assert large["local.precondition__gateway__0"] is True
+    assert allowed_connections(large) == 600
+    [scaling] = services(large)["retailcrm-deliver"]["template"][0]["scaling"]
+    assert scaling == {"min_instance_count": 4, "max_instance_count": 24}
 
 
 def test_more_instances_than_the_database_has_connections_for_are_refused_before_anything_changes(evaluate):
