@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run function env pin test check fmt lock schema nginx roles call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run function env pin test check fmt lock schema nginx cloud roles deploy call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege autoscaling spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -53,11 +53,19 @@ lock: venv ## compile the .in files to requirements with versions and hashes
 schema: venv ## write infra/schema.sql, the sum of the migrations
 	@$(PY) -m infra.stand_ins.schema
 
+cloud: venv ## write infra/cloud/rendered.json, what Terraform has to know of functions, routes and topics
+	@$(PY) -m infra.deployment.cloud.render
+
 nginx: venv ## write infra/deployment/nginx/nginx.conf, the containers' gateway, from the routes of the local one
 	@$(PY) -m infra.deployment.nginx.render
 
 roles: venv ## make the roles of a database, one for each function (DATABASE_ADMIN_URL and passwords set; REVOKE=1 takes old rights)
 	@$(PY) -m infra.deployment.roles $(if $(filter 1 yes,$(REVOKE)),--revoke)
+
+deploy: venv ## to Google Cloud, asks before each change (PROJECT=my-project DOMAIN=telephony.example.com VARS=mine.tfvars YES=1 DRY=1)
+	@test -n "$(PROJECT)" || { echo "Which project? make deploy PROJECT=my-project DOMAIN=telephony.example.com" >&2; exit 2; }
+	@$(PY) -m infra.commands.deploy --project="$(PROJECT)" --region="$(REGION)" --domain="$(DOMAIN)" \
+	    $(if $(VARS),--variables="$(VARS)") $(if $(filter 1 yes,$(YES)),--yes) $(if $(DRY),--dry-run)
 
 call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERPRISE=0367 SPEED=1), or list them
 	@$(PY) -m infra.stand_ins.call --run-dir "$(RUN_DIR)" --enterprise "$(ENTERPRISE)" --speed "$(SPEED)" $(SCENARIO)
@@ -121,6 +129,9 @@ fuzz: venv ## recorded calls as hosts spoil them, against what always holds (MIN
 
 siege: venv ## a phone that rings beside each attack of strangers and other enterprises (ONLY=bridge ARGS="--seconds 30")
 	@$(PY) -m tests.measure.siege $(if $(ONLY),--only "$(ONLY)") $(ARGS)
+
+autoscaling: venv ## by a model: what 1,000 and 10,000 enterprises need in Google Cloud (ARGS="--enterprises 5000 --cores 8")
+	@$(PY) -m tests.measure.autoscaling $(ARGS)
 
 spool: ## try the spool of call events in front of the running stack: it listens at 127.0.0.1:8020 (PORT=8080 RUN_DIR=.local)
 	@python3 infra/spool/spool.py --to "http://127.0.0.1:$(or $(PORT),8080)" --data "$(RUN_DIR)/spool"

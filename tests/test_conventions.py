@@ -110,6 +110,15 @@ def test_deadlines_nest_from_the_crm_to_the_broker():
         assert ack_deadline >= busy_seconds + request_seconds + 5, name
 
 
+def test_a_tick_ends_within_its_ack_deadline():
+    from lib.ledger import retention, sweep
+
+    statement_seconds = config.Database(database_url="postgresql://").database_statement_timeout_seconds
+    ack_deadline = topology.read()["subscriptions"]["ticks.sweep-calls"]["ack_deadline_seconds"]
+
+    assert sweep.BUDGET_SECONDS + retention.BUDGET_SECONDS + statement_seconds + 1 <= ack_deadline
+
+
 def test_the_environment_is_read_in_one_place():
     readers = {
         str(path.relative_to(ROOT))

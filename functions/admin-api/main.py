@@ -37,6 +37,7 @@ config.require(
     config.Vault,
     config.EnterpriseCache,
     config.RetailCRM,
+    config.Gate,
     config.Public,
     config.Proxies,
     config.AccountLink,

@@ -25,7 +25,7 @@ from lib.ledger.recovered import RecoveredLane
 from lib.runtime import config, http, logs
 
 logs.configure()
-config.require(config.Database, config.PubSub, config.PushAuth, config.EnterpriseCache)
+config.require(config.Database, config.PubSub, config.PushAuth, config.Operator, config.EnterpriseCache)
 
 lane = RecoveredLane(CRMS)
 

@@ -45,6 +45,7 @@ logs.configure()
 config.require(
     config.Database,
     config.PubSub,
+    config.Operator,
     config.EnterpriseCache,
     config.Asterisk,
     config.Clicks,

@@ -35,6 +35,7 @@ config.require(
     config.Vault,
     config.EnterpriseCache,
     config.RetailCRM,
+    config.Gate,
     config.Public,
     config.AccountLink,
     config.Module,

@@ -26,7 +26,14 @@ from lib.runtime import config, http, logs
 
 logs.configure()
 config.require(
-    config.Database, config.PubSub, config.PushAuth, config.Vault, config.EnterpriseCache, config.RetailCRM, config.Gate
+    config.Database,
+    config.PubSub,
+    config.PushAuth,
+    config.Operator,
+    config.Vault,
+    config.EnterpriseCache,
+    config.RetailCRM,
+    config.Gate,
 )
 
 

@@ -30,6 +30,7 @@ from lib.runtime.http import Answer
 logs.configure()
 config.require(
     config.Database,
+    config.Operator,
     config.Vault,
     config.EnterpriseCache,
     config.RetailCRM,

@@ -33,7 +33,9 @@ from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
 
 logs.configure()
-config.require(config.Database, config.PubSub, config.PushAuth, config.Retention)
+config.require(
+    config.Database, config.PubSub, config.PushAuth, config.Operator, config.EnterpriseCache, config.Retention
+)
 log = logging.getLogger("sweep-calls")
 
 

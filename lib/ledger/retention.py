@@ -24,7 +24,7 @@ CALLS: Final = 50
 ROWS: Final = 500
 # Of each enterprise, where one statement covers all of them.
 EACH: Final = 20
-# Leaves half of a tick's ack deadline to the sweep itself and to a last statement that is slow.
+# Leaves half of a tick's ack deadline to the sweep itself (BUDGET_SECONDS there) and to a last statement that is slow.
 BUDGET_SECONDS: Final = 15.0
 # Of the time that a batch took: the disk and the processors serve others after it.
 PAUSE: Final = 1.0

@@ -6,6 +6,7 @@ Everything is bounded and safe to run many times at once; a wake-up too many cos
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,17 +17,36 @@ from lib.runtime.db import Connection
 from lib.runtime.errors import Unavailable
 from lib.store import calls, events, recovered, rows
 
+# Of one batch.
 EVENTS: Final = 100
 CALLS: Final = 500
 LANES: Final = 500
+LIMITS: Final = {"events": EVENTS, "calls": CALLS, "lanes": LANES}
+# A tick goes on for so long while batches are full. What a batch has woken is not due again before that.
+BUDGET_SECONDS: Final = 8.0
 # Should the message of a lane be lost, it is woken again so much later.
 LANE_AGAIN_SECONDS: Final = 10.0
 # The message of recovered events that have waited longer may be lost.
 RECOVERED_SECONDS: Final = 3.0
 
 
-def sweep() -> dict[str, int]:
-    """Wakes what is due; how much of what. Raises Unavailable."""
+def sweep(*, seconds: float = BUDGET_SECONDS) -> dict[str, int]:
+    """
+    Wakes what is due, a batch of each kind after the other while one of them was full, for so long at most; how much of
+    what. Raises Unavailable.
+    """
+    until = time.monotonic() + seconds
+    woken = {"events": 0, "calls": 0, "lanes": 0}
+    is_more = True
+    while is_more:
+        found = {"calls": _wake_calls(), "lanes": _wake_lanes(), "events": _wake_events()}
+        for name, count in found.items():
+            woken[name] += count
+        is_more = any(count >= LIMITS[name] for name, count in found.items()) and time.monotonic() < until
+    return {**woken, "recovered": int(_wake_recovered())}
+
+
+def _wake_calls() -> int:
     with db.connection() as conn:
         due = calls.claim_due(conn, limit=CALLS)
     wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
@@ -37,9 +57,17 @@ def sweep() -> dict[str, int]:
     )
     if wakes:
         failpoints.hit("wakes_published")
+    return len(due)
+
+
+def _wake_lanes() -> int:
     with db.connection() as conn:
         lanes = rows.claim_due_lanes(conn, limit=LANES, again_seconds=LANE_AGAIN_SECONDS)
     _publish(pubsub.DUE_ROWS, [codec.rows_message(lane) for lane in lanes], lambda conn: rows.give_back(conn, lanes))
+    return len(lanes)
+
+
+def _wake_events() -> int:
     with db.connection() as conn:
         lost = events.claim_unassembled(conn, limit=EVENTS)
     _publish(
@@ -47,12 +75,16 @@ def sweep() -> dict[str, int]:
         [event_message(event, received_at=event.received_at) for event in lost],
         lambda conn: events.give_back(conn, [event.event_id for event in lost]),
     )
+    return len(lost)
+
+
+def _wake_recovered() -> bool:
     with db.connection() as conn:
         is_waiting = recovered.is_waiting(conn, older_seconds=RECOVERED_SECONDS)
     if is_waiting:
         # Their lane may be at work, and does not mind.
         pubsub.publish(pubsub.RECOVERED_EVENTS, recovered_message(), origin=SWEEP)
-    return {"events": len(lost), "calls": len(due), "lanes": len(lanes), "recovered": int(is_waiting)}
+    return is_waiting
 
 
 def _publish(topic: str, messages: Sequence[Mapping[str, object]], give_back: Callable[[Connection], None]) -> None:

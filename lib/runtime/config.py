@@ -54,9 +54,13 @@ class Database:
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """Set by whoever runs the process, no setting of ours: no section of SECTIONS. 0: not said."""
+    """
+    Set by whoever runs the process, no setting of ours: no section of SECTIONS. `threads`: 0 if not said. `k_service`:
+    the name of the service, on Cloud Run.
+    """
 
     threads: int = 0
+    k_service: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +72,21 @@ class PubSub:
 
 @dataclass(frozen=True, kw_only=True)
 class PushAuth:
-    """The identity that may push. It is not checked with an emulator configured, which signs nothing."""
+    """
+    The identity that may push. It is not checked with an emulator configured, which signs nothing.
+
+    `push_signature_checker`: `gateway`, or `cloud-run` where Cloud Run's own check is on: it takes the signature away.
+    """
 
     pubsub_emulator_host: str = ""
     push_audience: str = ""
     push_service_account: str = ""
     push_keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
+    push_signature_checker: str = "gateway"
+
+    def __post_init__(self) -> None:
+        if self.push_signature_checker not in {"gateway", "cloud-run"}:
+            raise ConfigError("PUSH_SIGNATURE_CHECKER must be gateway or cloud-run")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ COMPOSE = yaml.safe_load((ROOT / FILES[0]).read_text())
 SERVICES = COMPOSE["services"]
 FUNCTIONS = {path.parent.name for path in (ROOT / "functions").glob("*/main.py")}
 # What only a cloud has, or what a test sets: not of a composition.
-NOT_OURS = {"PUSH_AUDIENCE", "PUSH_SERVICE_ACCOUNT", "PUSH_KEYS_URL"}
+NOT_OURS = {"PUSH_AUDIENCE", "PUSH_SERVICE_ACCOUNT", "PUSH_KEYS_URL", "PUSH_SIGNATURE_CHECKER"}
 
 
 def test_every_function_has_a_service_that_runs_it():

@@ -7,6 +7,7 @@ import time
 import psycopg
 import pytest
 
+from lib.ledger import sweep
 from tests.harness.enterprises import TOKEN
 from tests.harness.servers import push_envelope
 
@@ -134,6 +135,22 @@ def test_what_pub_sub_refuses_does_not_stand_in_the_way_of_others(swept, sql):
 
     assert swept() == [{"call_id": due, "enterprise_number": "0367"}]
     assert sql("SELECT wakes > 0, wake_at > clock_timestamp() FROM call_events") == [(True, True)]
+
+
+def test_a_tick_goes_on_while_batches_are_full(swept, sql, monkeypatch):
+    """Ticks may come once a minute only (Cloud Scheduler)."""
+    monkeypatch.setitem(sweep.LIMITS, "calls", 20)
+    monkeypatch.setattr(sweep, "CALLS", 20)
+    due = {call(sql, -age) for age in range(1, 71)}
+
+    assert {message["call_id"] for message in swept()} == due
+    assert sql("SELECT max(wakes) FROM calls") == [(1,)]
+
+
+def test_a_tick_whose_batches_stay_full_ends_in_time(swept, sql, monkeypatch):
+    monkeypatch.setitem(sweep.LIMITS, "lanes", 0)
+
+    assert sweep.sweep(seconds=0.3) == {"events": 0, "calls": 0, "lanes": 0, "recovered": 0}
 
 
 def test_a_call_whose_wake_up_was_lost_is_woken_again(swept, sql):

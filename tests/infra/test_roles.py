@@ -154,6 +154,40 @@ def test_who_is_no_superuser_makes_them_in_a_database_that_another_user_has_run(
     assert migrate.apply(roles.url_of(rights.MIGRATOR, database)) == []
 
 
+def test_an_administrator_who_is_only_a_member_of_the_owner_makes_them_with_its_password_in_the_environment(
+    server, database
+):
+    """As on Cloud SQL: the database is cloudsqlsuperuser's, `postgres` is a member of it; addresses have no password."""
+    name = database.rpartition("/")[2]
+    ask(
+        server,
+        "CREATE ROLE one_for_all NOLOGIN CREATEROLE CREATEDB",
+        "CREATE ROLE administrator LOGIN CREATEROLE CREATEDB PASSWORD 'password-of-administrator'",
+        "GRANT one_for_all TO administrator",
+        f"ALTER DATABASE {name} OWNER TO one_for_all",
+    )
+
+    def address(role):
+        return roles.url_of(role, database).replace(f":password-of-{role}@", "@")
+
+    made = command(
+        "roles", DATABASE_ADMIN_URL=address("administrator"), PGPASSWORD="password-of-administrator", **PASSWORDS
+    )
+    migrated = command(
+        "migrate",
+        DATABASE_URL=address(rights.MIGRATOR),
+        PGPASSWORD=PASSWORDS[rights.password_variable(rights.MIGRATOR)],
+    )
+
+    assert "password" not in address("administrator")
+    assert (made[0], migrated[0]) == (0, 0), made[1] + migrated[1]
+    assert held(database) == rights.wanted()
+    assert owners(database) == dict.fromkeys(rights.tables(), rights.MIGRATOR)
+    refused = command("migrate", DATABASE_URL=address(rights.MIGRATOR), PGPASSWORD="another-one")
+    assert refused[0] == 1
+    assert "another-one" not in refused[1]
+
+
 def test_who_may_not_make_roles_is_told_where_it_says_who_may(database):
     ask(database, "CREATE ROLE reporting LOGIN PASSWORD 'password-of-reporting'")
 

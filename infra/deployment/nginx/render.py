@@ -88,10 +88,15 @@ def render(place: Place | None = None) -> str:
         ui=routes.UI_PREFIX,
         ui_bare=routes.UI_PREFIX.rstrip("/"),
         link_limit=routes.OPENING.body_limit // 1024,
-        first_page=_FIRST_PAGE.format(ui=routes.UI_PREFIX).replace("\n", "\\n"),
+        first_page=first_page().replace("\n", "\\n"),
         operations_seconds=f"{routes.OPERATIONS_SECONDS:g}s",
         upstream=place.function,
     )
+
+
+def first_page() -> str:
+    """What is at `/`."""
+    return _FIRST_PAGE.format(ui=routes.UI_PREFIX)
 
 
 def _route(route: Route, place: Place) -> str:

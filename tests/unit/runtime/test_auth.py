@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lib.runtime import auth, config
-from lib.runtime.errors import Forbidden, Unauthorized, Unavailable
+from lib.runtime.errors import ConfigError, Forbidden, Unauthorized, Unavailable
 
 AUDIENCE = "https://deliver.example.com/"
 ACCOUNT = "pusher@project.iam.gserviceaccount.com"
@@ -105,6 +105,71 @@ def test_the_keys_are_fetched_once(configured, key_server):
 def test_any_other_push_is_refused(configured, authorization):
     with pytest.raises(Unauthorized):
         auth.require_pubsub(authorization)
+
+
+def without_signature(**changes):
+    """As it arrives behind Cloud Run's own check."""
+    return token(**changes).rpartition(".")[0] + ".SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+@pytest.fixture
+def behind_the_check(configured):
+    configured.setenv("PUSH_SIGNATURE_CHECKER", "cloud-run")
+    configured.setenv("K_SERVICE", "retailcrm-deliver")
+    config.current.cache_clear()
+    return configured
+
+
+def test_a_push_whose_signature_cloud_run_checked_and_took_away_is_accepted_where_that_is_configured(behind_the_check):
+    auth.require_pubsub(without_signature())
+
+
+def test_with_its_signature_a_push_is_checked_there_too(behind_the_check):
+    auth.require_pubsub(token())
+    with pytest.raises(Unauthorized):
+        auth.require_pubsub(token(OTHER_KEY))
+
+
+def test_a_push_without_its_signature_is_refused_elsewhere_and_it_is_said_what_to_do(configured):
+    configured.setenv("K_SERVICE", "retailcrm-deliver")
+    config.current.cache_clear()
+
+    with pytest.raises(Unauthorized, match="PUSH_SIGNATURE_CHECKER=cloud-run"):
+        auth.require_pubsub(without_signature())
+
+
+def test_outside_of_cloud_run_no_setting_makes_a_push_without_its_signature_believed(behind_the_check):
+    behind_the_check.delenv("K_SERVICE")
+    config.current.cache_clear()
+
+    with pytest.raises(Unauthorized, match="on Cloud Run only"):
+        auth.require_pubsub(without_signature())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "https://other.example.com/"},
+        {"iss": "https://issuer.example.com"},
+        {"exp": int(time()) - 3600},
+        {"exp": None},
+        {"iat": None},
+        {"email": "other@project.iam.gserviceaccount.com"},
+        {"email_verified": False},
+    ],
+    ids=str,
+)
+def test_what_a_push_without_its_signature_says_is_checked_as_ever(behind_the_check, changes):
+    with pytest.raises(Unauthorized):
+        auth.require_pubsub(without_signature(**changes))
+
+
+def test_somebody_else_cannot_be_the_checker(configured):
+    configured.setenv("PUSH_SIGNATURE_CHECKER", "yes")
+    config.current.cache_clear()
+
+    with pytest.raises(ConfigError, match="gateway or cloud-run"):
+        auth.require_pubsub(token())
 
 
 def test_keys_that_cannot_be_fetched_give_the_push_back(configured):
