@@ -27,7 +27,7 @@ from lib.enterprises.cache import enterprise_cache
 from lib.intake import bodies, forms
 from lib.intake.accept import Accepted, accept, accept_all, publish
 from lib.intake.limits import limits
-from lib.runtime import config, failpoints, http, logs
+from lib.runtime import config, failpoints, http, log_context, logs
 from lib.runtime.auth import require_operator
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
@@ -35,14 +35,16 @@ from lib.runtime.http import Answer
 from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent
 
-logs.configure()
+logs.configure("dispatch-call-event")
 config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache, config.Intake, config.Proxies)
 
 BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
 
 
 def _enterprise(token: str, request: Request) -> Enterprise:
-    return enterprise_cache().by_token(token, address=client_address(request))
+    enterprise = enterprise_cache().by_token(token, address=client_address(request))
+    log_context.bind(enterprise=enterprise.number)
+    return enterprise
 
 
 def post_event(request: Request) -> Answer:

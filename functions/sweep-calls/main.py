@@ -32,7 +32,7 @@ from lib.runtime import config, db, http, logs
 from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
 
-logs.configure()
+logs.configure("sweep-calls")
 config.require(config.Database, config.PubSub, config.PushAuth, config.Retention)
 log = logging.getLogger("sweep-calls")
 

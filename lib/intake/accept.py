@@ -19,7 +19,7 @@ from typing import Final
 import psycopg
 
 from lib.intake.messages import event_message, recovered_message
-from lib.runtime import config, db, failpoints, pubsub
+from lib.runtime import config, db, failpoints, log_context, pubsub
 from lib.runtime.combine import Combiner, by_halves
 from lib.runtime.errors import AppError, InvalidPayload, Unavailable
 from lib.runtime.pubsub import Message
@@ -59,6 +59,7 @@ def accept(event: NewEvent) -> Accepted:
 
     Raises Unavailable when it could be neither stored nor published, InvalidPayload when it never can be.
     """
+    log_context.bind(unique_id=event.unique_id, event_id=event.event_id)
     stored = None
     try:
         stored = _storing.run(event, within_seconds=db.QUICK_SECONDS)
@@ -68,6 +69,7 @@ def accept(event: NewEvent) -> Accepted:
     except psycopg.Error:  # a schema that is out of date, a missing grant: the event can still be published
         log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
+        log_context.bind(event_id=stored.event_id)
         return Accepted(event_id=stored.event_id, is_copy=True)
     if stored is not None:
         message = _message([(event, stored)])
@@ -99,6 +101,7 @@ def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
     Pub/Sub as fit.
     """
     new = [replace(event, is_recovered=True) for event in new]
+    log_context.add("unique_ids", (event.unique_id for event in new))
     stored = _store_all(new)
     fresh = {
         place: one

@@ -28,7 +28,7 @@ from lib.ledger import codec, deliver
 from lib.ledger.crm import CRM
 from lib.ledger.deliver import Admitted
 from lib.ledger.derive import Derivation, Derived, Planned, Rules, Scene, derive, keys_of, parsed
-from lib.runtime import db, failpoints, pipeline
+from lib.runtime import db, failpoints, log_context, pipeline
 from lib.runtime.db import Connection
 from lib.runtime.errors import NotFound, TransientError, Unavailable
 from lib.store import deliveries, events, host_clocks, long_calls, neighbourhood, notices, rows
@@ -62,11 +62,13 @@ class Bite:
 class Round:
     """
     What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
-    `admitted`: what this process is to send now; `others`: CRMs that other functions serve, each with a call that has
-    new notices for it; `lanes`: where rows of history are due; `left`: a live event that came meanwhile.
+    `calls`: the main ids of those that were brought up to date; `admitted`: what this process is to send now;
+    `others`: CRMs that other functions serve, each with a call that has new notices for it; `lanes`: where rows of
+    history are due; `left`: a live event that came meanwhile.
     """
 
     is_ours: bool
+    calls: Sequence[str] = ()
     admitted: Admitted = field(default_factory=Admitted)
     others: Sequence[tuple[str, int]] = ()
     lanes: Sequence[Lane] = ()
@@ -164,6 +166,7 @@ def _assemble(
         except _Changed:
             continue
         if done is not None:
+            log_context.add("calls", done.calls)
             return done
         if not isinstance(message, NewEvent) or (is_stored and is_left):
             return Round(is_ours=False)
@@ -330,6 +333,7 @@ def _update(
     current.commit()
     return Round(
         is_ours=True,
+        calls=[one.change.state.main_unique_id for one in derived.calls],
         admitted=admitted,
         others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,

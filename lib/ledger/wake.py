@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from lib.intake import messages
 from lib.intake.messages import WakeCall, event_message
 from lib.ledger import deliver
 from lib.ledger.assemble import Round, assemble
@@ -62,6 +63,7 @@ def _go_on(left: NewEvent, crm: CRM, crms: Mapping[str, CRM]) -> Round | None:
     None: it could not be assembled, keeps its mark, and is woken by the sweep. The pushed message is not nacked for it:
     its own event is assembled.
     """
+    messages.bind(left)
     try:
         return assemble(left, crm=crm, crms=crms)
     except Exception:

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from flask import Request, Response, g
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from lib.runtime import pg_json
+from lib.runtime import log_context, pg_json
 from lib.runtime.errors import AppError, InvalidPayload, PermanentError, RateLimited, TooLarge, TransientError
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,10 @@ class Routes:
         )
 
     def answer(self, request: Request) -> Response:
+        with log_context.request(request.headers.get(log_context.TRACEPARENT, "")):
+            return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
         started = time.perf_counter()
         route = ""
         try:
@@ -83,7 +88,7 @@ class Routes:
 
 def behind_answer(act: Callable[[], None]) -> None:
     """Of this request: done by its thread as soon as the answer is written, if the process lives that long."""
-    g.setdefault("behind_answer", []).append(act)
+    g.setdefault("behind_answer", []).append(partial(copy_context().run, act))
 
 
 def close_behind(response: Response) -> None:
