@@ -34,7 +34,7 @@ from lib.enterprises.rules import directory, settings
 from lib.intake import bodies
 from lib.retailcrm import address
 from lib.retailcrm.client_ids import clients
-from lib.runtime import config, db, http, log_context, logs, pg_json
+from lib.runtime import config, db, http, log_context, logs, metrics, pg_json
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import AppError, ConfigError, Forbidden, InvalidPayload, NotFound, Unavailable
 from lib.runtime.http import Answer
@@ -72,8 +72,10 @@ def make_a_call(request: Request) -> Answer:
         permission.require(wanted.phone, click_settings.of(enterprise))
         told = place(enterprise, wanted)
     except AppError as error:
+        metrics.CLICKS.labels(error.code).inc()
         _remember(enterprise, "make_call", shown, _refusal(error), str(error))
         raise
+    metrics.CLICKS.labels(told.answer).inc()
     seen = {"http_status": told.status, "body": told.body, "click_id": told.click_id, "is_repeat": told.is_repeat}
     _remember(enterprise, "make_call", shown, seen, told.body["error"]["message"] if "error" in told.body else None)
     return told.body, told.status

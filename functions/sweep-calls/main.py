@@ -3,7 +3,7 @@ Wake the calls, the lanes of rows, the events and the recovered ones whose time 
 too old.
 
 Trigger   Pub/Sub push: subscription `ticks.sweep-calls`; dead letters of every subscription at `/dead`
-Reads     enterprises, call_events, calls, row_timers; of what it deletes the age
+Reads     enterprises, call_events, calls, row_timers, crm_gates; of what it deletes the age
 Writes    calls, call_events, row_timers (when each is to be woken again), deliveries (of an enterprise that is gone),
           rejected_messages
 Deletes   what is too old (docs/operations.md, "Retention"): calls, call_events, call_links, deliveries, attempts,
@@ -28,7 +28,7 @@ from lib.intake import messages
 from lib.intake.push import Push, push_route
 from lib.ledger import retention
 from lib.ledger.sweep import sweep
-from lib.runtime import config, db, http, logs
+from lib.runtime import config, db, http, logs, metrics
 from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
 
@@ -39,6 +39,7 @@ log = logging.getLogger("sweep-calls")
 
 def tick(_: Push) -> None:
     woken = sweep()
+    metrics.TICKS.inc()
     if any(woken.values()):
         log.info("woken", extra=woken)
     try:
@@ -75,7 +76,7 @@ ROUTES = http.Routes(
     {
         "POST /": push_route(tick),
         "POST /dead": push_route(dead_letter),
-        **health.routes("sweep-calls"),
+        **health.routes("sweep-calls", has_figures=True),
     }
 )
 

@@ -40,12 +40,23 @@ MESSAGE_EVENTS: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """`message`: what is still to be published, to `topic`; None: nothing is."""
+    """
+    `is_stored` False: the database was away, and Pub/Sub has it; `message`: what is still to be published, to `topic`;
+    None: nothing is.
+    """
 
     event_id: str
     is_copy: bool
+    is_stored: bool = True
     message: Message | None = None
     topic: str = pubsub.CALL_EVENTS
+
+    @property
+    def answer(self) -> str:
+        """For `/metrics`."""
+        if self.is_copy:
+            return "copy"
+        return "stored" if self.is_stored else "published"
 
     def as_json(self) -> dict[str, object]:
         if self.is_copy:
@@ -80,7 +91,7 @@ def accept(event: NewEvent) -> Accepted:
     except Unavailable as error:
         raise _lost() from error
     failpoints.hit("event_published")
-    return Accepted(event_id=event.event_id, is_copy=False)
+    return Accepted(event_id=event.event_id, is_copy=False, is_stored=False)
 
 
 def publish(accepted: Accepted) -> None:
@@ -125,7 +136,7 @@ def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
 
 def _outcome(event: NewEvent, stored: Stored | InvalidPayload | None, *, is_published: bool) -> Accepted | AppError:
     if stored is None:
-        return Accepted(event_id=event.event_id, is_copy=False) if is_published else _lost()
+        return Accepted(event_id=event.event_id, is_copy=False, is_stored=False) if is_published else _lost()
     if isinstance(stored, InvalidPayload):
         return stored
     return Accepted(event_id=stored.event_id, is_copy=stored.is_copy)

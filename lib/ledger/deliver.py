@@ -25,7 +25,7 @@ from lib.intake.messages import WakeCall, call_message
 from lib.ledger import codec, settlement, shown
 from lib.ledger.crm import CRM, Account, Reply, Request, Unknown
 from lib.ledger.shown import Division
-from lib.runtime import db, failpoints, pipeline, pubsub
+from lib.runtime import db, failpoints, metrics, pipeline, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.delayed_publish import delayed_publisher
 from lib.runtime.errors import ConfigError, Unavailable
@@ -220,13 +220,16 @@ def finish(outgoing: Outgoing, reply: Reply) -> bool:
         more = notices.find_due(conn, asking.crm.name, delivery.call_id)
         unblocked = rows.wake_for_call(conn, lane, delivery.call_id)
         asked = gates.ask(conn, asking.account.base_url)
-        is_ours = finished.fetchone() is not None
+        recorded = finished.fetchone()
+        is_ours = recorded is not None
         has_more, has_rows = more.fetchone() == (True,), unblocked.fetchone() is not None
         gate = gates.locked(conn, asking.account.base_url, asked)
         left = gate.leave(outgoing.place, asking.crm.limits(), key=asking.key, answer=answer_of(reply))
         gates.write(conn, left.gate)
         failpoints.hit("result_recorded")
     failpoints.hit("result_committed")
+    if recorded and result.state == "delivered":
+        _measure(asking, delivery, recorded)
     if not is_ours:
         is_ours = _finish_where_it_is(claim_, result, division)
     if left.is_back:
@@ -299,9 +302,17 @@ def log_overtaken(delivery: Delivery, lost: int) -> None:
     log.warning("overtaken", extra={"delivery_id": delivery.id, "lost": lost})
 
 
+def _measure(asking: Asking, delivery: Delivery, recorded: Finished) -> None:
+    """How long a pop-up took from the receipt of the event that rang; it expires at a fixed age."""
+    if delivery.effect == "popup" and delivery.expires_at and recorded.finished_at:
+        received_at = delivery.expires_at - rules.settings(asking.enterprise, asking.crm.name).popup_max_age
+        metrics.POPUP_SECONDS.labels(delivery.crm).observe((recorded.finished_at - received_at).total_seconds())
+
+
 def log_attempt(attempted: Sequence[Delivery], reply: Reply, state: str) -> None:
     """One request: of a notice, or of a batch of rows, of which `state` is what became of the first."""
     first = attempted[0]
+    metrics.ATTEMPTS.labels(first.crm, first.effect, reply.outcome).inc()
     log.info(
         "attempted",
         extra={

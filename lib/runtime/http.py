@@ -23,7 +23,7 @@ from flask import Request, Response, g
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from lib.runtime import log_context, pg_json
+from lib.runtime import log_context, metrics, pg_json
 from lib.runtime.errors import AppError, InvalidPayload, PermanentError, RateLimited, TooLarge, TransientError
 
 log = logging.getLogger(__name__)
@@ -74,14 +74,13 @@ class Routes:
             response = _error(500, "internal", "An error of ours; it is in the log")
         if response.status_code >= 400:
             _discard_body(request)
+        seconds = time.perf_counter() - started
+        metrics.REQUESTS.labels(route or "none", response.status_code).inc()
+        metrics.REQUEST_SECONDS.labels(route or "none").observe(seconds)
         log.log(
             logging.WARNING if response.status_code >= 500 else logging.INFO,
             "request",
-            extra={
-                "route": route,
-                "status": response.status_code,
-                "duration_ms": round((time.perf_counter() - started) * 1000, 1),
-            },
+            extra={"route": route, "status": response.status_code, "duration_ms": round(seconds * 1000, 1)},
         )
         return response
 
