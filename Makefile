@@ -23,8 +23,8 @@ run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_
 env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
 	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo)
 
-pin: ## write the digests of the base images into .env; again: the newer ones of the same tags (EMBEDDED=1: not the emulator's)
-	@python3 -m infra.commands.pin $(if $(filter 1 yes,$(EMBEDDED)),--embedded)
+pin: ## write the digests of the base images into .env; again: the newer ones of the same tags (EMBEDDED=1: not the emulator's; WATCH=1: Prometheus's too)
+	@python3 -m infra.commands.pin $(if $(filter 1 yes,$(EMBEDDED)),--embedded) $(if $(filter 1 yes,$(WATCH)),--watch)
 
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from lib.intake.accept import Accepted
 from lib.intake.forms import EVENT_TYPES
@@ -12,7 +13,11 @@ from lib.runtime import metrics
 from lib.runtime.errors import AppError
 
 # Of a request that was refused before anybody read what it brought.
-UNKNOWN = "unknown"
+UNKNOWN: Final = "unknown"
+# Shown from the start: of a counter that appears with its first event, an increase is seen with the second only.
+for _type in (*EVENT_TYPES, UNKNOWN):
+    for _answer in ("stored", "published", "copy", "unavailable", "internal", "rate_limited"):
+        metrics.EVENTS.labels(_type, _answer)
 
 
 @dataclass

@@ -50,6 +50,8 @@ class Routes:
             strict_slashes=False,
             merge_slashes=False,
         )
+        for route in handlers:
+            metrics.REQUESTS.labels(route, 500)  # shown from the start: the first one is an increase
 
     def answer(self, request: Request) -> Response:
         with log_context.request(request.headers.get(log_context.TRACEPARENT, "")):
