@@ -333,7 +333,7 @@ def _update(
     current.commit()
     return Round(
         is_ours=True,
-        calls=[one.change.state.main_unique_id for one in derived.calls],
+        calls=derived.main_ids,
         admitted=admitted,
         others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,
