@@ -28,7 +28,7 @@ from lib.intake import messages
 from lib.intake.push import Push, push_route
 from lib.ledger import retention
 from lib.ledger.sweep import sweep
-from lib.runtime import config, db, http, logs, metrics
+from lib.runtime import config, db, http, log_context, logs, metrics
 from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
 
@@ -56,6 +56,8 @@ def dead_letter(push: Push) -> None:
     """Keeps the letter; events in it that only Pub/Sub had are stored first, so that the sweep goes on with them."""
     with contextlib.suppress(PermanentError):
         for event in messages.events_in(push.json(), published_at=_first_published_at(push)):
+            log_context.bind(enterprise=event.enterprise_number)
+            log_context.add("unique_ids", [event.unique_id])
             with db.connection() as conn:
                 if events.find_event(conn, event.event_id) is None:
                     events.insert_event(conn, event)

@@ -28,7 +28,7 @@ from lib.ledger import codec, deliver
 from lib.ledger.crm import CRM
 from lib.ledger.deliver import Admitted
 from lib.ledger.derive import Derivation, Derived, Planned, Rules, Scene, derive, keys_of, parsed
-from lib.runtime import db, failpoints, log_context, pipeline
+from lib.runtime import db, failpoints, pipeline
 from lib.runtime.db import Connection
 from lib.runtime.errors import NotFound, TransientError, Unavailable
 from lib.store import deliveries, events, host_clocks, long_calls, neighbourhood, notices, rows
@@ -166,7 +166,6 @@ def _assemble(
         except _Changed:
             continue
         if done is not None:
-            log_context.add("calls", done.calls)
             return done
         if not isinstance(message, NewEvent) or (is_stored and is_left):
             return Round(is_ours=False)

@@ -15,7 +15,7 @@ from lib.intake.messages import WakeCall, event_message
 from lib.ledger import deliver
 from lib.ledger.assemble import Round, assemble
 from lib.ledger.crm import CRM
-from lib.runtime import db, failpoints, pubsub
+from lib.runtime import db, failpoints, log_context, pubsub
 from lib.store import neighbourhood
 from lib.store.events import NewEvent, StoredEvent
 
@@ -96,6 +96,7 @@ def hand_on(left: StoredEvent) -> None:
 
 
 def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:
+    log_context.add("calls", done.calls)
     announce(done, enterprise_number)
     if done.admitted.outgoing:
         failpoints.hit("attempt_committed")
