@@ -28,6 +28,7 @@ def gateway(function, provisioned, crm_server, sql):
 def test_every_function_tells_the_operator_and_nobody_else(function, administered, name):
     client = function(name)
 
+    assert client.get("/dispatch/../metrics").status_code == 404
     assert client.get("/metrics").status_code == 403
     assert client.get("/metrics", headers={"Authorization": "Bearer guessed"}).status_code == 403
     told = Metrics.of(client)
