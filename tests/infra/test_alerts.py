@@ -38,7 +38,7 @@ def gauge(name: str, quiet: object, bad: object) -> dict[str, str]:
     return {name: f"{quiet}x9 {bad}x29 {quiet}x40"}
 
 
-GAUGE = {"fires": (30,), "quiet": (5, 75)}
+GAUGE: tuple[tuple[int, ...], tuple[int, ...]] = ((30,), (5, 75))
 DAY = 1440
 WEEK = 7 * DAY
 UP = {f'up{{job="gateway", function="{name}", instance="{name}:8080"}}': "1x80" for name in sorted(FUNCTIONS)}
@@ -61,21 +61,21 @@ CASES = {
         (WEEK - 10, WEEK + 100),
         every=10,
     ),
-    "FunctionIsDown": Case(UP | {DOWN: "1x9 0x29 1x40"}, **GAUGE),
-    "FunctionIsMissing": Case(MISSING, **GAUGE),
-    "DatabaseIsAway": Case(gauge("gateway_figures_read", 1, 0), **GAUGE),
+    "FunctionIsDown": Case(UP | {DOWN: "1x9 0x29 1x40"}, *GAUGE),
+    "FunctionIsMissing": Case(MISSING, *GAUGE),
+    "DatabaseIsAway": Case(gauge("gateway_figures_read", 1, 0), *GAUGE),
     "TicksStopped": Case({"gateway_ticks_total": "0+60x10 600x20 600+60x40"}, (25,), (5, 50)),
-    "EventsWait": Case(gauge('gateway_waiting_oldest_seconds{lane="live"}', 1, 90), **GAUGE),
+    "EventsWait": Case(gauge('gateway_waiting_oldest_seconds{lane="live"}', 1, 90), *GAUGE),
     "RecoveredEventsWait": Case(
         gauge('gateway_waiting_oldest_seconds{lane="recovered"}', 60, 3600)
         | {'gateway_waiting{lane="recovered"}': "500x80"},
-        **GAUGE,
+        *GAUGE,
     ),
     "RowsWait": Case(gauge('gateway_waiting_oldest_seconds{lane="rows"}', 60, 90_000), (35,), (5, 75)),
     "RowsWaitTooLong": Case(gauge('gateway_waiting_oldest_seconds{lane="rows"}', 90_000, 500_000), (35,), (5, 75)),
-    "RowsAreGivenUp": Case(gauge('gateway_finished_deliveries{effect="upload", state="failed"}', 0, 1), **GAUGE),
-    "DeadLetters": Case(gauge('gateway_rejected_messages{kind="dead_letter"}', 0, 1), **GAUGE),
-    "MessagesAreRejected": Case(gauge('gateway_rejected_messages{kind="rejected"}', 0, 1), **GAUGE),
+    "RowsAreGivenUp": Case(gauge('gateway_finished_deliveries{effect="upload", state="failed"}', 0, 1), *GAUGE),
+    "DeadLetters": Case(gauge('gateway_rejected_messages{kind="dead_letter"}', 0, 1), *GAUGE),
+    "MessagesAreRejected": Case(gauge('gateway_rejected_messages{kind="rejected"}', 0, 1), *GAUGE),
     "PopUpsAreSlow": Case(
         {
             POPUPS % "1": "0+10x10 100x30 100+10x40",
@@ -89,9 +89,9 @@ CASES = {
     "PopUpsExpire": Case(
         gauge('gateway_finished_deliveries{effect="popup", state="expired"}', 2, 30)
         | {'gateway_finished_deliveries{effect="popup", state="delivered"}': "100x80"},
-        **GAUGE,
+        *GAUGE,
     ),
-    "PopUpsInDoubt": Case(gauge('gateway_finished_deliveries{effect="popup", state="in_doubt"}', 1, 20), **GAUGE),
+    "PopUpsInDoubt": Case(gauge('gateway_finished_deliveries{effect="popup", state="in_doubt"}', 1, 20), *GAUGE),
     "PopUpsShownToNobody": Case(
         {'gateway_finished_deliveries{effect="popup", state="not_shown"}': "0x9 20x89 0x30"}, (90,), (5, 40, 120)
     ),
@@ -101,12 +101,12 @@ CASES = {
         (DAY - 5, DAY + 60),
     ),
     "ManyAccountsAreAway": Case(
-        gauge('gateway_accounts{is="away"}', 1, 12) | {'gateway_accounts{is="asked"}': "50x80"}, **GAUGE
+        gauge('gateway_accounts{is="away"}', 1, 12) | {'gateway_accounts{is="asked"}': "50x80"}, *GAUGE
     ),
-    "AccountIsAway": Case(gauge("gateway_account_away_seconds", 0, 7200), **GAUGE),
+    "AccountIsAway": Case(gauge("gateway_account_away_seconds", 0, 7200), *GAUGE),
     "EnterpriseIsPaused": Case(
         gauge("gateway_paused_seconds", 0, 7200) | {'gateway_paused_enterprises{reason="authentication"}': "1x80"},
-        **GAUGE,
+        *GAUGE,
     ),
     "ClicksFail": Case(
         {

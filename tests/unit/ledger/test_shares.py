@@ -136,7 +136,7 @@ def test_what_was_parked_is_worked_on_under_its_own_name_in_the_log():
         log_context.bind(event_id="first")
         with log_context.request(""):
             log_context.bind(event_id="parked")
-            with shares.of(event("parked"), threads=3, work=said.append) as is_ours:
+            with shares.of(event("parked"), threads=3, work=work) as is_ours:
                 assert not is_ours
 
     assert said == [{"event_id": "parked"}]

@@ -55,7 +55,7 @@ def test_a_request_without_a_trace_that_can_be_read_gets_one_of_its_own(given):
     with log_context.request(given):
         second = log_context.trace_id()
 
-    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert re.fullmatch("[0-9a-f]{32}", str(first))
     assert first != second
     assert first != TRACE
 
