@@ -129,10 +129,11 @@ def test_an_event_that_only_pub_sub_has_is_stored_before_it_is_parked(monkeypatc
 
 def test_what_was_parked_is_worked_on_under_its_own_name_in_the_log():
     shares, said = Shares(), []
-    with (
-        log_context.request(""),
-        shares.of(event("first"), threads=3, work=lambda _: said.append(log_context.fields())),
-    ):
+
+    def work(_):
+        said.append(log_context.fields())
+
+    with log_context.request(""), shares.of(event("first"), threads=3, work=work):
         log_context.bind(event_id="first")
         with log_context.request(""):
             log_context.bind(event_id="parked")
