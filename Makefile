@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env pin test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run function env pin test check fmt lock schema nginx roles call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -20,11 +20,14 @@ venv: ## make the virtual environment, if it is missing or out of date
 run: venv ## start everything, play a call, stay up until Ctrl-C (PORT=8080 RUN_DIR=.local RESTART=1)
 	@$(PY) -m infra.stand_ins.run
 
-env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked)
-	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo)
+function: venv ## run one function alone, beside the running stack (NAME=make-call PORT=9090); without NAME: which there are
+	@$(PY) -m infra.stand_ins.function $(NAME) --port "$(or $(PORT),9090)" --run-dir "$(RUN_DIR)"
 
-pin: ## write the digests of the base images into .env; again: the newer ones of the same tags (EMBEDDED=1: not the emulator's; WATCH=1: Prometheus's too)
-	@python3 -m infra.commands.pin $(if $(filter 1 yes,$(EMBEDDED)),--embedded) $(if $(filter 1 yes,$(WATCH)),--watch)
+env: ## write .env, the secrets of docker-compose.yml; what stands in it stays (DEMO=1: the demo's simulator may be asked; DOMAIN=…: with TLS)
+	@python3 -m infra.commands.env $(if $(filter 1 yes,$(DEMO)),--demo) $(if $(DOMAIN),--domain "$(DOMAIN)")
+
+pin: ## write the digests of the base images into .env; again: the newer ones of the same tags (EMBEDDED=1: not the emulator's)
+	@python3 -m infra.commands.pin $(if $(filter 1 yes,$(EMBEDDED)),--embedded)
 
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
@@ -62,6 +65,13 @@ call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERP
 provision: venv ## add or change an enterprise (FILE=enterprise.json)
 	@test -n "$(FILE)" || { echo "Which file? make provision FILE=enterprise.json" >&2; exit 2; }
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.provision "$(FILE)"
+
+backup: ## write a dump of the composition's database (TO=backups KEEP=14; HERE=1: of the server that PGHOST names)
+	@python3 -m infra.commands.backup --to "$(or $(TO),backups)" --keep "$(or $(KEEP),0)" $(if $(filter 1 yes,$(HERE)),--here)
+
+restore: ## put a dump in the place of the database, which is kept under another name (FILE=… YES=1; HERE=1)
+	@test -n "$(FILE)" || { echo "Which dump? make restore FILE=backups/gateway-….dump" >&2; exit 2; }
+	@python3 -m infra.commands.restore "$(FILE)" $(if $(filter 1 yes,$(YES)),--yes) $(if $(filter 1 yes,$(HERE)),--here)
 
 explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367); without CALL: what led to nothing (SINCE=1h)
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" \

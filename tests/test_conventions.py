@@ -47,6 +47,24 @@ def test_the_docstring_of_a_function_is_its_contract(folder):
     assert all(word in contract for word in ("Trigger", "Reads", "Writes", "Answers"))
 
 
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_the_page_for_administrators_calls_every_screen_by_its_name(language):
+    words = (ROOT / f"ui/js/messages/{language}/shell.js").read_text()
+    navigation = re.search(r"  nav: \{(.*?)\}", words, re.DOTALL)
+    assert navigation is not None
+    names = dict(re.findall(r"(\w+): \"([^\"]+)\"", navigation[1]))
+    page = (ROOT / "docs/administrators.md").read_text()
+
+    assert len(names) > 9
+    assert [name for key, name in names.items() if key not in {"label", "gap"} and name not in page] == []
+
+
+def test_every_function_has_its_section_in_the_document_of_functions():
+    sections = re.findall(r"^## ([a-z-]+)$", (ROOT / "docs/functions.md").read_text(), re.MULTILINE)
+
+    assert sorted(sections) == NAMES
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "lib").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_in_one_place_why_it_exists(path):
     text = path.read_text()

@@ -10,6 +10,7 @@ Answers   200/202 stored or published   400 invalid_payload   404 unknown_token 
           429 rate_limited, after Retry-After seconds again
           503 neither stored nor published: send it again
           403 network_not_allowed: the enterprise's hosts may not speak from there
+          GET /dispatch/openapi.json describes all of this (lib/intake/document.py)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from flask import Request, Response
 
 from lib.admin import health
 from lib.enterprises.cache import enterprise_cache
-from lib.intake import bodies, counts, forms
+from lib.intake import bodies, counts, document, forms
 from lib.intake.accept import Accepted, accept, accept_all, publish
 from lib.intake.limits import limits
 from lib.runtime import config, failpoints, http, log_context, logs
@@ -39,6 +40,7 @@ logs.configure("dispatch-call-event")
 config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache, config.Intake, config.Proxies)
 
 BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
+DOCUMENT = document.document(batch_bytes=BATCH_BYTES)
 
 
 def _enterprise(token: str, request: Request) -> Enterprise:
@@ -85,9 +87,8 @@ def _post_events(request: Request) -> Answer:
 
 
 def _take_in(body: Mapping[str, Any], enterprise: Enterprise, size: int) -> Answer:
-    events = body.get("events")
-    if not isinstance(events, list) or not 1 <= len(events) <= forms.BATCH_SIZE:
-        raise InvalidPayload(f"events: must be a list of 1 to {forms.BATCH_SIZE} events")
+    forms.check(body, forms.BATCH)
+    events = body["events"]
     limits().take(enterprise.number, "batch", events=len(events), size=size)
     found = [_event(item, enterprise.number, body.get("origin")) for item in events]
     accepted = iter(accept_all([one for one in found if isinstance(one, NewEvent)]))
@@ -137,6 +138,10 @@ def _header(request: Request) -> str:
     return token.strip()
 
 
+def get_document(_: Request) -> Answer:
+    return DOCUMENT, 200
+
+
 def get_integration(request: Request, number: str) -> Answer:
     require_operator(request.headers.get("Authorization", ""))
     enterprise = enterprise_cache().by_number(number)
@@ -154,6 +159,7 @@ ROUTES = http.Routes(
         "POST /dispatch/call-event": post_event,
         "POST /dispatch/call-events": post_events,
         **{f"POST /{kind}": partial(post_host_event, kind) for kind in forms.HOST_EVENT_TYPES},
+        "GET /dispatch/openapi.json": get_document,
         "GET /integrations/<number>": get_integration,
         "POST /cache/invalidate/<number>": invalidate,
         **health.routes("dispatch-call-event", works_without_database=True),

@@ -1,6 +1,7 @@
 """
 Writes `.env`, from which docker-compose.yml takes its secrets: `python -m infra.commands.env [FILE]`, or `make env`.
-With `--demo` (`make env DEMO=1`) functions may also ask the RetailCRM simulator, which stands in an inner network.
+With `--demo` (`make env DEMO=1`) functions may also ask the RetailCRM simulator, which stands in an inner network. With
+`--domain` (`make env DOMAIN=telephony.example.com`) the composition ends TLS itself.
 
 The file is readable by its owner only. Values that it has stay; only missing variables are added.
 """
@@ -80,19 +81,34 @@ VARIABLES: Final = (
 )
 
 
+# Docker's own networks: from there Caddy asks the gateway.
+_DOCKER_NETWORKS: Final = "172.16.0.0/12"
+_HOST_NAME: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _SIMULATOR: Final = {"RETAILCRM_EXTRA_HOSTS": "retailcrm-simulator:8080"}
 
 
-def complete(path: Path, *, demo: bool = False) -> list[str]:
+def of_domain(domain: str) -> tuple[Variable, ...]:
+    """What a machine of its own has besides; PUBLIC_URL is among VARIABLES."""
+    comment = "TLS is ended by the composition, whose proxies are believed (docs/deploy-vm.md)"
+    return (
+        Variable(name="DOMAIN", comment=comment, make=_fixed(domain)),
+        Variable(name="COMPOSE_PROFILES", comment="", make=_fixed("tls")),
+        Variable(name="TRUSTED_PROXIES", comment="", make=_fixed(_DOCKER_NETWORKS)),
+    )
+
+
+def complete(path: Path, *, demo: bool = False, domain: str = "") -> list[str]:
     """
     Adds the missing variables and returns their names. Takes the right to read the file from others.
 
-    With `demo` the simulator may be asked too, unless the variable is there already.
+    With `demo` the simulator may be asked too, with `domain` the composition ends TLS, unless the variables are there
+    already.
     """
     text = path.read_text() if path.exists() else _HEAD
-    given = _SIMULATOR if demo else {}
+    given = (_SIMULATOR if demo else {}) | ({"PUBLIC_URL": f"https://{domain}"} if domain else {})
     present = set(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE))
-    missing = [variable for variable in VARIABLES if variable.name not in present]
+    wanted = (*VARIABLES, *(of_domain(domain) if domain else ()))
+    missing = [variable for variable in wanted if variable.name not in present]
     if missing:
         lines = [
             (f"\n# {variable.comment}\n" if variable.comment else "")
@@ -113,15 +129,22 @@ def write(path: Path, text: str) -> None:
     new.replace(path)
 
 
+def _domain(text: str) -> str:
+    if text and not _HOST_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name like telephony.example.com")
+    return text
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make env", description="Writes the settings of docker-compose.yml")
     parser.add_argument("file", nargs="?", type=Path, default=Path(".env"), metavar="FILE")
     parser.add_argument("--demo", action="store_true", help="the simulator of the demo may be asked as a CRM")
+    parser.add_argument("--domain", type=_domain, default="", help="the name under which this machine is found")
     given = parser.parse_args(arguments)
     path: Path = given.file
     is_new = not path.exists()
     try:
-        added = complete(path, demo=given.demo)
+        added = complete(path, demo=given.demo, domain=given.domain)
     except OSError as error:
         print(f"make env: {path}: {error.strerror}", file=sys.stderr)
         return 1

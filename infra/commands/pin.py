@@ -13,7 +13,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +22,11 @@ COMPOSE: Final = Path(__file__).parents[2] / "docker-compose.yml"
 BASES: Final = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "NGINX_IMAGE")
 # Three gigabytes, and not used where the embedded emulator is.
 EMULATOR: Final = "PUBSUB_EMULATOR_IMAGE"
+# Where the composition ends TLS.
+TLS: Final = "CADDY_IMAGE"
 # Of the profile `watch`.
 WATCH: Final = "PROMETHEUS_IMAGE"
+BY_PROFILE: Final = {"tls": TLS, "watch": WATCH}
 _HEAD: Final = "\n# Base images, with the digests that their tags had when `make pin` asked\n"
 _PULL_SECONDS: Final = 1800
 
@@ -37,12 +39,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make pin", description="Writes the digests of the base images into .env")
     parser.add_argument("file", nargs="?", type=Path, default=Path(".env"), metavar="FILE")
     parser.add_argument("--embedded", action="store_true", help=f"leave out {EMULATOR}: our emulator is used")
-    parser.add_argument("--watch", action="store_true", help=f"{WATCH} too: the profile `watch` is used")
     given = parser.parse_args(arguments)
-    names = [*BASES, *(() if given.embedded else (EMULATOR,)), *((WATCH,) if given.watch else ())]
     path: Path = given.file
     try:
         text = path.read_text()
+        names = (
+            *BASES,
+            *(() if given.embedded else (EMULATOR,)),
+            *(name for profile, name in BY_PROFILE.items() if profile in _profiles(text)),
+        )
         wanted = images(COMPOSE.read_text(), text, names=names)
         pinned = {name: f"{image}@{_digest(image)}" for name, image in wanted.items()}
         env.write(path, with_images(text, pinned))
@@ -58,7 +63,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def images(compose: str, settings: str, *, names: Sequence[str]) -> dict[str, str]:
+def _profiles(settings: str) -> list[str]:
+    return (_value(settings, "COMPOSE_PROFILES") or "").split(",")
+
+
+def images(compose: str, settings: str, *, names: tuple[str, ...]) -> dict[str, str]:
     """By name, the image with its tag: from the settings, else the default. Raises NotPinned for one without a tag."""
     defaults = dict(re.findall(r"\$\{(\w+):-([^}]+)\}", compose))
     found = {name: (_value(settings, name) or defaults[name]).partition("@")[0] for name in names}

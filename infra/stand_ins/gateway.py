@@ -70,6 +70,8 @@ _HOP_BY_HOP: Final = frozenset(
         "upgrade",
     }
 )
+# From loopback the functions' server takes a part of the path that was asked for from this one.
+_NOT_FORWARDED: Final = _HOP_BY_HOP | {"script_name"}
 _SERVER_OWN: Final = _HOP_BY_HOP | {"date", "server"}
 # Progress and exports are streamed.
 _STREAMED: Final = frozenset({"application/x-ndjson", "text/csv"})
@@ -336,7 +338,9 @@ def _sent_on(address: str) -> web.Response:
 
 
 def _forwarded_headers(request: web.BaseRequest) -> CIMultiDict[str]:
-    headers = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP)
+    headers = CIMultiDict(
+        (name, value) for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED
+    )
     chain = [*request.headers.getall("X-Forwarded-For", []), request.remote or "unknown"]
     headers["X-Forwarded-For"] = ", ".join(chain)
     headers.setdefault("X-Forwarded-Proto", "http")

@@ -6,6 +6,7 @@ from typing import Final
 
 from lib.admin import document
 from lib.admin.screens import (
+    callbacks,
     calls,
     configuration,
     connection,
@@ -19,6 +20,7 @@ from lib.admin.screens import (
     overview,
     popup,
     preview,
+    report,
     sign_in,
 )
 
@@ -32,6 +34,8 @@ _SCREENS: Final = (
     overview.OPERATIONS,
     host.OPERATIONS,
     calls.OPERATIONS,
+    callbacks.OPERATIONS,
+    report.OPERATIONS,
     logs.OPERATIONS,
     preview.OPERATIONS,
     popup.OPERATIONS,

@@ -33,7 +33,9 @@ _TELLING: Final = frozenset({5, 50, 500})
 _COUNTED_SECONDS: Final = 3600
 _BROWSER_SECONDS: Final = known_browsers.DAYS * 24 * 3600
 
-_strangers = threading.BoundedSemaphore(STRANGERS_AT_ONCE)
+_places = threading.Lock()
+# Whose passwords are being judged: of each site one at a time, so that no site has all places.
+_sites: set[str] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ def admit(request: AdminRequest) -> Admitted:
     )
     if _is_known(made):
         return _judged(made, failures=None)
+    _require_turn(made)
     with _among_strangers(made):
         return _judged(made, failures=_take_turn(made))
 
@@ -97,12 +100,24 @@ def _is_known(made: _Try) -> bool:
 
 @contextmanager
 def _among_strangers(made: _Try) -> Iterator[None]:
-    if not _strangers.acquire(blocking=False):
-        raise _delayed(made, 1.0)
+    with _places:
+        if made.site in _sites or len(_sites) >= STRANGERS_AT_ONCE:
+            raise _delayed(made, 1.0)
+        _sites.add(made.site)
     try:
         yield
     finally:
-        _strangers.release()
+        with _places:
+            _sites.remove(made.site)
+
+
+def _require_turn(made: _Try) -> None:
+    """Whoever has to wait takes no place of those who have not. Raises RateLimited."""
+    with db.connection() as conn:
+        found = sign_in_attempts.find(conn, made.login_sha256, source=made.source, site=made.site)
+    verdict = throttle.decide(throttle.Seen(**asdict(found)))
+    if verdict.seconds and verdict.turn_in is None:
+        raise _delayed(made, verdict.seconds)
 
 
 def _take_turn(made: _Try) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -142,7 +142,7 @@ def parse(event: RawEvent) -> CallEvent:
         call_type=_small_int(fields.text("calltype"), most=2),
         status=_status(fields.text("callstatus")),
         phone=spelling.plain(fields.known("phone")),
-        extensions=_first_names(_extensions(fields.any("extensions") or fields.any("extension"))),
+        extensions=_first_names(fields.any("extensions") or fields.any("extension")),
         trunk=_PRINTED_FLOAT.sub(r"\1", fields.known("trunk", "trunkid", "incall")),
         channel=fields.known("channel"),
         exten=spelling.plain(fields.known("exten")),
@@ -222,20 +222,25 @@ def _small_int(text: str, *, most: int) -> int | None:
     return number if number <= most else None
 
 
-def _extensions(value: object, depth: int = 0) -> Iterable[str]:
+def _first_names(value: object) -> tuple[str, ...]:
+    """Of so many words, however many of them are names: each of them takes time to read."""
+    return tuple(dict.fromkeys(filter(_is_a_name, islice(_words_of(value), _MOST_EXTENSIONS))))
+
+
+def _words_of(value: object, depth: int = 0) -> Iterator[str]:
     items = _items(value)
     if items is not None:
         for item in items if depth < _DEEPEST_LIST else ():
-            yield from _extensions(item, depth + 1)
+            yield from _words_of(item, depth + 1)
         return
     text = _text(value)
-    if text.isascii() and text.isdecimal() and len(text) <= _MOST_CHARACTERS:
+    if text.isascii() and text.isdecimal():
         yield text
     elif depth and (number := _one_number(text)):
         yield number
     else:
         for part in _SEPARATORS.split(text):
-            yield from filter(_is_a_name, map(_bare_name, _words_in(part)))
+            yield from map(_bare_name, _words_in(part))
 
 
 def _items(value: object) -> Iterable[object] | None:
@@ -278,10 +283,6 @@ def _bare_name(word: str) -> str:
 
 def _is_a_name(word: str) -> bool:
     return word.lower() not in _UNKNOWN and "<" not in word and len(word) <= _MOST_CHARACTERS
-
-
-def _first_names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(islice(dict.fromkeys(names), _MOST_EXTENSIONS))
 
 
 def _status(text: str) -> str:

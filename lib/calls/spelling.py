@@ -111,7 +111,10 @@ def read(raw: str) -> Spelled | None:
         return Spelled(text)
     if printed := _SCIENTIFIC.fullmatch(text):
         return _whole(printed[1], printed[2], int(printed[3]))
-    text = _unwrapped(_in_plain_characters(unquote(_HEADERS.sub(_CUT, text))))
+    text = unicodedata.normalize("NFKC", unquote(_HEADERS.sub(_CUT, text)))
+    if len(text) > MOST_CHARACTERS:  # a ligature becomes up to eighteen letters
+        return None
+    text = _unwrapped(_in_plain_characters(text))
     return None if _touches_a_word(text) else _of_chunks(*_chunks(text))
 
 
@@ -134,7 +137,7 @@ def plain(raw: str) -> str:
 
 
 def _in_plain_characters(text: str) -> str:
-    return "".join(_plain_character(character) for character in unicodedata.normalize("NFKC", text))
+    return "".join(map(_plain_character, text))
 
 
 def _plain_character(character: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -45,6 +46,8 @@ class Limits:
         self._lines = Buckets(per_second=1 / _SECONDS_BETWEEN_LINES, burst=1)
         self._lock = threading.Lock()
         self._with_batch: set[str] = set()
+        # Whoever is told to wait and does not, takes no place from others.
+        self._batch_again_at: dict[str, float] = {}
 
     def take(self, enterprise_number: str, form: Form, *, events: int, size: int) -> None:
         """Raises RateLimited when this is more than the enterprise may post now; `size` in bytes."""
@@ -53,6 +56,8 @@ class Limits:
             wait = buckets.take((enterprise_number, form), amount) if buckets is not None else 0.0
             if wait:
                 self._tell(enterprise_number, what)
+                if form == "batch":
+                    self._batch_again_at[enterprise_number] = time.monotonic() + wait
                 raise RateLimited(
                     f"Too many {what} of this enterprise; send this again later", retry_after_seconds=wait
                 )
@@ -63,7 +68,12 @@ class Limits:
 
     @contextmanager
     def batch(self, enterprise_number: str) -> Iterator[None]:
-        """While a batch is read and stored: one of an enterprise at a time, and few of all. Raises RateLimited."""
+        """
+        While a batch is read and stored: one of an enterprise at a time, and few of all. Raises RateLimited, also for
+        one that comes before the time that the enterprise was told.
+        """
+        if (wait := self._batch_again_at.get(enterprise_number, 0.0) - time.monotonic()) > 0:
+            raise RateLimited("This enterprise was told to send its batches later", retry_after_seconds=wait)
         with self._lock:
             if enterprise_number in self._with_batch:
                 raise _later("A batch of this enterprise is being stored")

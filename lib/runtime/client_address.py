@@ -23,11 +23,18 @@ _LONGEST = 64
 def client_address(request: Request) -> str:
     """The last address in the chain that is no proxy's of ours, cut to 64 characters; "" if the server tells none."""
     chain = request.headers.get("X-Forwarded-For", "").split(",")
-    heard = [part.strip() for part in chain if part.strip()] or [request.remote_addr or ""]
+    heard = [_without_port(part.strip()) for part in chain if part.strip()] or [request.remote_addr or ""]
     trusted = config.current(config.Proxies)
     while len(heard) > 1 and trusted.includes(_address(heard[-1])):
         heard.pop()
     return heard[-1][:_LONGEST]
+
+
+def _without_port(entry: str) -> str:
+    """Some proxies write the port too: else each connection of a client would be another source."""
+    if entry.startswith("["):
+        return entry[1:].partition("]")[0]
+    return entry.partition(":")[0] if entry.count(":") == 1 else entry
 
 
 def source_of(address: str) -> str:

@@ -2,8 +2,8 @@
 Checks requests against JSON Schema; the API's own description shows the same schemas.
 
 These keywords are understood: type, enum, properties, required, additionalProperties, propertyNames, items, minItems,
-maxItems, minimum, maximum, minLength, maxLength, pattern. The `description` of a schema says what a value must be,
-because it becomes part of the sentence that refuses another one.
+maxItems, minimum, maximum, minLength, maxLength, pattern. Without a type anything is right. The `description` of a
+schema says what a value must be, because it becomes part of the sentence that refuses another one.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def problems(value: object, schema: Schema) -> dict[str, str]:
 
 
 def _problems(value: object, schema: Schema, where: str) -> Iterator[tuple[str, str]]:
+    if "type" not in schema:
+        return
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if not any(_is(value, kind) for kind in kinds) or not _is_within(value, schema):
         yield where or "body", f"must be {_described(schema, kinds)}"

@@ -376,6 +376,18 @@ def test_requests_as_a_proxy_sends_them_are_answered(door):
     assert [(method, path) for method, path, *_ in door.function.requests] == [("POST", "/start?x=%2F")]
 
 
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script_Name"])
+def test_no_client_says_which_part_of_a_path_was_not_asked_for(door, name):
+    """gunicorn, asked from loopback, takes it away: `/retailcrm-admin/api/health` was the function's own `/health`."""
+    head = f"GET /retailcrm-admin/api/health HTTP/1.1\r\nHost: x\r\n{name}: /retailcrm-admin/api\r\nConnection: close\r\n\r\n"
+
+    assert b" 200 " in door.answer(head.encode())
+
+    [(_, path, headers, _)] = door.function.requests
+    assert path == "/retailcrm-admin/api/health"
+    assert "script_name" not in {name.lower() for name in headers}
+
+
 @pytest.mark.parametrize("path", ["/start", "/retailcrm-admin/", "/nothing"])
 def test_browsers_that_came_by_https_are_told_to_stay_there(door, path):
     by_https = door.ask("GET", path, X_Forwarded_Proto="https")

@@ -212,6 +212,51 @@ def test_few_passwords_of_strangers_are_hashed_at_a_time_and_a_known_browser_doe
     assert sql("SELECT count(*) FROM sign_in_attempts") == [(len(strangers) - len(refused),)]
 
 
+def test_one_site_that_goes_on_and_on_leaves_a_place_for_others(at, monkeypatch):
+    """400 attempts a second of one address, each at another login: nobody else was let in."""
+    judging, done = threading.Event(), threading.Event()
+    right = passwords.is_password
+
+    def slowly(password, stored):
+        if password == "wrong":
+            judging.set()
+            done.wait(10)
+        return right(password, stored)
+
+    monkeypatch.setattr(by_password, "is_password", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(at, "2001:db8:0:1::1", login="somebody", password="wrong")
+        assert judging.wait(10)
+        again = at("2001:db8:0:2::1", login="somebody else", password="wrong")
+        another = at("198.51.100.1")
+        done.set()
+
+    assert wait_of(again) == 1
+    assert another.status_code == 200
+    assert first.result().status_code == 401
+
+
+def test_who_has_to_wait_takes_no_place_of_those_who_have_not(at, monkeypatch, sql):
+    sql(
+        "INSERT INTO sign_in_attempts (login_sha256, address) SELECT sha256(n::text::bytea), %s"
+        " FROM generate_series(1, 40) n RETURNING 1",
+        PROXY,
+    )
+    taken: list[str] = []
+    places = by_password._among_strangers
+
+    def watched(made):
+        taken.append(made.address)
+        return places(made)
+
+    monkeypatch.setattr(by_password, "_among_strangers", watched)
+
+    assert 1 <= wait_of(at()) <= LONGEST_PAUSE
+    assert at("198.51.100.1").status_code == 200
+
+    assert taken == ["198.51.100.1"]
+
+
 def test_every_failure_is_in_the_log_with_its_address_and_without_what_was_typed(at, browser, logged):
     stranger = browser()
     at(opened=stranger, password="a wrong password")

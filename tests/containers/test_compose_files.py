@@ -167,6 +167,7 @@ def test_who_meets_whom_follows_from_what_each_does():
     assert members(on, "messages") == {"pubsub", "prepare", "operator", "scheduler", *FUNCTIONS}
     assert members(on, "front") == {"gateway", "prometheus", *FUNCTIONS}
     assert members(on, "watch") == {"prometheus"}
+    assert members(on, "entrance") == {"gateway", "tls"}
     assert members(on, "outside") == {"gateway", "demo", *simulators, *asks_outside}
     assert [on[name] for name in ("postgres", "pubsub", *simulators)] == [
         {"data"},

@@ -63,6 +63,16 @@ def test_every_base_image_is_pinned_beside_its_tag_and_again_when_the_tag_has_mo
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_the_image_that_ends_tls_is_pinned_where_it_is_used(registry, tmp_path):
+    publish(registry, "sha256:1", CADDY_IMAGE="caddy:2")
+    file = tmp_path / ".env"
+    env.complete(file, domain="telephony.example.com")
+
+    assert pin.main([str(file), "--embedded"]) == 0
+
+    assert settings(file)["CADDY_IMAGE"] == "caddy:2@sha256:1"
+
+
 def test_a_mirror_that_was_chosen_stays_chosen(registry, tmp_path):
     mirrored = "registry.example.com:5000/mirror/nginx:1.28"
     publish(registry, "sha256:1", NGINX_IMAGE=mirrored)
@@ -116,5 +126,5 @@ def test_the_images_that_are_pinned_are_those_of_the_composition():
     compose = pin.COMPOSE.read_text()
     ours = {"GATEWAY_IMAGE", "STAND_INS_IMAGE"}
 
-    assert set(re.findall(r"\$\{(\w+_IMAGE):-", compose)) - ours == {*pin.BASES, pin.EMULATOR, pin.WATCH}
+    assert set(re.findall(r"\$\{(\w+_IMAGE):-", compose)) - ours == {*pin.BASES, pin.EMULATOR, *pin.BY_PROFILE.values()}
     assert pin.images(compose, "", names=(*pin.BASES, pin.EMULATOR)) == TAGS

@@ -265,6 +265,8 @@ http {{
 
     proxy_http_version 1.1;
     proxy_set_header Connection "";
+    # The functions' server may take a part of the path that was asked for from it.
+    proxy_set_header SCRIPT_NAME "";
     proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-For $forwarded_for;
     proxy_set_header X-Forwarded-Proto $forwarded_proto;

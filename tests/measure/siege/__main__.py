@@ -17,7 +17,7 @@ from typing import Final
 
 from infra.stand_ins.stack import Crashed
 from tests.harness import folders
-from tests.measure.siege import guesses, long_calls, recovery, slow_bodies, strangers, verdict
+from tests.measure.siege import guesses, heavy_events, long_calls, recovery, slow_bodies, strangers, verdict
 from tests.measure.siege.attack import Attack
 from tests.measure.siege.siege import besiege
 from tests.measure.siege.verdict import UNHEEDED_SECONDS, Seen
@@ -30,6 +30,8 @@ ATTACKS: Final = (
     long_calls.BATCHES,
     long_calls.POSTS,
     long_calls.BRIDGE,
+    heavy_events.LISTS,
+    heavy_events.NAMES,
     slow_bodies.ATTACK,
     guesses.TOKENS,
     guesses.CLIENT_IDS,

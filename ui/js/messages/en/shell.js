@@ -15,6 +15,8 @@ export default {
     gap: "Set up",
     overview: "Overview",
     calls: "Calls",
+    callbacks: "Call back",
+    report: "Report",
     managers: "Managers",
     lines: "Lines",
     host: "Telephone host",

@@ -15,6 +15,8 @@ export default {
     gap: "Настройка",
     overview: "Обзор",
     calls: "Звонки",
+    callbacks: "Перезвонить",
+    report: "Отчёт",
     managers: "Менеджеры",
     lines: "Линии",
     host: "Станция",
