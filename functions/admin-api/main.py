@@ -29,7 +29,7 @@ from lib.enterprises import account_link
 from lib.runtime import config, http, logs
 from lib.runtime.vault import vault
 
-logs.configure()
+logs.configure("admin-api")
 config.require(
     config.Database,
     config.PubSub,

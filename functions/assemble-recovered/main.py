@@ -22,9 +22,9 @@ from lib.intake import messages
 from lib.intake.push import Push, push_route
 from lib.ledger import recovered
 from lib.ledger.recovered import RecoveredLane
-from lib.runtime import config, http, logs
+from lib.runtime import config, http, log_context, logs
 
-logs.configure()
+logs.configure("assemble-recovered")
 config.require(config.Database, config.PubSub, config.PushAuth, config.Operator, config.EnterpriseCache)
 
 lane = RecoveredLane(CRMS)
@@ -33,6 +33,8 @@ lane = RecoveredLane(CRMS)
 def look(push: Push) -> None:
     found = messages.parse_recovered(push.json(), published_at=push.published_at)
     if found:
+        log_context.bind(enterprise=found[0].enterprise_number)
+        log_context.add("unique_ids", (event.unique_id for event in found))
         recovered.store(found)
     lane.work()
 

@@ -25,10 +25,10 @@ from flask import Request, Response
 
 from lib.admin import health
 from lib.enterprises.cache import enterprise_cache
-from lib.intake import bodies, document, forms
+from lib.intake import bodies, counts, document, forms
 from lib.intake.accept import Accepted, accept, accept_all, publish
 from lib.intake.limits import limits
-from lib.runtime import config, failpoints, http, logs
+from lib.runtime import config, failpoints, http, log_context, logs
 from lib.runtime.auth import require_operator
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import AppError, InvalidPayload, TooLarge
@@ -36,7 +36,7 @@ from lib.runtime.http import Answer
 from lib.store.enterprises import Enterprise
 from lib.store.events import NewEvent
 
-logs.configure()
+logs.configure("dispatch-call-event")
 config.require(config.Database, config.PubSub, config.Operator, config.EnterpriseCache, config.Intake, config.Proxies)
 
 BATCH_BYTES = forms.BATCH_SIZE * http.EVENT_BODY_BYTES // 8
@@ -44,22 +44,32 @@ DOCUMENT = document.document(batch_bytes=BATCH_BYTES)
 
 
 def _enterprise(token: str, request: Request) -> Enterprise:
-    return enterprise_cache().by_token(token, address=client_address(request))
+    enterprise = enterprise_cache().by_token(token, address=client_address(request))
+    log_context.bind(enterprise=enterprise.number)
+    return enterprise
 
 
 def post_event(request: Request) -> Answer:
-    received = http.read_body(request)
-    body = bodies.parse(received)
-    failpoints.hit("request_read")
-    enterprise = _enterprise(forms.token_of(body, field="token"), request)
-    failpoints.hit("token_known")
-    limits().take(enterprise.number, "single", events=1, size=len(received))
-    accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
+    with counts.counted() as counted:
+        received = http.read_body(request)
+        body = bodies.parse(received)
+        counted.event_type = body.get("event_type")
+        failpoints.hit("request_read")
+        enterprise = _enterprise(forms.token_of(body, field="token"), request)
+        failpoints.hit("token_known")
+        limits().take(enterprise.number, "single", events=1, size=len(received))
+        accepted = accept(forms.from_envelope(body, enterprise_number=enterprise.number))
+    counted.accepted(accepted)
     http.behind_answer(partial(publish, accepted))
     return accepted.as_json(), 200 if accepted.is_copy else 202
 
 
 def post_events(request: Request) -> Answer:
+    with counts.counted():
+        return _post_events(request)
+
+
+def _post_events(request: Request) -> Answer:
     if token := _header(request):
         # Who it is, and whether it is its turn, is known before the body costs anything.
         enterprise = _enterprise(token, request)
@@ -82,8 +92,14 @@ def _take_in(body: Mapping[str, Any], enterprise: Enterprise, size: int) -> Answ
     limits().take(enterprise.number, "batch", events=len(events), size=size)
     found = [_event(item, enterprise.number, body.get("origin")) for item in events]
     accepted = iter(accept_all([one for one in found if isinstance(one, NewEvent)]))
-    results = [_as_json(next(accepted) if isinstance(one, NewEvent) else one) for one in found]
+    outcomes = [next(accepted) if isinstance(one, NewEvent) else one for one in found]
+    counts.count_all((_type(item), one) for item, one in zip(events, outcomes, strict=True))
+    results = [_as_json(one) for one in outcomes]
     return {"success": all(r["success"] for r in results), "results": results}, 200
+
+
+def _type(item: object) -> object:
+    return item.get("event_type") if isinstance(item, dict) else None
 
 
 def _event(item: object, enterprise_number: str, origin: str | None) -> NewEvent | AppError:
@@ -104,13 +120,15 @@ def _as_json(one: Accepted | AppError) -> dict[str, object]:
 
 
 def post_host_event(event_type: str, request: Request) -> Answer:
-    received = http.read_body(request)
-    body = bodies.parse(received)
-    failpoints.hit("request_read")
-    enterprise = _enterprise(forms.token_of(body, field="Token", header=_header(request)), request)
-    failpoints.hit("token_known")
-    limits().take(enterprise.number, "single", events=1, size=len(received))
-    accepted = accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
+    with counts.counted(event_type) as counted:
+        received = http.read_body(request)
+        body = bodies.parse(received)
+        failpoints.hit("request_read")
+        enterprise = _enterprise(forms.token_of(body, field="Token", header=_header(request)), request)
+        failpoints.hit("token_known")
+        limits().take(enterprise.number, "single", events=1, size=len(received))
+        accepted = accept(forms.from_host(event_type, body, enterprise_number=enterprise.number))
+    counted.accepted(accepted)
     http.behind_answer(partial(publish, accepted))
     return {"status": "ok"}, 200
 

@@ -34,14 +34,14 @@ from lib.enterprises.rules import directory, settings
 from lib.intake import bodies
 from lib.retailcrm import address
 from lib.retailcrm.client_ids import clients
-from lib.runtime import config, db, http, logs, pg_json
+from lib.runtime import config, db, http, log_context, logs, metrics, pg_json
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import AppError, ConfigError, Forbidden, InvalidPayload, NotFound, Unavailable
 from lib.runtime.http import Answer
 from lib.store import configuration, integration_logs, user_statuses
 from lib.store.enterprises import Enterprise
 
-logs.configure()
+logs.configure("make-call")
 config.require(
     config.Database,
     config.PubSub,
@@ -73,8 +73,10 @@ def make_a_call(request: Request) -> Answer:
         permission.require(wanted.phone, click_settings.of(enterprise))
         told = place(enterprise, wanted)
     except AppError as error:
+        metrics.CLICKS.labels(error.code).inc()
         _remember(enterprise, "make_call", shown, _refusal(error), str(error))
         raise
+    metrics.CLICKS.labels(told.answer).inc()
     seen = {"http_status": told.status, "body": told.body, "click_id": told.click_id, "is_repeat": told.is_repeat}
     _remember(enterprise, "make_call", shown, seen, told.body["error"]["message"] if "error" in told.body else None)
     return told.body, told.status
@@ -116,9 +118,11 @@ def switch(request: Request) -> Answer:
 
 
 def _enterprise(request: Request, given: Mapping[str, str], *, is_number_enough: bool = False) -> Enterprise:
-    return clients().enterprise_of(
+    enterprise = clients().enterprise_of(
         given.get("clientId", ""), address=client_address(request), is_number_enough=is_number_enough
     )
+    log_context.bind(enterprise=enterprise.number)
+    return enterprise
 
 
 def _refuse_browsers(request: Request) -> None:

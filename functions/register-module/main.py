@@ -21,12 +21,12 @@ from lib.admin import health
 from lib.enterprises import account_link
 from lib.intake.push import Push, push_route
 from lib.retailcrm import registration
-from lib.runtime import config, db, http, logs, pubsub
+from lib.runtime import config, db, http, log_context, logs, pubsub
 from lib.runtime.errors import InvalidPayload
 from lib.runtime.vault import vault
 from lib.store import module_commands
 
-logs.configure()
+logs.configure("register-module")
 config.require(
     config.Database,
     config.PubSub,
@@ -50,6 +50,7 @@ def run(push: Push) -> None:
     number = push.json().get("enterprise_number")
     if not isinstance(number, str):
         raise InvalidPayload("enterprise_number: is missing")
+    log_context.bind(enterprise=number)
     registration.run_next(number)
 
 

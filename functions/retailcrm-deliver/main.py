@@ -28,7 +28,7 @@ from lib.ledger.shares import Message, Shares
 from lib.ledger.wake import wake
 from lib.runtime import config, http, logs
 
-logs.configure()
+logs.configure("retailcrm-deliver")
 config.require(
     config.Database,
     config.PubSub,
@@ -48,6 +48,7 @@ shares = Shares()
 def look(push: Push) -> None:
     body = push.json()
     message = messages.parse(body, published_at=push.published_at)
+    messages.bind(message)
     threads = config.current(config.Platform).threads
     with load.message() as under_way:
 

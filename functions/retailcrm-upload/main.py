@@ -22,9 +22,9 @@ from lib.crms import RETAILCRM
 from lib.intake.push import Push, push_route
 from lib.ledger import codec
 from lib.ledger.send_rows import send_due
-from lib.runtime import config, http, logs
+from lib.runtime import config, http, log_context, logs
 
-logs.configure()
+logs.configure("retailcrm-upload")
 config.require(
     config.Database,
     config.PubSub,
@@ -39,6 +39,7 @@ config.require(
 
 def upload(push: Push) -> None:
     lane = codec.lane_of(push.json())
+    log_context.bind(enterprise=lane.enterprise_number)
     if lane.crm == RETAILCRM.name:
         send_due(lane, crm=RETAILCRM)
 

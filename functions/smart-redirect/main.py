@@ -22,12 +22,12 @@ from lib.admin import health
 from lib.intake import bodies
 from lib.redirect import reply
 from lib.redirect.router import Question, router
-from lib.runtime import config, http, logs
+from lib.runtime import config, http, log_context, logs
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import InvalidPayload, TooLarge
 from lib.runtime.http import Answer
 
-logs.configure()
+logs.configure("smart-redirect")
 config.require(
     config.Database,
     config.Operator,
@@ -53,6 +53,7 @@ def ask_for_dialplan(request: Request) -> Answer:
         unique_id=_text(body, "UniqueId"),
         wants_routing=_text(body, "LoadDialPlan").lower() != "false",
     )
+    log_context.bind(unique_id=question.unique_id)
     decision = router().answer(question)
     return Response(reply.compact(decision.name, decision.dial_plan), 200, mimetype="application/json")
 

@@ -3,7 +3,7 @@ Wake the calls, the lanes of rows, the events and the recovered ones whose time 
 too old.
 
 Trigger   Pub/Sub push: subscription `ticks.sweep-calls`; dead letters of every subscription at `/dead`
-Reads     enterprises, call_events, calls, row_timers; of what it deletes the age
+Reads     enterprises, call_events, calls, row_timers, crm_gates; of what it deletes the age
 Writes    calls, call_events, row_timers (when each is to be woken again), deliveries (of an enterprise that is gone),
           rejected_messages
 Deletes   what is too old (docs/operations.md, "Retention"): calls, call_events, call_links, deliveries, attempts,
@@ -28,11 +28,11 @@ from lib.intake import messages
 from lib.intake.push import Push, push_route
 from lib.ledger import retention
 from lib.ledger.sweep import sweep
-from lib.runtime import config, db, http, logs
+from lib.runtime import config, db, http, log_context, logs, metrics
 from lib.runtime.errors import AppError, PermanentError
 from lib.store import events
 
-logs.configure()
+logs.configure("sweep-calls")
 config.require(
     config.Database, config.PubSub, config.PushAuth, config.Operator, config.EnterpriseCache, config.Retention
 )
@@ -41,6 +41,7 @@ log = logging.getLogger("sweep-calls")
 
 def tick(_: Push) -> None:
     woken = sweep()
+    metrics.TICKS.inc()
     if any(woken.values()):
         log.info("woken", extra=woken)
     try:
@@ -57,6 +58,8 @@ def dead_letter(push: Push) -> None:
     """Keeps the letter; events in it that only Pub/Sub had are stored first, so that the sweep goes on with them."""
     with contextlib.suppress(PermanentError):
         for event in messages.events_in(push.json(), published_at=_first_published_at(push)):
+            log_context.bind(enterprise=event.enterprise_number)
+            log_context.add("unique_ids", [event.unique_id])
             with db.connection() as conn:
                 if events.find_event(conn, event.event_id) is None:
                     events.insert_event(conn, event)
@@ -77,7 +80,7 @@ ROUTES = http.Routes(
     {
         "POST /": push_route(tick),
         "POST /dead": push_route(dead_letter),
-        **health.routes("sweep-calls"),
+        **health.routes("sweep-calls", has_figures=True),
     }
 )
 

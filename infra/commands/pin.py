@@ -24,6 +24,9 @@ BASES: Final = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "NGINX_IMAGE")
 EMULATOR: Final = "PUBSUB_EMULATOR_IMAGE"
 # Where the composition ends TLS.
 TLS: Final = "CADDY_IMAGE"
+# Of the profile `watch`.
+WATCH: Final = "PROMETHEUS_IMAGE"
+BY_PROFILE: Final = {"tls": TLS, "watch": WATCH}
 _HEAD: Final = "\n# Base images, with the digests that their tags had when `make pin` asked\n"
 _PULL_SECONDS: Final = 1800
 
@@ -40,7 +43,11 @@ def main(arguments: list[str]) -> int:
     path: Path = given.file
     try:
         text = path.read_text()
-        names = (*BASES, *(() if given.embedded else (EMULATOR,)), *((TLS,) if _ends_tls(text) else ()))
+        names = (
+            *BASES,
+            *(() if given.embedded else (EMULATOR,)),
+            *(name for profile, name in BY_PROFILE.items() if profile in _profiles(text)),
+        )
         wanted = images(COMPOSE.read_text(), text, names=names)
         pinned = {name: f"{image}@{_digest(image)}" for name, image in wanted.items()}
         env.write(path, with_images(text, pinned))
@@ -56,8 +63,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _ends_tls(settings: str) -> bool:
-    return "tls" in (_value(settings, "COMPOSE_PROFILES") or "").split(",")
+def _profiles(settings: str) -> list[str]:
+    return (_value(settings, "COMPOSE_PROFILES") or "").split(",")
 
 
 def images(compose: str, settings: str, *, names: tuple[str, ...]) -> dict[str, str]:

@@ -148,8 +148,12 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "deliveries": Rights(reads=EVERY_COLUMN, updates="state reason lease_until fence finished_at", deletes=True),
         "row_timers": Rights(reads=EVERY_COLUMN, updates="wake_at"),
         "attempts": Rights(reads="delivery_id started_at ctid", deletes=True, locks="fence"),
+        "crm_gates": Rights(reads="account"),
         "integration_logs": Rights(reads="created_at ctid", deletes=True, locks="id"),
-        "rejected_messages": Rights(reads="received_at ctid", inserts=True, deletes=True, locks="id"),
+        # `reason`, `replayed_at`: what `GET /metrics` counts for all functions.
+        "rejected_messages": Rights(
+            reads="received_at reason replayed_at ctid", inserts=True, deletes=True, locks="id"
+        ),
         "clicks": Rights(reads="clicked_at ctid", deletes=True, locks="id"),
         "callbacks": Rights(reads="said_at ctid", deletes=True, locks="state"),
         "sessions": Rights(reads="created_at last_seen_at ctid", deletes=True, locks="id"),
@@ -237,6 +241,7 @@ COMMANDS: Final[Tables] = {
     "host_clocks": _READ,
     "attempts": _READ,
     "clicks": _READ,
+    "callbacks": _READ,
     "user_statuses": _READ,
     "crm_gates": _READ,
 }

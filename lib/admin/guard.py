@@ -14,7 +14,7 @@ from flask import Request
 
 from lib.admin import cookies
 from lib.admin.operation import AdminRequest, Operation
-from lib.runtime import config, db
+from lib.runtime import config, db, log_context
 from lib.runtime.auth import require_operator, token_sha256
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import Forbidden, InvalidPayload, NotFound, Unauthorized
@@ -38,6 +38,7 @@ def guarded(operation: Operation) -> Handler:
             _require_same_origin(request)
         if operation.access == "session":
             session, enterprise = _signed_in(request, arguments.get("number"))
+            log_context.bind(enterprise=enterprise.number)
         query = dict(request.args.items())
         _require(query, operation.query)
         body = _body(request) if request.method in {"POST", "PUT"} and operation.access != "operator" else {}

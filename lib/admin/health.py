@@ -1,5 +1,5 @@
 """
-Routes that every function has: `GET /health` for anybody, `GET /stats` for the operator.
+Routes that every function has: `GET /health` for anybody, `GET /stats` and `GET /metrics` for the operator.
 
 Reads     deliveries, calls, call_events, rejected_messages, crm_gates: states and times, which `/stats` counts
 """
@@ -15,6 +15,7 @@ from typing import Final
 from flask import Request
 
 from lib import crms
+from lib.admin import scrape
 from lib.enterprises import rules
 from lib.enterprises.cache import enterprise_cache
 from lib.runtime import db, guesses
@@ -34,8 +35,12 @@ def routes(
     *,
     works_without_database: bool = False,
     counted: Mapping[str, Callable[[db.Connection], object]] | None = None,
+    has_figures: bool = False,
 ) -> dict[str, Handler]:
-    """`counted`: what this function alone has in its /stats."""
+    """
+    `counted`: what this function alone has in its /stats; `has_figures`: its /metrics tell what the database alone
+    knows, those of no other do.
+    """
 
     def health(_: Request) -> Answer:
         try:
@@ -71,7 +76,7 @@ def routes(
             **own,
         }, 200
 
-    return {"GET /health": health, "GET /stats": stats}
+    return {"GET /health": health, "GET /stats": stats, "GET /metrics": scrape.route(has_figures=has_figures)}
 
 
 def describe(enterprise: Enterprise, age_seconds: float) -> Mapping[str, object]:

@@ -48,6 +48,13 @@ class Told:
     click_id: int
     is_repeat: bool = False
 
+    @property
+    def answer(self) -> str:
+        """For `/metrics`."""
+        if "error" in self.body:
+            return str(self.body["error"]["code"])
+        return "repeat" if self.is_repeat else "called"
+
 
 def place(enterprise: Enterprise, order: Order) -> Told:
     """Raises RateLimited, and Unavailable when the database is away: then nothing rings."""

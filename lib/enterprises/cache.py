@@ -26,7 +26,7 @@ import psycopg
 
 from lib.enterprises import host_networks
 from lib.enterprises.old_tokens import OldTokens
-from lib.runtime import config, db
+from lib.runtime import config, db, metrics
 from lib.runtime.auth import token_sha256
 from lib.runtime.client_address import site_of
 from lib.runtime.errors import NotFound, RateLimited, Unavailable
@@ -78,6 +78,7 @@ class EnterpriseCache:
         self._threads: list[threading.Thread] = []
         self.hits = 0
         self.misses = 0
+        self.invalidations = 0
         self.last_full_refresh: str | None = None
         self.last_invalidation: str | None = None
 
@@ -149,11 +150,12 @@ class EnterpriseCache:
             else:  # it may be on its way here as it was before
                 self._changed_unseen_at = time.monotonic()
             self._unknown.clear()
+            self.invalidations += 1
             self.last_invalidation = _now()
 
     def refresh(self) -> int:
         """Loads every enterprise, a page at a time; how many there are. Raises Unavailable."""
-        with self._refreshing:
+        with self._refreshing, metrics.CACHE_LOAD_SECONDS.labels("all").time():
             began, after, seen = time.monotonic(), "", set[str]()
             while page := self._load_page(after):
                 seen.update(page)
@@ -169,6 +171,7 @@ class EnterpriseCache:
         return {
             "hits": self.hits,
             "misses": self.misses,
+            "invalidations": self.invalidations,
             "hit_ratio": round(self.hits / asked, 4) if asked else None,
             "total_entries": len(self._entries),
             "unpacked_entries": len(self._unpacked),
@@ -202,7 +205,10 @@ class EnterpriseCache:
     def _load(self, number: str) -> Entry:
         asked_at = time.monotonic()
         try:
-            with db.connection(within_seconds=db.QUICK_SECONDS) as conn:
+            with (
+                metrics.CACHE_LOAD_SECONDS.labels("one").time(),
+                db.connection(within_seconds=db.QUICK_SECONDS) as conn,
+            ):
                 packed = enterprises.find_packed(conn, number)
         except Unavailable:
             entry = self._entries.get(number)

@@ -19,7 +19,7 @@ from typing import Final
 import psycopg
 
 from lib.intake.messages import event_message, recovered_message
-from lib.runtime import config, db, failpoints, pubsub
+from lib.runtime import config, db, failpoints, log_context, pubsub
 from lib.runtime.combine import Combiner, by_halves
 from lib.runtime.errors import AppError, InvalidPayload, Unavailable
 from lib.runtime.pubsub import Message
@@ -40,12 +40,23 @@ MESSAGE_EVENTS: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """`message`: what is still to be published, to `topic`; None: nothing is."""
+    """
+    `is_stored` False: the database was away, and Pub/Sub has it; `message`: what is still to be published, to `topic`;
+    None: nothing is.
+    """
 
     event_id: str
     is_copy: bool
+    is_stored: bool = True
     message: Message | None = None
     topic: str = pubsub.CALL_EVENTS
+
+    @property
+    def answer(self) -> str:
+        """For `/metrics`."""
+        if self.is_copy:
+            return "copy"
+        return "stored" if self.is_stored else "published"
 
     def as_json(self) -> dict[str, object]:
         if self.is_copy:
@@ -59,6 +70,7 @@ def accept(event: NewEvent) -> Accepted:
 
     Raises Unavailable when it could be neither stored nor published, InvalidPayload when it never can be.
     """
+    log_context.bind(unique_id=event.unique_id, event_id=event.event_id)
     stored = None
     try:
         stored = _storing.run(event, within_seconds=db.QUICK_SECONDS)
@@ -68,6 +80,7 @@ def accept(event: NewEvent) -> Accepted:
     except psycopg.Error:  # a schema that is out of date, a missing grant: the event can still be published
         log.exception("not stored", extra={"event_id": event.event_id})
     if stored is not None and stored.is_copy:
+        log_context.bind(event_id=stored.event_id)
         return Accepted(event_id=stored.event_id, is_copy=True)
     if stored is not None:
         message = _message([(event, stored)])
@@ -78,7 +91,7 @@ def accept(event: NewEvent) -> Accepted:
     except Unavailable as error:
         raise _lost() from error
     failpoints.hit("event_published")
-    return Accepted(event_id=event.event_id, is_copy=False)
+    return Accepted(event_id=event.event_id, is_copy=False, is_stored=False)
 
 
 def publish(accepted: Accepted) -> None:
@@ -99,6 +112,7 @@ def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
     Pub/Sub as fit.
     """
     new = [replace(event, is_recovered=True) for event in new]
+    log_context.add("unique_ids", (event.unique_id for event in new))
     stored = _store_all(new)
     fresh = {
         place: one
@@ -122,7 +136,7 @@ def accept_all(new: Sequence[NewEvent]) -> list[Accepted | AppError]:
 
 def _outcome(event: NewEvent, stored: Stored | InvalidPayload | None, *, is_published: bool) -> Accepted | AppError:
     if stored is None:
-        return Accepted(event_id=event.event_id, is_copy=False) if is_published else _lost()
+        return Accepted(event_id=event.event_id, is_copy=False, is_stored=False) if is_published else _lost()
     if isinstance(stored, InvalidPayload):
         return stored
     return Accepted(event_id=stored.event_id, is_copy=stored.is_copy)

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from lib.intake.forms import EVENT_TYPES, ORIGINS
+from lib.runtime import log_context
 from lib.runtime.errors import InvalidPayload
 from lib.store.events import NewEvent, StoredEvent
 
@@ -29,6 +30,14 @@ class WakeCall:
     enterprise_number: str
     call_id: int
     crm: str | None = None
+
+
+def bind(message: NewEvent | StoredEvent | WakeCall) -> None:
+    """From here on the log says that it is about this message."""
+    if isinstance(message, WakeCall):
+        log_context.bind(enterprise=message.enterprise_number, call_id=message.call_id)
+    else:
+        log_context.bind(enterprise=message.enterprise_number, unique_id=message.unique_id, event_id=message.event_id)
 
 
 def event_message(event: NewEvent | StoredEvent, *, received_at: datetime | None) -> dict[str, object]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from flask import Request
 
 from lib.intake.envelope import Push, parse
-from lib.runtime import auth, pg_json
+from lib.runtime import auth, log_context, pg_json
 from lib.runtime.errors import PermanentError, TooLarge
 from lib.runtime.http import Answer, read_body
 from lib.store import rejected
@@ -35,7 +35,10 @@ def push_route(handle: Callable[[Push], None]) -> Callable[[Request], Answer]:
         body = b""
         try:
             body = read_body(request, limit=PUSH_BODY_BYTES)
-            handle(parse(dict(request.headers), body))
+            push = parse(dict(request.headers), body)
+            log_context.follow(push.attributes.get(log_context.TRACEPARENT, ""))
+            log_context.bind(message_id=push.message_id)
+            handle(push)
         except PermanentError as error:
             source = request.headers.get("x-goog-pubsub-subscription-name", "") or _subscription(body) or request.path
             rejected.insert(source=source, reason=str(error), raw=body, headers=_safe_headers(dict(request.headers)))

@@ -62,11 +62,13 @@ class Bite:
 class Round:
     """
     What came of one message. `is_ours` False: another process is at the enterprise, and goes on with what waits.
-    `admitted`: what this process is to send now; `others`: CRMs that other functions serve, each with a call that has
-    new notices for it; `lanes`: where rows of history are due; `left`: a live event that came meanwhile.
+    `calls`: the main ids of those that were brought up to date; `admitted`: what this process is to send now;
+    `others`: CRMs that other functions serve, each with a call that has new notices for it; `lanes`: where rows of
+    history are due; `left`: a live event that came meanwhile.
     """
 
     is_ours: bool
+    calls: Sequence[str] = ()
     admitted: Admitted = field(default_factory=Admitted)
     others: Sequence[tuple[str, int]] = ()
     lanes: Sequence[Lane] = ()
@@ -330,6 +332,7 @@ def _update(
     current.commit()
     return Round(
         is_ours=True,
+        calls=derived.main_ids,
         admitted=admitted,
         others=[(name, one.call_id) for one in derived.calls for name in sorted(others) if one.wants_notice({name})],
         lanes=lanes,

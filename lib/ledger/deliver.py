@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from lib.intake.messages import WakeCall, call_message
 from lib.ledger import codec, settlement, shown
 from lib.ledger.crm import CRM, Account, Reply, Request, Unknown
 from lib.ledger.shown import Division
-from lib.runtime import db, failpoints, pipeline, pubsub
+from lib.runtime import db, failpoints, metrics, pipeline, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.delayed_publish import delayed_publisher
 from lib.runtime.errors import ConfigError, Unavailable
@@ -154,7 +155,7 @@ def send_all(admitted: Admitted, *, crm: CRM, enterprise_number: str) -> None:
     for call_id, seconds in (admitted.put_off or {}).items():
         wake_call(crm.name, enterprise_number, call_id, seconds=seconds)
     first, *others = admitted.outgoing or (None,)
-    waiting = [_senders().submit(_send, one) for one in others if one]
+    waiting = [_senders().submit(copy_context().run, _send, one) for one in others if one]
     try:
         if first is not None:
             _send(first)
@@ -181,6 +182,7 @@ def _send(outgoing: Outgoing | None) -> None:
     """The notice, and then every other one that its call has due."""
     while outgoing is not None:
         asking, call_id = outgoing.asking, outgoing.claim.delivery.call_id
+        _log_synthetic(outgoing.claim.delivery)
         limit = asking.crm.timeout_seconds(outgoing.claim.delivery.effect)
         left = limit - (time.monotonic() - outgoing.begun_at)
         reply = asking.crm.send(asking.account, outgoing.request, timeout_seconds=left)
@@ -218,13 +220,16 @@ def finish(outgoing: Outgoing, reply: Reply) -> bool:
         more = notices.find_due(conn, asking.crm.name, delivery.call_id)
         unblocked = rows.wake_for_call(conn, lane, delivery.call_id)
         asked = gates.ask(conn, asking.account.base_url)
-        is_ours = finished.fetchone() is not None
+        recorded = finished.fetchone()
+        is_ours = recorded is not None
         has_more, has_rows = more.fetchone() == (True,), unblocked.fetchone() is not None
         gate = gates.locked(conn, asking.account.base_url, asked)
         left = gate.leave(outgoing.place, asking.crm.limits(), key=asking.key, answer=answer_of(reply))
         gates.write(conn, left.gate)
         failpoints.hit("result_recorded")
     failpoints.hit("result_committed")
+    if recorded and result.state == "delivered":
+        _measure(asking, delivery, recorded)
     if not is_ours:
         is_ours = _finish_where_it_is(claim_, result, division)
     if left.is_back:
@@ -235,7 +240,7 @@ def finish(outgoing: Outgoing, reply: Reply) -> bool:
         log_overtaken(delivery, 1)
     if result.state == "retry":
         wake_call(delivery.crm, delivery.enterprise_number, delivery.call_id, seconds=result.retry_in_seconds or 0)
-    log_attempt(delivery, reply, result.state, batch=1)
+    log_attempt([delivery], reply, result.state)
     return has_more
 
 
@@ -297,20 +302,42 @@ def log_overtaken(delivery: Delivery, lost: int) -> None:
     log.warning("overtaken", extra={"delivery_id": delivery.id, "lost": lost})
 
 
-def log_attempt(delivery: Delivery, reply: Reply, state: str, *, batch: int) -> None:
+def _measure(asking: Asking, delivery: Delivery, recorded: Finished) -> None:
+    """How long a pop-up took from the receipt of the event that rang; it expires at a fixed age."""
+    if delivery.effect == "popup" and delivery.expires_at and recorded.finished_at:
+        received_at = delivery.expires_at - rules.settings(asking.enterprise, asking.crm.name).popup_max_age
+        metrics.POPUP_SECONDS.labels(delivery.crm).observe((recorded.finished_at - received_at).total_seconds())
+
+
+def log_attempt(attempted: Sequence[Delivery], reply: Reply, state: str) -> None:
+    """One request: of a notice, or of a batch of rows, of which `state` is what became of the first."""
+    first = attempted[0]
+    metrics.ATTEMPTS.labels(first.crm, first.effect, reply.outcome).inc()
     log.info(
         "attempted",
         extra={
-            "enterprise": delivery.enterprise_number,
-            "call": delivery.external_id,
-            "crm": delivery.crm,
-            "effect": delivery.effect,
+            "enterprise": first.enterprise_number,
+            "calls": [one.external_id for one in attempted],
+            "crm": first.crm,
+            "effect": first.effect,
             "outcome": reply.outcome,
             "state": state,
             "status": reply.http_status,
-            "batch": batch,
+            "batch": len(attempted),
         },
     )
+
+
+def _log_synthetic(delivery: Delivery) -> None:
+    if delivery.content.get("synthetic"):
+        log.info(
+            "synthetic dial",
+            extra={
+                "enterprise": delivery.enterprise_number,
+                "calls": [delivery.external_id],
+                "extensions": delivery.extensions,
+            },
+        )
 
 
 def _let_through(conn: Connection, asking: Asking, gate: Gate, claimed: Sequence[Claimed], begun_at: float) -> Admitted:

@@ -123,6 +123,10 @@ class Derivation:
     crowded: AbstractSet[str] = frozenset()
 
     @property
+    def main_ids(self) -> list[str]:
+        return [one.change.state.main_unique_id for one in self.calls]
+
+    @property
     def leased(self) -> set[int]:
         """Calls, as they were read, with a delivery that somebody is at, or was."""
         return {told.call_id for one in self.calls for told in one.ledger if told.state == "leased"}

@@ -117,6 +117,7 @@ class RecoveredLane:
             done = None if found.has_live else self._bite(found.enterprise_number)
             spent = time.monotonic() - began
             if done is not None and done.is_ours:
+                log.info("assembled", extra={"enterprise": found.enterprise_number, "calls": done.calls})
                 self._resize(found.enterprise_number, spent)
                 _tell(done, found.enterprise_number)
             time.sleep(max(PAUSE_SECONDS, min(spent, BITE_SECONDS)))

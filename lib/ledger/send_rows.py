@@ -155,7 +155,7 @@ def _finish(lane: Lane, batch: Batch, reply: Reply) -> bool:
     _derive_again(lane, [one.call_id for one in ours if one.is_stale and one.id in ended])
     if len(ours) < size:
         deliver.log_overtaken(batch.claimed[0], size - len(ours))
-    deliver.log_attempt(batch.claimed[0], reply, results[0].state, batch=size)
+    deliver.log_attempt(batch.claimed, reply, results[0].state)
     return has_more and (left.is_back or answer.shows_life or results[0].batch_limit is not None)
 
 

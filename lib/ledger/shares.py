@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,23 +39,36 @@ def share(threads: int) -> int:
     return -(-threads // 3)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parked:
+    """`context`: of its own request, so that the log names its message and not that of the thread that goes on."""
+
+    message: Message
+    context: Context
+
+    @property
+    def is_ring(self) -> bool:
+        return isinstance(self.message, NewEvent) and self.message.event_type == "dial"
+
+
 @dataclass(kw_only=True)
 class _Place:
     """What goes on at one enterprise."""
 
     threads: int = 0
-    event: NewEvent | None = None
-    calls: dict[tuple[int, str | None], WakeCall] = field(default_factory=dict)
+    event: _Parked | None = None
+    calls: dict[tuple[int, str | None], _Parked] = field(default_factory=dict)
 
     def park(self, message: Message) -> None:
         """A ring before anything else, and the newest before the others: it is the least to wait."""
+        parked = _Parked(message=message, context=copy_context())
         if isinstance(message, WakeCall):
             if len(self.calls) < PARKED_CALLS:
-                self.calls[message.call_id, message.crm] = message
-        elif self.event is None or message.event_type == "dial" or self.event.event_type != "dial":
-            self.event = message
+                self.calls[message.call_id, message.crm] = parked
+        elif self.event is None or parked.is_ring or not self.event.is_ring:
+            self.event = parked
 
-    def take(self) -> Message | None:
+    def take(self) -> _Parked | None:
         event, self.event = self.event, None
         if event is None and self.calls:
             return self.calls.pop(next(iter(self.calls)))
@@ -103,25 +117,25 @@ class Shares:
 
     def _go_on(self, number: str, work: Callable[[Message], None]) -> None:
         until = time.monotonic() + GO_ON_SECONDS
-        while (message := self._next(number)) is not None:
+        while (parked := self._next(number)) is not None:
             if time.monotonic() > until:
-                _hand_on(message)
+                parked.context.run(_hand_on, parked.message)
                 continue
             try:
-                work(message)
+                parked.context.run(work, parked.message)
             except Exception:
                 log.exception("left to the sweep", extra={"enterprise": number})
 
-    def _next(self, number: str) -> Message | None:
+    def _next(self, number: str) -> _Parked | None:
         """What was parked; None: nothing is, and this thread is at the enterprise no more."""
         with self._lock:
             place = self._places[number]
-            message = place.take()
-            if message is None:
+            parked = place.take()
+            if parked is None:
                 place.threads -= 1
                 if not place.threads:
                     del self._places[number]
-            return message
+            return parked
 
 
 def _hand_on(message: Message) -> None:

@@ -6,6 +6,7 @@ Everything is bounded and safe to run many times at once; a wake-up too many cos
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -16,6 +17,8 @@ from lib.runtime import db, failpoints, pubsub
 from lib.runtime.db import Connection
 from lib.runtime.errors import Unavailable
 from lib.store import calls, events, recovered, rows
+
+log = logging.getLogger(__name__)
 
 # Of one batch.
 EVENTS: Final = 100
@@ -49,14 +52,15 @@ def sweep(*, seconds: float = BUDGET_SECONDS) -> dict[str, int]:
 def _wake_calls() -> int:
     with db.connection() as conn:
         due = calls.claim_due(conn, limit=CALLS)
-    wakes = [WakeCall(enterprise_number=number, call_id=call_id) for number, call_id in due]
+    wakes = [WakeCall(enterprise_number=one.enterprise_number, call_id=one.id) for one in due]
     _publish(
         pubsub.CALL_EVENTS,
         [call_message(wake) for wake in wakes],
-        lambda conn: calls.give_back(conn, [id_ for _, id_ in due]),
+        lambda conn: calls.give_back(conn, [one.id for one in due]),
     )
     if wakes:
         failpoints.hit("wakes_published")
+        log.info("calls woken", extra={"calls": [one.unique_id for one in due]})
     return len(due)
 
 
@@ -75,6 +79,8 @@ def _wake_events() -> int:
         [event_message(event, received_at=event.received_at) for event in lost],
         lambda conn: events.give_back(conn, [event.event_id for event in lost]),
     )
+    if lost:
+        log.info("events woken", extra={"unique_ids": [event.unique_id for event in lost]})
     return len(lost)
 
 

@@ -10,11 +10,12 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from lib.intake import messages
 from lib.intake.messages import WakeCall, event_message
 from lib.ledger import deliver
 from lib.ledger.assemble import Round, assemble
 from lib.ledger.crm import CRM
-from lib.runtime import db, failpoints, pubsub
+from lib.runtime import db, failpoints, log_context, pubsub
 from lib.store import neighbourhood
 from lib.store.events import NewEvent, StoredEvent
 
@@ -62,6 +63,7 @@ def _go_on(left: NewEvent, crm: CRM, crms: Mapping[str, CRM]) -> Round | None:
     None: it could not be assembled, keeps its mark, and is woken by the sweep. The pushed message is not nacked for it:
     its own event is assembled.
     """
+    messages.bind(left)
     try:
         return assemble(left, crm=crm, crms=crms)
     except Exception:
@@ -94,6 +96,7 @@ def hand_on(left: StoredEvent) -> None:
 
 
 def _tell(done: Round, crm: CRM, enterprise_number: str) -> None:
+    log_context.add("calls", done.calls)
     announce(done, enterprise_number)
     if done.admitted.outgoing:
         failpoints.hit("attempt_committed")

@@ -17,6 +17,7 @@ from typing import Final
 from lib.runtime import pubsub
 from lib.runtime.errors import AppError
 from lib.runtime.lazy import lazy
+from lib.runtime.pubsub import Message
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ MOST: Final = 1000
 
 class DelayedPublisher:
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, str, Mapping[str, object]]] = []
+        self._due: list[tuple[float, int, str, Message]] = []
         self._count = itertools.count()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -34,9 +35,10 @@ class DelayedPublisher:
         self._thread.start()
 
     def publish(self, topic: str, body: Mapping[str, object], *, seconds: float) -> None:
+        message = pubsub.message(body)
         with self._changed:
             if len(self._due) < MOST:
-                heapq.heappush(self._due, (time.monotonic() + seconds, next(self._count), topic, body))
+                heapq.heappush(self._due, (time.monotonic() + seconds, next(self._count), topic, message))
                 self._changed.notify()
 
     def close(self) -> None:
@@ -47,21 +49,21 @@ class DelayedPublisher:
 
     def _run(self) -> None:
         while (due := self._next()) is not None:
-            topic, body = due
+            topic, message = due
             try:
-                pubsub.publish(topic, body)
+                pubsub.publish_messages(topic, [message])
             except AppError as error:
                 log.warning("not published", extra={"reason": str(error)})
             except Exception:
                 log.exception("bug")  # the thread is the process's only one
 
-    def _next(self) -> tuple[str, Mapping[str, object]] | None:
+    def _next(self) -> tuple[str, Message] | None:
         with self._changed:
             while not self._is_closed:
                 left = self._due[0][0] - time.monotonic() if self._due else None
                 if left is not None and left <= 0:
-                    _, _, topic, body = heapq.heappop(self._due)
-                    return topic, body
+                    _, _, topic, message = heapq.heappop(self._due)
+                    return topic, message
                 self._changed.wait(left)
             return None
 

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from flask import Request, Response, g
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from lib.runtime import pg_json
+from lib.runtime import log_context, metrics, pg_json
 from lib.runtime.errors import AppError, InvalidPayload, PermanentError, RateLimited, TooLarge, TransientError
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,14 @@ class Routes:
             strict_slashes=False,
             merge_slashes=False,
         )
+        for route in handlers:
+            metrics.REQUESTS.labels(route, 500)  # shown from the start: the first one is an increase
 
     def answer(self, request: Request) -> Response:
+        with log_context.request(request.headers.get(log_context.TRACEPARENT, "")):
+            return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
         started = time.perf_counter()
         route = ""
         try:
@@ -69,21 +76,20 @@ class Routes:
             response = _error(500, "internal", "An error of ours; it is in the log")
         if response.status_code >= 400:
             _discard_body(request)
+        seconds = time.perf_counter() - started
+        metrics.REQUESTS.labels(route or "none", response.status_code).inc()
+        metrics.REQUEST_SECONDS.labels(route or "none").observe(seconds)
         log.log(
             logging.WARNING if response.status_code >= 500 else logging.INFO,
             "request",
-            extra={
-                "route": route,
-                "status": response.status_code,
-                "duration_ms": round((time.perf_counter() - started) * 1000, 1),
-            },
+            extra={"route": route, "status": response.status_code, "duration_ms": round(seconds * 1000, 1)},
         )
         return response
 
 
 def behind_answer(act: Callable[[], None]) -> None:
     """Of this request: done by its thread as soon as the answer is written, if the process lives that long."""
-    g.setdefault("behind_answer", []).append(act)
+    g.setdefault("behind_answer", []).append(partial(copy_context().run, act))
 
 
 def close_behind(response: Response) -> None:

@@ -1,8 +1,9 @@
 """
 One JSON object per line on standard output, in the form that Cloud Logging reads.
 
-Messages are constant, variables go into `extra`. Values under names that look secret are redacted, the process's
-own secrets under any name, and phone numbers are masked, whichever library logs them.
+Messages are constant, variables go into `extra`; what is true of the whole request comes from `log_context`. Values
+under names that look secret are redacted, the process's own secrets under any name, and phone numbers are masked,
+whichever library logs them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
+
+from lib.runtime import log_context
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET: Final = re.compile(r"token|secret|password|api[_-]?key|authorization|cookie", re.IGNORECASE)
@@ -46,9 +49,16 @@ _SECRET_CHARACTERS: Final = 8
 _PIECE_CHARACTERS: Final = 5
 
 
+# Ours, or Google's: long numbers among them, which are no phone's.
+_OWN_IDS: Final = frozenset({"event_id", "message_id"})
+
+
 class JsonFormatter(logging.Formatter):
-    def __init__(self, hidden: Collection[str] = ()) -> None:
+    """`function`: which one the process is; `project`: in which Cloud Trace looks for its traces."""
+
+    def __init__(self, hidden: Collection[str] = (), *, function: str = "", project: str = "") -> None:
         super().__init__()
+        self._function, self._project = function, project
         self._hidden = [json.dumps(secret, ensure_ascii=False)[1:-1] for secret in hidden]
 
     def format(self, record: logging.LogRecord) -> str:
@@ -57,6 +67,7 @@ class JsonFormatter(logging.Formatter):
             "message": mask(record.getMessage()),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "logger": record.name,
+            **self._of_request(),
         }
         for key, value in vars(record).items():
             if key not in _STANDARD:
@@ -65,14 +76,29 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = mask(self.formatException(record.exc_info))
         return hide(json.dumps(line, ensure_ascii=False, default=str), self._hidden)
 
+    def _of_request(self) -> dict[str, object]:
+        line: dict[str, object] = {"function": self._function} if self._function else {}
+        if trace := log_context.trace_id():
+            line["logging.googleapis.com/trace"] = (
+                f"projects/{self._project}/traces/{trace}" if self._project else trace
+            )
+        for key, value in log_context.fields().items():
+            line[key] = value if key in _OWN_IDS else redact(key, value)
+        return line
 
-def configure() -> None:
-    """Sends every logger of the process to standard output as JSON; level from LOG_LEVEL (INFO)."""
+
+def configure(function: str = "") -> None:
+    """
+    Sends every logger of the process to standard output as JSON, each line with the name of its function; level from
+    LOG_LEVEL (INFO).
+    """
+    environ = os.environ  # noqa: TID251  (needed before config can fail)
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter(own_secrets(os.environ)))  # noqa: TID251  (same)
+    project = environ.get("GOOGLE_CLOUD_PROJECT", "")
+    handler.setFormatter(JsonFormatter(own_secrets(environ), function=function, project=project))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())  # noqa: TID251  (needed before config can fail)
+    root.setLevel(environ.get("LOG_LEVEL", "INFO").upper())
     for noisy in ("google", "grpc", "werkzeug"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns of malformed answers with the whole URL, including secrets in the query.

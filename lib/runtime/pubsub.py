@@ -19,7 +19,7 @@ from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
 
-from lib.runtime import config
+from lib.runtime import config, log_context
 from lib.runtime.errors import Unavailable
 from lib.runtime.lazy import lazy
 from lib.runtime.outage_guard import OutageGuard
@@ -47,7 +47,8 @@ class Message:
 
 
 def message(body: Mapping[str, object], **attributes: str) -> Message:
-    return Message(data=json.dumps(body, ensure_ascii=False).encode(), attributes=attributes)
+    """It carries the trace of the request that it is made in."""
+    return Message(data=json.dumps(body, ensure_ascii=False).encode(), attributes=attributes | log_context.carried())
 
 
 def publish(topic: str, body: Mapping[str, object], *, within_seconds: float | None = None, **attributes: str) -> None:

@@ -139,11 +139,15 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A delivery whose result was recorded. `is_stale`: its call changed while it was being sent."""
+    """
+    A delivery whose result was recorded. `is_stale`: its call changed while it was being sent; `finished_at` None: it
+    is sent again.
+    """
 
     id: int
     call_id: int
     is_stale: bool
+    finished_at: datetime | None
 
 
 def list_deliveries(conn: Connection, call_ids: Sequence[int], *, crm: str | None = None) -> list[Delivery]:
@@ -275,7 +279,7 @@ def finish(
         FROM results r
         WHERE d.id = r.id AND d.fence = r.fence AND d.state = 'leased'
           AND (%(call_id)s::bigint IS NULL OR d.call_id = %(call_id)s)
-        RETURNING d.id, d.call_id, d.is_stale
+        RETURNING d.id, d.call_id, d.is_stale, d.finished_at
         """,
         {
             "call_id": call_id,

@@ -142,6 +142,18 @@ LINK = f"/retailcrm-admin/?enterprise_number=0367&token={SECRET}"
 CLICK = f"/retailcrm/make-call?clientId={SECRET}&code=151&phone=375291111111"
 
 
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/metrics/", "/metrics/sweep-calls", "/stats/../metrics", "//metrics", "/dispatch/../metrics"]
+)
+def test_no_gateway_leads_a_stranger_to_the_metrics(door, function, path):
+    """What a gateway passes on as it stands, a function finds nothing at."""
+    answer = door.ask("GET", path, Authorization=f"Bearer {SECRET}")
+
+    passed_on = [asked for _, asked, _, _ in function.requests]
+    assert not [asked for asked in passed_on if asked.startswith("/metrics")]
+    assert answer.status == 404 or passed_on == ["/dispatch/../metrics"]
+
+
 @pytest.mark.parametrize("is_away", [True, False], ids=["away", "broken"])
 def test_no_log_has_a_word_of_a_query_whatever_befalls_the_request(open_door, function, is_away):
     """An upstream that is away or breaks off, a body that is buffered or too large, what is no HTTP, as to a proxy."""

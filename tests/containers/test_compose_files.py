@@ -78,6 +78,7 @@ def test_every_service_is_restarted_or_ends_has_limits_and_a_health_check(name):
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert name in FUNCTIONS or "healthcheck" in service
+    assert ("watch" in service.get("profiles", [])) == (name == "prometheus")
     assert ("demo" in service.get("profiles", [])) == (name in {"demo", "retailcrm-simulator", "asterisk-simulator"})
 
 
@@ -164,7 +165,8 @@ def test_who_meets_whom_follows_from_what_each_does():
 
     assert members(on, "data") == {"postgres", "prepare", "operator", "demo", *FUNCTIONS}
     assert members(on, "messages") == {"pubsub", "prepare", "operator", "scheduler", *FUNCTIONS}
-    assert members(on, "front") == {"gateway", *FUNCTIONS}
+    assert members(on, "front") == {"gateway", "prometheus", *FUNCTIONS}
+    assert members(on, "watch") == {"prometheus"}
     assert members(on, "entrance") == {"gateway", "tls"}
     assert members(on, "outside") == {"gateway", "demo", *simulators, *asks_outside}
     assert [on[name] for name in ("postgres", "pubsub", *simulators)] == [

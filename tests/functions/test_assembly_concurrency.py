@@ -454,8 +454,8 @@ def test_a_call_that_the_sweep_woke_is_not_due_again_while_its_enterprise_is_bus
             with db.connection() as conn:
                 due = call_store.claim_due(conn, limit=10)
             woken.append(len(due))
-            for number, call_id in due:
-                wake(WakeCall(enterprise_number=number, call_id=call_id), crm=RETAILCRM, crms=CRMS)
+            for one in due:
+                wake(WakeCall(enterprise_number=one.enterprise_number, call_id=one.id), crm=RETAILCRM, crms=CRMS)
 
     assert woken == [1, 0, 0]
 

@@ -474,8 +474,10 @@ def test_neither_a_backlog_nor_what_is_behind_it_keeps_the_sweep_from_anybody(ac
     with db.connection() as conn:
         woken = claim_due(conn, limit=6, each=10)
 
-    assert Counter(number for number, _ in woken) == {"0367": 4, "0368": 2}
-    assert {backlog[0], backlog[1], backlog[-2], backlog[-1]} == {call for number, call in woken if number == "0367"}
+    assert Counter(one.enterprise_number for one in woken) == {"0367": 4, "0368": 2}
+    assert {backlog[0], backlog[1], backlog[-2], backlog[-1]} == {
+        one.id for one in woken if one.enterprise_number == "0367"
+    }
 
 
 def test_that_the_crm_is_away_and_since_when_is_seen_by_the_operator(account, function, crm):

@@ -56,8 +56,8 @@ class Clock:
                 due = calls.claim_due(conn, limit=WAKES_AT_ONCE)
                 lanes = rows.claim_due_lanes(conn, limit=WAKES_AT_ONCE, again_seconds=LANE_AGAIN_SECONDS)
             self.wakes += len(due) + len(lanes)
-            for number, call_id in due:
-                self.push({"call_id": call_id, "enterprise_number": number})
+            for one in due:
+                self.push({"call_id": one.id, "enterprise_number": one.enterprise_number})
             for lane in lanes:
                 self.push_rows(lane.enterprise_number)
 

@@ -62,6 +62,11 @@ class PoolsByRole:
     def made(self) -> PoolsByRole:
         return self
 
+    def get_stats(self) -> dict[str, int]:
+        """Of all, added up."""
+        every = [one.made.get_stats() for one in self._all() if one.made is not None]
+        return {name: sum(stats.get(name, 0) for stats in every) for name in {key for stats in every for key in stats}}
+
     def close(self) -> None:
         for one in self._all():
             if one.made is not None:

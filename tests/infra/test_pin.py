@@ -126,5 +126,5 @@ def test_the_images_that_are_pinned_are_those_of_the_composition():
     compose = pin.COMPOSE.read_text()
     ours = {"GATEWAY_IMAGE", "STAND_INS_IMAGE"}
 
-    assert set(re.findall(r"\$\{(\w+_IMAGE):-", compose)) - ours == {*pin.BASES, pin.EMULATOR, pin.TLS}
+    assert set(re.findall(r"\$\{(\w+_IMAGE):-", compose)) - ours == {*pin.BASES, pin.EMULATOR, *pin.BY_PROFILE.values()}
     assert pin.images(compose, "", names=(*pin.BASES, pin.EMULATOR)) == TAGS

@@ -10,6 +10,7 @@ from lib.intake.messages import WakeCall
 from lib.ledger import deliver
 from lib.ledger import shares as module
 from lib.ledger.shares import PARKED_CALLS, Shares, share
+from lib.runtime import log_context
 from lib.store.events import NewEvent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,3 +125,19 @@ def test_an_event_that_only_pub_sub_has_is_stored_before_it_is_parked(monkeypatc
 
     assert parked_at(Shares(), [event("a")]) == [event("as stored")]
     assert kept == [event("a")]
+
+
+def test_what_was_parked_is_worked_on_under_its_own_name_in_the_log():
+    shares, said = Shares(), []
+
+    def work(_):
+        said.append(log_context.fields())
+
+    with log_context.request(""), shares.of(event("first"), threads=3, work=work):
+        log_context.bind(event_id="first")
+        with log_context.request(""):
+            log_context.bind(event_id="parked")
+            with shares.of(event("parked"), threads=3, work=work) as is_ours:
+                assert not is_ours
+
+    assert said == [{"event_id": "parked"}]
