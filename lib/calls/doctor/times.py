@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -23,7 +23,7 @@ GAP_EDGE: Final = timedelta(minutes=2)
 _ZONE_TOLERANCE_SECONDS: Final = 600.0
 _LEAST_LAG_SECONDS: Final = -5.0
 _MOST_LAG_SECONDS: Final = 60.0
-_YEAR_2000: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+_YEAR_2000: Final = int(clock.NEVER_SET_BEFORE.timestamp())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -307,6 +307,25 @@ def test_a_gap_is_told_from_when_to_when():
     assert finding.examples[0].unique_id in {Talk(1).main, Talk(1).desk}
 
 
+def test_a_host_that_was_away_for_a_night_was_away_for_so_many_minutes():
+    def away_for_a_night(talk):
+        if talk.number == 1:
+            talk.late_seconds = 10 * 60 * 60
+        if talk.number > 1:
+            talk.stream.events.clear()
+
+    assert found(talks(away_for_a_night))["gaps"].facts["minutes"] == 609
+
+
+@pytest.mark.parametrize(("epoch", "is_reset"), [(946_684_799, True), (946_684_800, False)])
+def test_a_clock_was_never_set_if_it_shows_a_time_before_2000(epoch, is_reset):
+    made = talks(count=1)
+    for event in made[0].stream.events:
+        event["body"] |= {"UniqueId": f"{epoch}.1", "StartTime": "", "EndTime": ""}
+
+    assert ("clock_reset" in found(made)) == is_reset
+
+
 def test_a_clock_that_is_wrong_makes_no_event_late():
     assert "late" not in found(talks(made_so(late_seconds=-40)))
 

@@ -587,6 +587,26 @@ def test_a_host_that_lives_in_1970_has_the_time_of_our_receipt():
     assert (row.date, row.duration, row.waiting) == (now.astimezone(DIRECTORY.zone).replace(tzinfo=None), 10, 5)
 
 
+def test_a_host_that_lives_in_1970_knows_how_long_a_call_lasts():
+    stream = incoming(Stream(epoch=1_200)).hangup(42, Stream(epoch=1_200).id(0), 0, "2", ["150"], ended=40)
+
+    assert [row.duration for row in played(stream).uploads] == [40]
+
+
+@pytest.mark.parametrize(("seconds", "believed"), [(0, True), (-1, False)])
+def test_a_date_before_2000_is_of_a_clock_that_was_never_set(seconds, believed):
+    stream = Stream(epoch=946_684_800 + seconds)
+    incoming(stream).hangup(40, stream.id(0), 0, "0", ["150"])
+    now = datetime(2025, 10, 21, 10, 0, tzinfo=UTC)
+    late = now - stream.base
+    events = playback.parsed(stream.scenario(stream.id(0)))
+    events = [dataclasses.replace(event, received_at=event.received_at + late) for event in events]
+
+    (row,) = playback.play(events, DIRECTORY).uploads
+
+    assert row.date == (stream.base if believed else now).astimezone(DIRECTORY.zone).replace(tzinfo=None)
+
+
 @pytest.mark.parametrize(
     ("zone", "epoch", "seconds"),
     [
@@ -734,6 +754,23 @@ def test_what_comes_late_of_an_outgoing_call_stays_with_it():
     outcome = played(stream)
 
     assert [(row.phone, row.duration) for row in outcome.uploads] == [("+" + CUSTOMER, 5), ("+" + OTHER_MOBILE, 5)]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["its end", "its dial and its end"])
+def test_what_comes_late_of_a_missed_outgoing_call_does_not_end_the_next_one_on_its_id(again):
+    """The host tells of no bridges, so that the next call is answered by its own status alone."""
+    stream = Stream().dial_out(0, Stream().id(0), ["152"], CUSTOMER)
+    stream.hangup(9, stream.id(0), 1, "0", ["152"], CUSTOMER, ended=8)
+    stream.dial_out(30, stream.id(0), ["152"], OTHER_MOBILE)
+    if again:
+        stream.dial_out(39, stream.id(0), ["152"], CUSTOMER)
+    stream.hangup(40, stream.id(0), 1, "0", ["152"], CUSTOMER, ended=8)
+    stream.hangup(60, stream.id(0), 1, "2", ["152"], OTHER_MOBILE, ended=25)
+
+    assert [row[1:4] for row in rows(played(stream))] == [
+        ("+" + CUSTOMER, "no answer", "152"),
+        ("+" + OTHER_MOBILE, "answered", "152"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,28 @@ def test_entering_a_bridge_leaves_the_other_one():
     ]
 
 
+def test_a_customer_who_is_moved_from_bridge_to_bridge_is_in_one_interval():
+    stream = joined(incoming(Stream()), 5)
+    stream.joins(15, stream.id(0), LINE, "C", CUSTOMER, "152").joins(15, stream.id(2), COLLEAGUE, "C", "152", CUSTOMER)
+    stream.leaves(40, stream.id(0), LINE, "C", CUSTOMER, "152", 1).hangup(42, stream.id(0), 0, "2", ["152"])
+
+    [(since, until)] = call_of(stream).customer_intervals
+
+    assert [(at - stream.base).total_seconds() for at in (since, until)] == [5, 40]
+
+
+def test_a_number_that_the_manager_consults_is_not_the_customer_of_an_outgoing_call():
+    stream, second_line = Stream(), "SIP/0001302-0000000b"
+    stream.dial_out(0, stream.id(0), ["151"]).joins(5, stream.id(1), LINE, "B", CUSTOMER, "151")
+    stream.joins(5, stream.id(0), DESK, "B", "151", CUSTOMER).leaves(15, stream.id(0), DESK, "B", "151", CUSTOMER, 1)
+    stream.leaves(16, stream.id(1), LINE, "B", CUSTOMER, "151", 0).joins(20, stream.id(0), DESK, "C", "151", MOBILE)
+    stream.joins(20, stream.id(3, 17), second_line, "C", MOBILE, "151")
+    stream.leaves(50, stream.id(3, 17), second_line, "C", MOBILE, "151", 1)
+    stream.leaves(50, stream.id(0), DESK, "C", "151", MOBILE, 0).hangup(51, stream.id(0), 1, "2", ["151"])
+
+    assert call_of(stream).duration_seconds == 11
+
+
 def test_a_second_identical_leave_after_a_return_is_real():
     stream = joined(incoming(Stream()), 5)
     stream.leaves(15, stream.id(0), LINE, "B", CUSTOMER, "151", 1).joins(18, stream.id(0), LINE, "B", CUSTOMER, "151")
