@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -240,6 +240,27 @@ def test_one_fault_is_not_taken_for_many(code):
     assert found(talks(spoil)).keys() <= {code} | follows.get(code, set())
 
 
+def test_a_bridge_of_as_many_channels_as_a_conference_may_have_is_not_shared():
+    def in_a_conference(talk):
+        in_everybodys_bridge(talk)
+        talk.stream.events = [one for one in talk.stream.events if one["body"].get("UniqueId") not in beyond]
+
+    beyond = {Talk(5).stream.id(1000 + 50 + number, 3) for number in range(5, 9)}
+
+    assert "shared_bridges" not in found(talks(in_a_conference))
+
+
+@pytest.mark.parametrize(("call_type", "is_unread"), [(0, False), (1, True)])
+def test_the_rule_of_a_line_reads_the_numbers_of_incoming_calls_alone(call_type, is_unread):
+    lines = {**DIRECTORY.lines, "0001301": replace(DIRECTORY.lines["0001301"], incoming_transform="+37529{7}")}
+    made = talks(lambda talk: talk.say("start", "dial", "hangup", Phone="1111111", CallType=call_type))
+
+    calls = [talk.seen() for talk in made]
+    findings = examine(calls, replace(DIRECTORY, lines=lines), calls[-1][-1].event.received_at + timedelta(hours=6))
+
+    assert ("unread_numbers" in {finding.code for finding in findings}) == is_unread
+
+
 def test_examples_are_the_most_frequent_values_and_few():
     def ring(talk):
         talk.say("dial", Extensions=["150", *(str(700 + one) for one in range(talk.number + 1))])
@@ -271,6 +292,10 @@ def test_examples_are_the_most_frequent_values_and_few():
         ("unknown_mobiles", lambda talk: talk.say("dial", Extensions=["150", MOBILE])),
         # Ten minutes are no other zone.
         ("zone_wrong", lambda talk: talk.say("hangup", StartTime=talk.stream.wall(500))),
+        # What recovery brought was late already.
+        ("late", some(3, made_so(origin="download", late_seconds=3600))),
+        # Of what nothing but the hangup came, the `start` is the least.
+        ("no_starts", lambda talk: talk.number < 2 and talk.drop("start", "dial")),
         # Recovery brings hangups only.
         (
             "no_dials",
@@ -346,7 +371,9 @@ def test_all_that_real_hosts_sent_can_be_examined():
     calls = []
     for scenario in SCENARIOS:
         events = playback.parsed(scenario)
-        calls.append([Seen(event=one, raw=sent["body"]) for one, sent in zip(events, scenario["events"], strict=True)])
+        calls.append(
+            [Seen(event=one, raw=sent["body"], copies=0) for one, sent in zip(events, scenario["events"], strict=True)]
+        )
     now = max(seen.event.received_at for call in calls for seen in call) + timedelta(hours=6)
 
     codes = [finding.code for finding in examine(calls, DIRECTORY, now)]

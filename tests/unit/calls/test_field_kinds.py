@@ -153,6 +153,17 @@ def test_a_record_between_two_telephones_is_internal_without_a_phone_too():
     assert (popups(outcome), rows(outcome), outcome.reasons) == ([], [], [{"internal"}])
 
 
+def test_a_record_without_a_phone_of_a_customer_to_a_telephone_is_no_call_to_the_customer():
+    """As of a transfer, which the host dials in the customer's name."""
+    stream = Stream()
+    stream.add(0, "dial", stream.id(0), CallType=1, **ends(OTHER_MOBILE, "152", ["152"]))
+    stream.add(9, "hangup", stream.id(0), CallType=1, CallStatus="2", **ends(OTHER_MOBILE, "152", ["152"]))
+
+    outcome = played(stream)
+
+    assert (popups(outcome), rows(outcome), outcome.reasons) == ([], [], [{"internal"}])
+
+
 # One side only
 
 
@@ -260,6 +271,16 @@ def test_a_local_channel_named_after_somebody_else_is_a_member_of_the_bridge(nam
 
     result, extension = ("answered", owner) if owner else ("no answer", "151")
     assert [row[2:4] for row in rows(played(stream))] == [(result, extension)]
+
+
+@pytest.mark.parametrize("spelled", [OTHER_MOBILE, "80293333333"])
+def test_a_local_channel_named_after_the_mobile_that_the_call_rang_shows_nobody_else(spelled):
+    stream, local = incoming(Stream(), ["151", OTHER_MOBILE]), f"Local/{spelled}@dialexecute-0000000a;1"
+    stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, OTHER_MOBILE)
+    stream.joins(5, stream.id(7, 4), local, "B1", OTHER_MOBILE, CUSTOMER)
+    stream.leaves(15, stream.id(0), LINE, "B1", CUSTOMER, OTHER_MOBILE, 1).hangup(16, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", None, 10)]
 
 
 @pytest.mark.parametrize("application", ["vm150", "vm-150", "voicemail", "s", "*97", "queue-sales"])
@@ -486,8 +507,8 @@ def test_a_telephone_that_rings_and_forwards_makes_no_call(number, extensions, l
 
 @pytest.mark.parametrize(
     ("number", "extensions", "local"),
-    [(STRANGER, ["152"], None), (MOBILE, ["152"], None), (STRANGER, ["151"], "151")],
-    ids=["no evidence", "somebody else's phone", "does not ring"],
+    [(STRANGER, ["152"], None), (STRANGER, [""], None), (MOBILE, ["152"], None), (STRANGER, ["151"], "151")],
+    ids=["no evidence", "nothing at all", "somebody else's phone", "does not ring"],
 )
 def test_without_evidence_it_is_an_outgoing_call(number, extensions, local):
     stream = incoming(Stream(), ["152", "153"])
@@ -495,7 +516,7 @@ def test_without_evidence_it_is_an_outgoing_call(number, extensions, local):
 
     assert sorted(rows(played(stream))) == [
         ("in", "+" + CUSTOMER, "no answer", "152", 0),
-        ("out", "+" + number, "no answer", extensions[0], 0),
+        ("out", "+" + number, "no answer", extensions[0] or None, 0),
     ]
 
 
@@ -608,6 +629,9 @@ def test_a_date_before_2000_is_of_a_clock_that_was_never_set(seconds, believed):
 
 
 @pytest.mark.parametrize(
+    "times", [{}, {"StartTime": "", "DateReceived": ""}], ids=["with its start", "with its end alone"]
+)
+@pytest.mark.parametrize(
     ("zone", "epoch", "seconds"),
     [
         ("Europe/Warsaw", 1_761_440_310, 160),  # 02:58:30 in summer time to 02:01:10 after it
@@ -616,10 +640,10 @@ def test_a_date_before_2000_is_of_a_clock_that_was_never_set(seconds, believed):
         ("America/New_York", 1_762_063_170, 300),
     ],
 )
-def test_in_the_night_the_clock_goes_back_a_call_lasts_as_long_as_it_does(zone, epoch, seconds):
+def test_in_the_night_the_clock_goes_back_a_call_lasts_as_long_as_it_does(zone, epoch, seconds, times):
     directory = dataclasses.replace(DIRECTORY, timezone=zone)
     stream = Stream(epoch=epoch, zone=zone)
-    incoming(stream).hangup(seconds + 2, stream.id(0), 0, "2", ["150"], ended=seconds)
+    incoming(stream).hangup(seconds + 2, stream.id(0), 0, "2", ["150"], ended=seconds, **times)
 
     (row,) = played(stream, directory).uploads
 
@@ -711,11 +735,13 @@ def test_a_start_on_an_id_whose_call_goes_on_cuts_nothing():
     assert [row.phone for row in played(stream).uploads] == ["+" + CUSTOMER]
 
 
-def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent():
+@pytest.mark.parametrize(("silent_for", "is_over"), [(90, True), (89, False)])
+def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent(silent_for, is_over):
     stream = whole_call(Stream(), 0, CUSTOMER, "B1", end=False)
-    whole_call(stream, 120, OTHER_MOBILE, "B2")
+    whole_call(stream, 8 + silent_for, OTHER_MOBILE, "B2")
 
-    assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
+    external_ids = [stream.id(0), stream.id(0) + "_2"] if is_over else [stream.id(0)]
+    assert [row.external_id for row in played(stream).uploads] == external_ids
 
 
 def call_out(stream: Stream, at: float, customer: str, bridge: str) -> Stream:
@@ -796,6 +822,17 @@ def test_a_missed_call_that_rang_nobody_waits_for_what_may_be_late():
     assert played(stream).when(CallRow, stream.base) == [14]
 
 
+def test_an_answered_call_of_whose_records_only_the_hangup_came_waits_for_the_others():
+    stream, desk = Stream(), "SIP/151-0000001e"
+    stream.joins(5, stream.id(1), desk, "B1", "151", CUSTOMER).leaves(15, stream.id(1), desk, "B1", "151", CUSTOMER, 0)
+    stream.hangup(15.5, stream.id(1), 2, "2", ["151"], started=None).hangup(16, stream.id(0), 0, "2", ["151"])
+
+    outcome = played(stream)
+
+    assert [call.answered_by_status for call in outcome.calls] == [False]
+    assert outcome.when(CallRow, stream.base) == [21]
+
+
 def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
     stream = incoming(Stream())
     stream.joins(5, stream.id(1, 1), "SIP/150-0000001e", "B1", "150", CUSTOMER)
@@ -845,6 +882,14 @@ def test_nothing_but_an_http_address_is_a_recording(sent, link):
 
     assert [row.record_url for row in outcome.uploads] == [link]
     assert ("no_link_to_recording" in outcome.reasons[0]) == (link is None)
+
+
+def test_of_what_is_no_address_the_reason_tells_the_beginning():
+    sent = "/monitor/" + "x" * 10_000
+    stream = talk(incoming(Stream()), 5, 15, "SIP/151-0000001e", "151")
+    stream.hangup(16, stream.id(0), 0, "2", ["151"], record_url=sent)
+
+    assert [one.params["sent"] for one in the_call(played(stream)).decisions if "sent" in one.params] == [sent[:100]]
 
 
 def test_an_address_among_what_is_none_is_the_recording():

@@ -58,6 +58,13 @@ def test_what_no_leave_closes_ends_with_the_hangup(ended, seconds):
     assert call_of(stream).duration_seconds == seconds
 
 
+def test_a_bridge_that_was_told_of_in_the_instant_of_the_hangup_did_not_last_until_the_recording_came():
+    stream = joined(incoming(Stream()), 30).hangup(30, Stream().id(0), 0, "2", ["151"])
+    stream.add(90, "recording", stream.id(0), record_url="https://pbx.example/1.wav")
+
+    assert call_of(stream).duration_seconds == 0
+
+
 def test_a_lost_leave_is_made_good_by_the_empty_bridge_and_its_own_leave_knows_better():
     stream = joined(incoming(Stream()), 5)
     stream.leaves(20, stream.id(1), DESK, "B", "151", CUSTOMER, 0).hangup(50, stream.id(0), 2, "0", ["152"])
@@ -318,13 +325,23 @@ def test_a_host_whose_clock_is_wrong_waits_by_our_receipts(ahead):
     assert [warning.code for warning in call.warnings] == ["host_clock_looks_wrong"]
 
 
-def test_a_recovered_call_waits_by_its_own_times():
+@pytest.mark.parametrize("started", [0, None], ids=["both", "its end alone"])
+def test_a_recovered_call_waits_by_its_own_times(started):
     stream = Stream()
     stream.start(7200, stream.id(0)).dial(7200, stream.id(0), ["150"]).hangup(
-        7200, stream.id(0), 0, "0", [""], ended=20
+        7200, stream.id(0), 0, "0", [""], started=started, ended=20
     )
 
     assert call_of(stream, origin="download").waiting_seconds == 20
+
+
+@pytest.mark.parametrize(("before", "waited"), [(899, 4101), (900, 5000)])
+def test_an_end_without_a_start_is_believed_only_near_its_receipt(before, waited):
+    """Without a `StartTime` nobody knows whether the zone is right."""
+    stream = incoming(Stream())
+    stream.hangup(5000, stream.id(0), 0, "0", [""], started=None, ended=5000 - before)
+
+    assert call_of(stream).waiting_seconds == waited
 
 
 def test_when_a_call_without_its_end_was_recovered_is_not_when_it_ended():

@@ -219,6 +219,13 @@ def test_space_around_a_number_is_no_part_of_its_length():
     assert read("Иван" + " " * MOST_CHARACTERS + "375291111111") is None
 
 
+@pytest.mark.parametrize(("beyond", "is_read"), [(0, True), (1, False)])
+def test_an_address_as_long_as_any_is_read_and_nothing_longer(beyond, is_read):
+    address = f"sip:+375291111111@{'a' * MOST_CHARACTERS}"[: MOST_CHARACTERS + beyond]
+
+    assert (read(address) is not None) == is_read
+
+
 def test_the_cache_of_numbers_holds_nothing_long():
     from lib.calls import e164 as module
 
