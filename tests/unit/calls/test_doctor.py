@@ -145,6 +145,11 @@ def hangups_later(talk: Talk) -> None:
     talk.origin = "backfill"
 
 
+def unrung(talk: Talk, **said: Any) -> None:
+    talk.drop("dial")
+    talk.say("hangup", Extensions=[""], **said)
+
+
 def in_everybodys_bridge(talk):
     """Nine channels of each call in one bridge: fifty-four of six."""
     for number in range(9):
@@ -296,6 +301,15 @@ def test_examples_are_the_most_frequent_values_and_few():
         ("late", some(3, made_so(origin="download", late_seconds=3600))),
         # Of what nothing but the hangup came, the `start` is the least.
         ("no_starts", lambda talk: talk.number < 2 and talk.drop("start", "dial")),
+        # Refused before anybody rang.
+        ("no_dials", lambda talk: talk.number < 2 and unrung(talk, CallStatus="0")),
+        # What a telephone wrote of a colleague says nothing of lines and customers.
+        (
+            "unread_numbers",
+            lambda talk: talk.stream.hangup(42, talk.desk, 2, "0", ["152"], "12345678901234567", started=None),
+        ),
+        # Nothing of a channel came for nine minutes, and it began at their very end.
+        ("gaps", lambda talk: talk.number == 1 and made_so(late_seconds=119)(talk)),
         # Recovery brings hangups only.
         (
             "no_dials",
@@ -313,6 +327,26 @@ def test_a_call_that_goes_on_misses_nothing_yet():
     now = calls[-1][-1].event.received_at + timedelta(minutes=30)
 
     assert {finding.code for finding in examine(calls, DIRECTORY, now)} == set()
+
+
+def test_a_hangup_that_says_answered_had_rung_somebody_though_it_names_nobody():
+    assert found(talks(some(2, unrung)))["no_dials"].count == 2
+
+
+def test_a_gap_is_proved_by_a_channel_that_began_two_minutes_before_its_end():
+    assert "gaps" in found(talks(some(2, lambda talk: talk.number and made_so(late_seconds=122)(talk))))
+
+
+@pytest.mark.parametrize(("hours", "is_missing"), [(4, False), (4.01, True)])
+def test_a_talk_may_go_on_for_four_hours_before_its_hangup_is_missed(hours, is_missing):
+    made = talks(lambda talk: talk.drop("bridge_leave", "hangup"), count=2)
+    calls = [talk.seen() for talk in made]
+    now = calls[-1][-1].event.received_at + timedelta(hours=hours)
+    calls[0] = [
+        replace(seen, event=replace(seen.event, received_at=calls[-1][-1].event.received_at)) for seen in calls[0]
+    ]
+
+    assert ("no_hangups" in {finding.code for finding in examine(calls, DIRECTORY, now)}) == is_missing
 
 
 def test_a_customer_who_waits_in_a_holding_bridge_is_alone_rightly():

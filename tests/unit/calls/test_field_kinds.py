@@ -505,6 +505,13 @@ def test_a_telephone_that_rings_and_forwards_makes_no_call(number, extensions, l
     assert rows(outcome) == [("in", "+" + CUSTOMER, "no answer", "152", 0)]
 
 
+def test_a_telephone_that_rings_alone_and_forwards_to_its_own_mobile_makes_no_call():
+    stream = incoming(Stream(), ["153"])
+    forwarded(stream, 10, MOBILE, [""]).hangup(40, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "no answer", "153", 0)]
+
+
 @pytest.mark.parametrize(
     ("number", "extensions", "local"),
     [(STRANGER, ["152"], None), (STRANGER, [""], None), (MOBILE, ["152"], None), (STRANGER, ["151"], "151")],

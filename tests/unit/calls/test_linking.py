@@ -450,11 +450,13 @@ def test_1_4_only_what_the_calls_own_dial_rang_is_its_mobile():
     assert parts(stream, main) == [{main, leg}, {named}, {called_back}]
 
 
-def test_1_4_of_two_calls_of_a_customer_the_leg_is_of_the_one_that_rings_the_mobile():
+@pytest.mark.parametrize("named", [[""], [MOBILE]], ids=["", "the other's hangup names it"])
+def test_1_4_of_two_calls_of_a_customer_the_leg_is_of_the_one_that_rings_the_mobile(named):
     stream = Stream()
-    first, second, leg = stream.id(0), stream.id(3, 20), stream.id(5, 22)
+    first, second, leg = stream.id(0), stream.id(3, 20), stream.id(5, 35)
     stream.start(0, first).dial(1, first, ["150", MOBILE]).start(20, second, Trunk="0001302")
-    stream.dial(21, second, ["150"], Trunk="0001302").dial_out(22, leg, [CUSTOMER], MOBILE)
+    stream.dial(21, second, ["150"], Trunk="0001302").hangup(30, second, 0, "0", named, started=20)
+    stream.dial_out(35, leg, [CUSTOMER], MOBILE)
 
     assert parts(stream, first) == [{first, leg}, {second}]
 
@@ -505,7 +507,8 @@ def test_1_6_a_second_click_takes_its_own_leg_though_the_first_call_goes_on():
 def test_1_6_a_leg_whose_own_call_was_lost_owns_nothing():
     stream = Stream()
     leg, desk = stream.id(0), stream.id(1, 1)
-    stream.dial_out(0, leg, [CUSTOMER], MOBILE).joins(3, desk, "SIP/153-0001", "B", "153", MOBILE)
+    stream.callerid(0, leg, f"Local/{MOBILE}@ctx-0001;2", "153").dial_out(0, leg, [CUSTOMER], MOBILE)
+    stream.joins(3, desk, "SIP/153-0001", "B", "153", MOBILE)
 
     assert parts(stream, leg) == [{leg}, {desk}]
 
@@ -526,3 +529,28 @@ def test_a_secondary_hangup_of_the_second_in_which_a_call_began_is_of_that_call(
     stream.hangup(90, part, 2, "2", ["152"], started=None)
 
     assert parts(stream, first) == [{first}, {again, part}]
+
+
+@pytest.mark.parametrize(
+    ("call_type", "started", "trunk", "is_a_call"),
+    [(0, None, "", True), (2, 20, "", True), (2, None, "0001301", True), (2, None, "", False)],
+    ids=["type 0", "a start time", "a line", "none of these"],
+)
+def test_a_hangup_that_came_alone_is_a_call_by_its_type_its_start_or_its_line(call_type, started, trunk, is_a_call):
+    """Another call of the customer goes on meanwhile."""
+    stream = Stream()
+    first, lone = stream.id(0), stream.id(3, 20)
+    stream.start(0, first).dial(1, first, ["150"])
+    stream.hangup(40, lone, call_type, "0", ["152"], started=started, Trunk=trunk)
+
+    assert (parts(stream, first) == [{first}, {lone}]) == is_a_call
+
+
+def test_1_6_a_telephone_that_a_dial_without_a_type_calls_from_has_its_own_leg():
+    """Only its caller id says that it is an outgoing call."""
+    stream = Stream()
+    leg, main = stream.id(1), stream.id(2, 5)
+    stream.joins(2, leg, "SIP/150-0001", "A", "150", "<unknown>")
+    stream.add(6, "dial", main, Phone=CUSTOMER, CallerIDNum="150", Extensions=[""], Trunk="0001301")
+
+    assert parts(stream, main) == [{leg, main}]

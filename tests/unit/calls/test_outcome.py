@@ -244,6 +244,13 @@ def test_without_bridge_events_an_outgoing_call_belongs_to_its_caller():
     assert call_of(stream).owner_extension == "151"
 
 
+def test_a_missed_call_out_belongs_to_the_telephone_with_its_id_where_no_record_names_anybody():
+    stream = Stream()
+    stream.callerid(0, stream.id(0), DESK, "151", CUSTOMER).hangup(20, stream.id(0), 1, "0", ["0001301"])
+
+    assert call_of(stream).owner_extension == "151"
+
+
 def test_the_owner_is_the_first_talker_on_request():
     stream = joined(incoming(Stream()), 5)
     stream.joins(15, stream.id(0), LINE, "C", CUSTOMER, "152").joins(15, stream.id(2), COLLEAGUE, "C", "152", CUSTOMER)
