@@ -121,6 +121,12 @@ def test_a_result_that_nobody_knows_is_called_unknown_and_no_other_one():
     assert ["result unknown" in as_text(data, "en") for data in (answered, unknown)] == [False, True]
 
 
+def test_each_event_says_what_the_host_said_and_nothing_that_it_did_not():
+    start = next(event for event in explained("2-25")["timeline"] if event["event_type"] == "start")
+
+    assert re.fullmatch(r"phone=\d+ type=0 trunk=\d+", start["says"].strip())
+
+
 def test_decisions_are_dated():
     [first, *_] = explained("2-25")["decisions"]
 

@@ -716,6 +716,14 @@ def test_three_customers_on_one_id_are_three_calls():
     ]
 
 
+def test_what_comes_again_on_an_id_that_began_again_begins_no_third_call():
+    stream = whole_call(Stream(), 0, CUSTOMER, "B1")
+    whole_call(stream, 20, OTHER_MOBILE, "B2").start(60, stream.id(0), OTHER_MOBILE)
+    stream.hangup(61, stream.id(0), 0, "2", ["151"], OTHER_MOBILE, started=0, ended=8)
+
+    assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
+
+
 def test_what_comes_late_of_the_first_call_stays_with_it():
     stream = whole_call(Stream(), 0, CUSTOMER, "B1")
     whole_call(stream, 20, OTHER_MOBILE, "B2")

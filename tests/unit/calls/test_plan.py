@@ -473,6 +473,21 @@ def test_settings_stand_beside_other_keys_and_a_bad_value_is_named(config, expec
     assert len(settings.problems) == problems
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("popup_max_age_seconds", 3600),
+        ("settle_seconds", 600),
+        ("finalize_after_seconds", 86_400),
+        ("call_max_hours", 48),
+        ("wait_for_recording_seconds", 86_400),
+    ],
+)
+def test_a_time_that_an_enterprise_chooses_has_a_bound(name, most):
+    assert getattr(Settings.from_config({name: most}), name) == most
+    assert Settings.from_config({name: most + 0.5}).problems
+
+
 def test_ringing_is_no_news_after_the_hangup_even_if_the_call_is_not_over():
     stream = Stream()
     stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", MOBILE]).dial_out(
