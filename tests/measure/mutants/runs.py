@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -38,23 +39,23 @@ def run(sample: Sequence[Mutant], tests: Sequence[TestFile], jobs: int) -> list[
     """Those that live."""
     began, living, tried = time.monotonic(), [], 0
     kills: Counter[tuple[Path, Path]] = Counter()
-    waiting, on_trial = list(reversed(sample)), dict[int, tuple[Mutant, Sequence[TestFile]]]()
-    while waiting or on_trial:
-        while waiting and len(on_trial) < jobs:
-            mutant = waiting.pop()
+    waiting, on_trial = iter(sample), dict[int, tuple[Mutant, Sequence[TestFile]]]()
+    while True:
+        for mutant in islice(waiting, jobs - len(on_trial)):
             order = sorted(tests, key=lambda test: (-kills[mutant.path, test.path], test.seconds))
             on_trial[trial.begin(mutant, order)] = mutant, order
+        if not on_trial:
+            return living
         pid, status, usage = os.wait4(-1, 0)
-        mutant, order = on_trial.pop(pid)
-        ended = trial.end(status, usage, order)
+        judged, among = on_trial.pop(pid)
+        ended = trial.end(status, usage, among)
         tried += 1
         if ended.failed is not None:
-            kills[mutant.path, ended.failed.path] += 1
+            kills[judged.path, ended.failed.path] += 1
         if ended.lived:
-            living.append(mutant)
-            print(f"lives: {mutant}", flush=True)
+            living.append(judged)
+            print(f"lives: {judged}", flush=True)
         if tried % _PROGRESS_EVERY == 0:
             seconds = time.monotonic() - began
             say = f"{seconds:5.0f} s  {tried} of {len(sample)} tried, {tried - len(living)} killed"
             print(say, file=sys.stderr, flush=True)
-    return living

@@ -302,7 +302,7 @@ def test_examples_are_the_most_frequent_values_and_few():
         # Of what nothing but the hangup came, the `start` is the least.
         ("no_starts", lambda talk: talk.number < 2 and talk.drop("start", "dial")),
         # Refused before anybody rang.
-        ("no_dials", lambda talk: talk.number < 2 and unrung(talk, CallStatus="0")),
+        ("no_dials", some(2, lambda talk: unrung(talk, CallStatus="0"))),
         # What a telephone wrote of a colleague says nothing of lines and customers.
         (
             "unread_numbers",

@@ -449,6 +449,17 @@ def test_a_call_from_a_second_device_that_shows_no_channel_has_a_row_and_a_reaso
     assert {"no_mapping", "no_owner"} <= outcome.reasons[0]
 
 
+def test_a_device_of_nobody_known_owns_nothing_though_its_channel_is_shown():
+    stream = Stream().dial_out(0, Stream().id(0), ["t999"], OTHER_MOBILE)
+    stream.callerid(1, stream.id(0), "SIP/t999-0000001e", "<unknown>", OTHER_MOBILE)
+    stream.hangup(16, stream.id(0), 1, "0", ["t999"], OTHER_MOBILE)
+
+    outcome = played(stream)
+
+    assert (popups(outcome), rows(outcome)) == ([], [("out", "+" + OTHER_MOBILE, "no answer", None, 0)])
+    assert {"no_mapping", "no_owner"} <= outcome.reasons[0]
+
+
 def test_a_second_device_that_only_its_caller_id_explains_calls_for_its_extension():
     stream = Stream().dial_out(0, Stream().id(0), ["912150"], OTHER_MOBILE, CallerIDNum="2150")
     stream.hangup(16, stream.id(0), 1, "0", [""], OTHER_MOBILE)

@@ -664,6 +664,14 @@ def test_a_short_number_that_nobody_entered_is_internal_where_no_line_took_part(
     assert call_of(stream).kind == kind
 
 
+@pytest.mark.parametrize(("caller", "kind"), [(CUSTOMER, "in"), ("", "unknown")])
+def test_a_hangup_without_type_and_number_has_its_direction_from_its_caller(caller, kind):
+    stream = Stream()
+    stream.hangup(30, stream.id(0), None, "0", ["151"], "", CallerIDNum=caller)
+
+    assert call_of(stream).kind == kind
+
+
 def test_a_line_that_nobody_listed_is_named_in_a_warning():
     stream = Stream(trunk="0009999")
     stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150"]).hangup(20, stream.id(0), 0, "0", [""])
