@@ -146,6 +146,14 @@ def test_every_key_that_is_sought_is_the_other_side_of_one_that_is_stored():
             assert all(sought.since <= event.moment <= sought.until for sought in keys.sought)
 
 
+def test_a_telephone_is_found_by_its_extension_and_by_no_name_that_is_none():
+    stream = Stream().joins(5, Stream().id(1), "PJSIP/ACME-152-0000001e", "B", "152", CUSTOMER)
+
+    [event] = playback.parsed(stream.scenario(stream.id(1)))
+
+    assert link_keys(event, DIRECTORY).weak == {"e<152", f"c>+{CUSTOMER}"}
+
+
 # A leg in the name of 151 looks wherever 151 talks; an answered leg's hangup names no customer, only its mobile.
 LOOKING_AROUND = {"2-23-capture", "2-25", "2-14"}
 
