@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run function env pin test check fmt lock schema nginx cloud roles deploy call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege autoscaling spool screenshots clean
+.PHONY: help venv run function env pin test check fmt lock schema nginx cloud roles deploy call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz mutants siege autoscaling spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -126,6 +126,9 @@ chaos: venv ## kills, stops and faults under load, judged by the CRM's ledger (D
 
 fuzz: venv ## recorded calls as hosts spoil them, against what always holds (MINUTES=10 SEED=1 JOBS=2; CASE=17: that one again)
 	@$(PY) -m tests.measure.fuzz
+
+mutants: venv ## small faults of the rules, and whether their tests notice each (COUNT=300 SEED=1 JOBS=1; AT=lib/calls/roles.py:243:)
+	@$(PY) -m tests.measure.mutants
 
 siege: venv ## a phone that rings beside each attack of strangers and other enterprises (ONLY=bridge ARGS="--seconds 30")
 	@$(PY) -m tests.measure.siege $(if $(ONLY),--only "$(ONLY)") $(ARGS)

@@ -14,6 +14,7 @@ from lib.calls.legs import (
     NEAR,
     extensions_shown,
     is_line,
+    is_local,
     is_main_hangup,
     is_outgoing_record,
     named_customers,
@@ -103,7 +104,7 @@ def _weak_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
         yield from _secondary_hangup_keys(event, customer, directory)
     elif kind in CHANNEL_EVENTS:
         yield from _channel_keys(event, directory)
-    if event.channel and channel_named(event.channel).is_local:
+    if is_local(event):
         yield f"l:{channel_named(event.channel).pair}"
 
 
@@ -145,7 +146,7 @@ def _channel_keys(event: CallEvent, directory: Directory) -> Iterator[str]:
             yield from _phone_keys(event, extension, directory)
     elif event.event_type == "bridge_leave":
         return
-    elif event.channel and channel_named(event.channel).is_local:
+    elif is_local(event):
         yield from _local_keys(event, directory)
     elif is_line(event, directory) and directory.is_extension(event.connected_line):
         caller = directory.outside(event.caller_id)

@@ -100,7 +100,7 @@ def is_outgoing_record(event: CallEvent) -> bool:
 
 
 def is_local(event: CallEvent) -> bool:
-    return bool(event.channel) and channel_named(event.channel).is_local
+    return channel_named(event.channel).is_local
 
 
 def extension_shown(event: CallEvent, directory: Directory) -> str | None:

@@ -62,8 +62,6 @@ def _cuts(ordered: Sequence[CallEvent], directory: Directory) -> frozenset[str]:
         if customer := _opened_for(event, directory):
             customers[event.unique_id].add(customer)
     twice = {unique_id for unique_id, found in customers.items() if unique_id and len(found) > 1}
-    if not twice:
-        return frozenset()
     found: set[str] = set()
     channels: dict[str, _Channel] = defaultdict(_Channel)
     for event in ordered:

@@ -254,7 +254,7 @@ def customer_channels(found: Roles, events: Sequence[CallEvent], directory: Dire
         return frozenset(key for key in own if key not in found.telephones.at) or own
     callers = _callers_of_lines(found, shown, directory)
     number = directory.outside(found.customer or "")
-    named = frozenset(key for key, caller in callers.items() if number and caller == number)
+    named = frozenset(key for key, caller in callers.items() if caller == number)
     return named or frozenset(key for key, caller in callers.items() if caller is None)
 
 

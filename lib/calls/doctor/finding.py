@@ -45,8 +45,8 @@ class Seen:
     """A stored event: as the rules read it, as it was sent, and how often it came again."""
 
     event: CallEvent
-    raw: Mapping[str, object] = field(default_factory=dict)
-    copies: int = 0
+    raw: Mapping[str, object]
+    copies: int
 
 
 # The events of one call, in the order of their receipt.

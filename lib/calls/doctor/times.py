@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -23,7 +23,7 @@ GAP_EDGE: Final = timedelta(minutes=2)
 _ZONE_TOLERANCE_SECONDS: Final = 600.0
 _LEAST_LAG_SECONDS: Final = -5.0
 _MOST_LAG_SECONDS: Final = 60.0
-_YEAR_2000: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+_YEAR_2000: Final = int(clock.NEVER_SET_BEFORE.timestamp())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ def _lags(stream: Stream) -> Iterator[_Lag]:
     for seen in stream:
         event = seen.event
         is_prompt = event.event_type == "start" or (event.event_type == "dial" and event.call_type == 1)
-        if not is_prompt or not event.live or event.epoch is None or event.epoch < _YEAR_2000:
+        if not is_prompt or not event.live or not _is_dated(event):
             continue
         if event.unique_id not in told:
             told.add(event.unique_id)
@@ -61,7 +61,7 @@ def _lags(stream: Stream) -> Iterator[_Lag]:
 
 def _reset(streams: Sequence[Stream]) -> Iterator[Finding]:
     named = [event for event in _events(streams) if event.epoch is not None]
-    old = [event for event in named if event.epoch is not None and event.epoch < _YEAR_2000]
+    old = [event for event in named if not _is_dated(event)]
     if old:
         _, examples = by_value((f"{event.moment:%Y-%m-%d}", event.unique_id) for event in old)
         yield Finding(code="clock_reset", count=len(old), of=len(named), examples=examples)
@@ -83,7 +83,7 @@ def _wrong_zone(streams: Sequence[Stream], directory: Directory) -> Iterator[Fin
     walls: list[tuple[CallEvent, float]] = []
     told: set[str] = set()
     for event in _events(streams):
-        if event.start_time is None or event.epoch is None or event.epoch < _YEAR_2000 or event.unique_id in told:
+        if event.start_time is None or not _is_dated(event) or event.unique_id in told:
             continue
         told.add(event.unique_id)
         off = clock.to_utc(event.start_time, directory.zone) - event.moment

@@ -262,6 +262,19 @@ def test_a_click_on_a_colleagues_mobile_is_an_ordinary_call():
     assert rows(outcome) == [("out", "answered", "151", 12, 6)]
 
 
+def test_a_click_on_a_colleagues_mobile_whose_own_leg_names_nobody_is_an_ordinary_call():
+    """The leg's channel left its bridge before the dial, and its event says only that the other party is not known."""
+    stream = Stream()
+    manager, main = stream.id(1), stream.id(2, 2)
+    stream.joins(1, manager, DESK, "A", "151", "<unknown>").leaves(1.5, manager, DESK, "A", "151", "<unknown>", 0)
+    stream.dial_out(2, main, ["151"], MOBILE).hangup(22, main, 1, "0", ["151"], MOBILE, started=2)
+
+    outcome = play(stream, main)
+
+    assert popups(outcome) == [("out", "+" + MOBILE, "151")]
+    assert [row[:3] for row in rows(outcome)] == [("out", "no answer", "151")]
+
+
 def test_a_click_on_a_colleagues_mobile_while_another_call_goes_on():
     """The telephone was put through to that number first, so nothing follows anybody."""
     stream = Stream()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -145,6 +145,11 @@ def hangups_later(talk: Talk) -> None:
     talk.origin = "backfill"
 
 
+def unrung(talk: Talk, **said: Any) -> None:
+    talk.drop("dial")
+    talk.say("hangup", Extensions=[""], **said)
+
+
 def in_everybodys_bridge(talk):
     """Nine channels of each call in one bridge: fifty-four of six."""
     for number in range(9):
@@ -240,6 +245,27 @@ def test_one_fault_is_not_taken_for_many(code):
     assert found(talks(spoil)).keys() <= {code} | follows.get(code, set())
 
 
+def test_a_bridge_of_as_many_channels_as_a_conference_may_have_is_not_shared():
+    def in_a_conference(talk):
+        in_everybodys_bridge(talk)
+        talk.stream.events = [one for one in talk.stream.events if one["body"].get("UniqueId") not in beyond]
+
+    beyond = {Talk(5).stream.id(1000 + 50 + number, 3) for number in range(5, 9)}
+
+    assert "shared_bridges" not in found(talks(in_a_conference))
+
+
+@pytest.mark.parametrize(("call_type", "is_unread"), [(0, False), (1, True)])
+def test_the_rule_of_a_line_reads_the_numbers_of_incoming_calls_alone(call_type, is_unread):
+    lines = {**DIRECTORY.lines, "0001301": replace(DIRECTORY.lines["0001301"], incoming_transform="+37529{7}")}
+    made = talks(lambda talk: talk.say("start", "dial", "hangup", Phone="1111111", CallType=call_type))
+
+    calls = [talk.seen() for talk in made]
+    findings = examine(calls, replace(DIRECTORY, lines=lines), calls[-1][-1].event.received_at + timedelta(hours=6))
+
+    assert ("unread_numbers" in {finding.code for finding in findings}) == is_unread
+
+
 def test_examples_are_the_most_frequent_values_and_few():
     def ring(talk):
         talk.say("dial", Extensions=["150", *(str(700 + one) for one in range(talk.number + 1))])
@@ -271,6 +297,19 @@ def test_examples_are_the_most_frequent_values_and_few():
         ("unknown_mobiles", lambda talk: talk.say("dial", Extensions=["150", MOBILE])),
         # Ten minutes are no other zone.
         ("zone_wrong", lambda talk: talk.say("hangup", StartTime=talk.stream.wall(500))),
+        # What recovery brought was late already.
+        ("late", some(3, made_so(origin="download", late_seconds=3600))),
+        # Of what nothing but the hangup came, the `start` is the least.
+        ("no_starts", lambda talk: talk.number < 2 and talk.drop("start", "dial")),
+        # Refused before anybody rang.
+        ("no_dials", some(2, lambda talk: unrung(talk, CallStatus="0"))),
+        # What a telephone wrote of a colleague says nothing of lines and customers.
+        (
+            "unread_numbers",
+            lambda talk: talk.stream.hangup(42, talk.desk, 2, "0", ["152"], "12345678901234567", started=None),
+        ),
+        # Nothing of a channel came for nine minutes, and it began at their very end.
+        ("gaps", lambda talk: talk.number == 1 and made_so(late_seconds=119)(talk)),
         # Recovery brings hangups only.
         (
             "no_dials",
@@ -290,6 +329,26 @@ def test_a_call_that_goes_on_misses_nothing_yet():
     assert {finding.code for finding in examine(calls, DIRECTORY, now)} == set()
 
 
+def test_a_hangup_that_says_answered_had_rung_somebody_though_it_names_nobody():
+    assert found(talks(some(2, unrung)))["no_dials"].count == 2
+
+
+def test_a_gap_is_proved_by_a_channel_that_began_two_minutes_before_its_end():
+    assert "gaps" in found(talks(some(2, lambda talk: talk.number and made_so(late_seconds=122)(talk))))
+
+
+@pytest.mark.parametrize(("hours", "is_missing"), [(4, False), (4.01, True)])
+def test_a_talk_may_go_on_for_four_hours_before_its_hangup_is_missed(hours, is_missing):
+    made = talks(lambda talk: talk.drop("bridge_leave", "hangup"), count=2)
+    calls = [talk.seen() for talk in made]
+    now = calls[-1][-1].event.received_at + timedelta(hours=hours)
+    calls[0] = [
+        replace(seen, event=replace(seen.event, received_at=calls[-1][-1].event.received_at)) for seen in calls[0]
+    ]
+
+    assert ("no_hangups" in {finding.code for finding in examine(calls, DIRECTORY, now)}) == is_missing
+
+
 def test_a_customer_who_waits_in_a_holding_bridge_is_alone_rightly():
     def wait(talk):
         alone(talk)
@@ -305,6 +364,25 @@ def test_a_gap_is_told_from_when_to_when():
     assert finding.facts["minutes"] == 18
     assert str(finding.facts["since"]).startswith("2025-10-10T")
     assert finding.examples[0].unique_id in {Talk(1).main, Talk(1).desk}
+
+
+def test_a_host_that_was_away_for_a_night_was_away_for_so_many_minutes():
+    def away_for_a_night(talk):
+        if talk.number == 1:
+            talk.late_seconds = 10 * 60 * 60
+        if talk.number > 1:
+            talk.stream.events.clear()
+
+    assert found(talks(away_for_a_night))["gaps"].facts["minutes"] == 609
+
+
+@pytest.mark.parametrize(("epoch", "is_reset"), [(946_684_799, True), (946_684_800, False)])
+def test_a_clock_was_never_set_if_it_shows_a_time_before_2000(epoch, is_reset):
+    made = talks(count=1)
+    for event in made[0].stream.events:
+        event["body"] |= {"UniqueId": f"{epoch}.1", "StartTime": "", "EndTime": ""}
+
+    assert ("clock_reset" in found(made)) == is_reset
 
 
 def test_a_clock_that_is_wrong_makes_no_event_late():
@@ -327,7 +405,9 @@ def test_all_that_real_hosts_sent_can_be_examined():
     calls = []
     for scenario in SCENARIOS:
         events = playback.parsed(scenario)
-        calls.append([Seen(event=one, raw=sent["body"]) for one, sent in zip(events, scenario["events"], strict=True)])
+        calls.append(
+            [Seen(event=one, raw=sent["body"], copies=0) for one, sent in zip(events, scenario["events"], strict=True)]
+        )
     now = max(seen.event.received_at for call in calls for seen in call) + timedelta(hours=6)
 
     codes = [finding.code for finding in examine(calls, DIRECTORY, now)]

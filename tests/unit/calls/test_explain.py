@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 
 import pytest
 
@@ -99,3 +100,34 @@ def test_a_correction_names_what_would_change():
     changed = {"extension": ["150", "151"], "duration": [12, 40]}
 
     assert "extension: 150, 151; duration: 12, 40" in sentence("corrected_after_upload", {"changed": changed}, "en")
+
+
+def test_the_text_tells_each_talk_and_what_became_of_each_notice():
+    data = explained("2-25")
+    data["told"] = [{**TOLD, "state": "expired", "reason": "too_old"}]
+
+    text = as_text(data, "en")
+
+    talks = [f"{talk['since']:8.1f} – {talk['until']:8.1f}  {talk['person']}" for talk in data["talked"]]
+    assert [talk for talk in talks if talk not in text] == []
+    assert "state=expired" in text
+    assert "(it rang too long ago)" in text
+
+
+def test_a_result_that_nobody_knows_is_called_unknown_and_no_other_one():
+    answered = explained("2-25")
+    unknown = {**answered, "result": "unknown", "answered": False}
+
+    assert ["result unknown" in as_text(data, "en") for data in (answered, unknown)] == [False, True]
+
+
+def test_each_event_says_what_the_host_said_and_nothing_that_it_did_not():
+    start = next(event for event in explained("2-25")["timeline"] if event["event_type"] == "start")
+
+    assert re.fullmatch(r"phone=\d+ type=0 trunk=\d+", start["says"].strip())
+
+
+def test_decisions_are_dated():
+    [first, *_] = explained("2-25")["decisions"]
+
+    assert datetime.fromisoformat(first["at"]).tzinfo is not None

@@ -153,6 +153,17 @@ def test_a_record_between_two_telephones_is_internal_without_a_phone_too():
     assert (popups(outcome), rows(outcome), outcome.reasons) == ([], [], [{"internal"}])
 
 
+def test_a_record_without_a_phone_of_a_customer_to_a_telephone_is_no_call_to_the_customer():
+    """As of a transfer, which the host dials in the customer's name."""
+    stream = Stream()
+    stream.add(0, "dial", stream.id(0), CallType=1, **ends(OTHER_MOBILE, "152", ["152"]))
+    stream.add(9, "hangup", stream.id(0), CallType=1, CallStatus="2", **ends(OTHER_MOBILE, "152", ["152"]))
+
+    outcome = played(stream)
+
+    assert (popups(outcome), rows(outcome), outcome.reasons) == ([], [], [{"internal"}])
+
+
 # One side only
 
 
@@ -260,6 +271,16 @@ def test_a_local_channel_named_after_somebody_else_is_a_member_of_the_bridge(nam
 
     result, extension = ("answered", owner) if owner else ("no answer", "151")
     assert [row[2:4] for row in rows(played(stream))] == [(result, extension)]
+
+
+@pytest.mark.parametrize("spelled", [OTHER_MOBILE, "80293333333"])
+def test_a_local_channel_named_after_the_mobile_that_the_call_rang_shows_nobody_else(spelled):
+    stream, local = incoming(Stream(), ["151", OTHER_MOBILE]), f"Local/{spelled}@dialexecute-0000000a;1"
+    stream.joins(5, stream.id(0), LINE, "B1", CUSTOMER, OTHER_MOBILE)
+    stream.joins(5, stream.id(7, 4), local, "B1", OTHER_MOBILE, CUSTOMER)
+    stream.leaves(15, stream.id(0), LINE, "B1", CUSTOMER, OTHER_MOBILE, 1).hangup(16, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "answered", None, 10)]
 
 
 @pytest.mark.parametrize("application", ["vm150", "vm-150", "voicemail", "s", "*97", "queue-sales"])
@@ -428,6 +449,17 @@ def test_a_call_from_a_second_device_that_shows_no_channel_has_a_row_and_a_reaso
     assert {"no_mapping", "no_owner"} <= outcome.reasons[0]
 
 
+def test_a_device_of_nobody_known_owns_nothing_though_its_channel_is_shown():
+    stream = Stream().dial_out(0, Stream().id(0), ["t999"], OTHER_MOBILE)
+    stream.callerid(1, stream.id(0), "SIP/t999-0000001e", "<unknown>", OTHER_MOBILE)
+    stream.hangup(16, stream.id(0), 1, "0", ["t999"], OTHER_MOBILE)
+
+    outcome = played(stream)
+
+    assert (popups(outcome), rows(outcome)) == ([], [("out", "+" + OTHER_MOBILE, "no answer", None, 0)])
+    assert {"no_mapping", "no_owner"} <= outcome.reasons[0]
+
+
 def test_a_second_device_that_only_its_caller_id_explains_calls_for_its_extension():
     stream = Stream().dial_out(0, Stream().id(0), ["912150"], OTHER_MOBILE, CallerIDNum="2150")
     stream.hangup(16, stream.id(0), 1, "0", [""], OTHER_MOBILE)
@@ -484,10 +516,17 @@ def test_a_telephone_that_rings_and_forwards_makes_no_call(number, extensions, l
     assert rows(outcome) == [("in", "+" + CUSTOMER, "no answer", "152", 0)]
 
 
+def test_a_telephone_that_rings_alone_and_forwards_to_its_own_mobile_makes_no_call():
+    stream = incoming(Stream(), ["153"])
+    forwarded(stream, 10, MOBILE, [""]).hangup(40, stream.id(0), 0, "0", [""])
+
+    assert rows(played(stream)) == [("in", "+" + CUSTOMER, "no answer", "153", 0)]
+
+
 @pytest.mark.parametrize(
     ("number", "extensions", "local"),
-    [(STRANGER, ["152"], None), (MOBILE, ["152"], None), (STRANGER, ["151"], "151")],
-    ids=["no evidence", "somebody else's phone", "does not ring"],
+    [(STRANGER, ["152"], None), (STRANGER, [""], None), (MOBILE, ["152"], None), (STRANGER, ["151"], "151")],
+    ids=["no evidence", "nothing at all", "somebody else's phone", "does not ring"],
 )
 def test_without_evidence_it_is_an_outgoing_call(number, extensions, local):
     stream = incoming(Stream(), ["152", "153"])
@@ -495,7 +534,7 @@ def test_without_evidence_it_is_an_outgoing_call(number, extensions, local):
 
     assert sorted(rows(played(stream))) == [
         ("in", "+" + CUSTOMER, "no answer", "152", 0),
-        ("out", "+" + number, "no answer", extensions[0], 0),
+        ("out", "+" + number, "no answer", extensions[0] or None, 0),
     ]
 
 
@@ -587,6 +626,29 @@ def test_a_host_that_lives_in_1970_has_the_time_of_our_receipt():
     assert (row.date, row.duration, row.waiting) == (now.astimezone(DIRECTORY.zone).replace(tzinfo=None), 10, 5)
 
 
+def test_a_host_that_lives_in_1970_knows_how_long_a_call_lasts():
+    stream = incoming(Stream(epoch=1_200)).hangup(42, Stream(epoch=1_200).id(0), 0, "2", ["150"], ended=40)
+
+    assert [row.duration for row in played(stream).uploads] == [40]
+
+
+@pytest.mark.parametrize(("seconds", "believed"), [(0, True), (-1, False)])
+def test_a_date_before_2000_is_of_a_clock_that_was_never_set(seconds, believed):
+    stream = Stream(epoch=946_684_800 + seconds)
+    incoming(stream).hangup(40, stream.id(0), 0, "0", ["150"])
+    now = datetime(2025, 10, 21, 10, 0, tzinfo=UTC)
+    late = now - stream.base
+    events = playback.parsed(stream.scenario(stream.id(0)))
+    events = [dataclasses.replace(event, received_at=event.received_at + late) for event in events]
+
+    (row,) = playback.play(events, DIRECTORY).uploads
+
+    assert row.date == (stream.base if believed else now).astimezone(DIRECTORY.zone).replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    "times", [{}, {"StartTime": "", "DateReceived": ""}], ids=["with its start", "with its end alone"]
+)
 @pytest.mark.parametrize(
     ("zone", "epoch", "seconds"),
     [
@@ -596,10 +658,10 @@ def test_a_host_that_lives_in_1970_has_the_time_of_our_receipt():
         ("America/New_York", 1_762_063_170, 300),
     ],
 )
-def test_in_the_night_the_clock_goes_back_a_call_lasts_as_long_as_it_does(zone, epoch, seconds):
+def test_in_the_night_the_clock_goes_back_a_call_lasts_as_long_as_it_does(zone, epoch, seconds, times):
     directory = dataclasses.replace(DIRECTORY, timezone=zone)
     stream = Stream(epoch=epoch, zone=zone)
-    incoming(stream).hangup(seconds + 2, stream.id(0), 0, "2", ["150"], ended=seconds)
+    incoming(stream).hangup(seconds + 2, stream.id(0), 0, "2", ["150"], ended=seconds, **times)
 
     (row,) = played(stream, directory).uploads
 
@@ -665,6 +727,14 @@ def test_three_customers_on_one_id_are_three_calls():
     ]
 
 
+def test_what_comes_again_on_an_id_that_began_again_begins_no_third_call():
+    stream = whole_call(Stream(), 0, CUSTOMER, "B1")
+    whole_call(stream, 20, OTHER_MOBILE, "B2").start(60, stream.id(0), OTHER_MOBILE)
+    stream.hangup(61, stream.id(0), 0, "2", ["151"], OTHER_MOBILE, started=0, ended=8)
+
+    assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
+
+
 def test_what_comes_late_of_the_first_call_stays_with_it():
     stream = whole_call(Stream(), 0, CUSTOMER, "B1")
     whole_call(stream, 20, OTHER_MOBILE, "B2")
@@ -691,11 +761,13 @@ def test_a_start_on_an_id_whose_call_goes_on_cuts_nothing():
     assert [row.phone for row in played(stream).uploads] == ["+" + CUSTOMER]
 
 
-def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent():
+@pytest.mark.parametrize(("silent_for", "is_over"), [(90, True), (89, False)])
+def test_a_call_whose_hangup_was_lost_is_over_when_it_is_silent(silent_for, is_over):
     stream = whole_call(Stream(), 0, CUSTOMER, "B1", end=False)
-    whole_call(stream, 120, OTHER_MOBILE, "B2")
+    whole_call(stream, 8 + silent_for, OTHER_MOBILE, "B2")
 
-    assert [row.external_id for row in played(stream).uploads] == [stream.id(0), stream.id(0) + "_2"]
+    external_ids = [stream.id(0), stream.id(0) + "_2"] if is_over else [stream.id(0)]
+    assert [row.external_id for row in played(stream).uploads] == external_ids
 
 
 def call_out(stream: Stream, at: float, customer: str, bridge: str) -> Stream:
@@ -736,6 +808,23 @@ def test_what_comes_late_of_an_outgoing_call_stays_with_it():
     assert [(row.phone, row.duration) for row in outcome.uploads] == [("+" + CUSTOMER, 5), ("+" + OTHER_MOBILE, 5)]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["its end", "its dial and its end"])
+def test_what_comes_late_of_a_missed_outgoing_call_does_not_end_the_next_one_on_its_id(again):
+    """The host tells of no bridges, so that the next call is answered by its own status alone."""
+    stream = Stream().dial_out(0, Stream().id(0), ["152"], CUSTOMER)
+    stream.hangup(9, stream.id(0), 1, "0", ["152"], CUSTOMER, ended=8)
+    stream.dial_out(30, stream.id(0), ["152"], OTHER_MOBILE)
+    if again:
+        stream.dial_out(39, stream.id(0), ["152"], CUSTOMER)
+    stream.hangup(40, stream.id(0), 1, "0", ["152"], CUSTOMER, ended=8)
+    stream.hangup(60, stream.id(0), 1, "2", ["152"], OTHER_MOBILE, ended=25)
+
+    assert [row[1:4] for row in rows(played(stream))] == [
+        ("+" + CUSTOMER, "no answer", "152"),
+        ("+" + OTHER_MOBILE, "answered", "152"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("at", "extensions", "phone"),
     [(5, ["152"], OTHER_MOBILE), (40, [CUSTOMER], MOBILE), (40, ["152"], "80291111111"), (40, ["152"], "375290000101")],
@@ -757,6 +846,17 @@ def test_a_missed_call_that_rang_nobody_waits_for_what_may_be_late():
     stream = Stream().start(0, Stream().id(0)).hangup(9, Stream().id(0), 0, "1", [""])
 
     assert played(stream).when(CallRow, stream.base) == [14]
+
+
+def test_an_answered_call_of_whose_records_only_the_hangup_came_waits_for_the_others():
+    stream, desk = Stream(), "SIP/151-0000001e"
+    stream.joins(5, stream.id(1), desk, "B1", "151", CUSTOMER).leaves(15, stream.id(1), desk, "B1", "151", CUSTOMER, 0)
+    stream.hangup(15.5, stream.id(1), 2, "2", ["151"], started=None).hangup(16, stream.id(0), 0, "2", ["151"])
+
+    outcome = played(stream)
+
+    assert [call.answered_by_status for call in outcome.calls] == [False]
+    assert outcome.when(CallRow, stream.base) == [21]
 
 
 def test_an_incoming_call_whose_host_sends_no_leaves_is_over_with_its_hangup():
@@ -808,6 +908,14 @@ def test_nothing_but_an_http_address_is_a_recording(sent, link):
 
     assert [row.record_url for row in outcome.uploads] == [link]
     assert ("no_link_to_recording" in outcome.reasons[0]) == (link is None)
+
+
+def test_of_what_is_no_address_the_reason_tells_the_beginning():
+    sent = "/monitor/" + "x" * 10_000
+    stream = talk(incoming(Stream()), 5, 15, "SIP/151-0000001e", "151")
+    stream.hangup(16, stream.id(0), 0, "2", ["151"], record_url=sent)
+
+    assert [one.params["sent"] for one in the_call(played(stream)).decisions if "sent" in one.params] == [sent[:100]]
 
 
 def test_an_address_among_what_is_none_is_the_recording():

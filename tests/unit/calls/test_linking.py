@@ -146,6 +146,14 @@ def test_every_key_that_is_sought_is_the_other_side_of_one_that_is_stored():
             assert all(sought.since <= event.moment <= sought.until for sought in keys.sought)
 
 
+def test_a_telephone_is_found_by_its_extension_and_by_no_name_that_is_none():
+    stream = Stream().joins(5, Stream().id(1), "PJSIP/ACME-152-0000001e", "B", "152", CUSTOMER)
+
+    [event] = playback.parsed(stream.scenario(stream.id(1)))
+
+    assert link_keys(event, DIRECTORY).weak == {"e<152", f"c>+{CUSTOMER}"}
+
+
 # A leg in the name of 151 looks wherever 151 talks; an answered leg's hangup names no customer, only its mobile.
 LOOKING_AROUND = {"2-23-capture", "2-25", "2-14"}
 
@@ -219,7 +227,13 @@ def test_1_4_a_mobile_leg_of_a_call_that_rings_or_is_hardly_over(over_since, ext
 
 
 @pytest.mark.parametrize(
-    ("shown", "together"), [("Local/375293333333@ctx-0001;2", True), ("SIP/151-0000000f", False), (None, False)]
+    ("shown", "together"),
+    [
+        ("Local/375293333333@ctx-0001;2", True),
+        ("SIP/151-0000000f", False),
+        ("SIP/0001302-0000000f", False),
+        (None, False),
+    ],
 )
 def test_1_5_a_follow_me_leg_is_told_from_a_call_by_its_channel(shown, together):
     stream = Stream()
@@ -432,3 +446,119 @@ def test_a_call_that_was_passed_on_to_another_number_keeps_its_customer():
     stream.hangup(45, part, 2, "2", ["152"], started=None).hangup(60, main, 1, "0", ["151"], "375293333333")
 
     assert parts(stream, main) == [{main, part}]
+
+
+def test_1_4_only_what_the_calls_own_dial_rang_is_its_mobile():
+    """Neither whom its hangup names, nor the customer in whose name its legs are dialled."""
+    stream, other = Stream(), "375293333333"
+    main, leg, named, called_back = stream.id(0), stream.id(1, 3), stream.id(2, 25), stream.id(3, 40)
+    stream.start(0, main).dial(1, main, ["150", MOBILE]).dial_out(3, leg, [CUSTOMER], MOBILE)
+    stream.hangup(20, main, 0, "2", [other]).dial_out(25, named, [""], other).dial_out(40, called_back, [""], CUSTOMER)
+
+    assert parts(stream, main) == [{main, leg}, {named}, {called_back}]
+
+
+@pytest.mark.parametrize("named", [[""], [MOBILE]], ids=["", "the other's hangup names it"])
+def test_1_4_of_two_calls_of_a_customer_the_leg_is_of_the_one_that_rings_the_mobile(named):
+    stream = Stream()
+    first, second, leg = stream.id(0), stream.id(3, 20), stream.id(5, 35)
+    stream.start(0, first).dial(1, first, ["150", MOBILE]).start(20, second, Trunk="0001302")
+    stream.dial(21, second, ["150"], Trunk="0001302").hangup(30, second, 0, "0", named, started=20)
+    stream.dial_out(35, leg, [CUSTOMER], MOBILE)
+
+    assert parts(stream, first) == [{first, leg}, {second}]
+
+
+def test_1_4_the_number_that_a_call_was_passed_on_to_is_not_its_customer():
+    stream = Stream()
+    main, leg = stream.id(0), stream.id(3, 50)
+    stream.start(0, main).dial(1, main, ["151"]).dial_out(40, main, ["151"], "375293333333")
+    stream.dial_out(50, leg, ["375293333333"], MOBILE)
+
+    assert parts(stream, main) == [{main}, {leg}]
+
+
+def test_1_5_a_call_that_is_over_hides_no_other_one_of_the_telephone():
+    """It is nearer to the leg."""
+    stream = Stream()
+    main, desk, other, second_desk, leg = (stream.id(n, at) for n, at in ((0, 0), (1, 0), (5, 20), (6, 21), (9, 60)))
+    for at, call, telephone, customer in ((0, main, desk, CUSTOMER), (20, other, second_desk, "375294444444")):
+        stream.start(at, call, customer).joins(at + 5, call, f"SIP/0001301-{at:04}", f"B{at}", customer, "151")
+        stream.joins(at + 5, telephone, f"SIP/151-{at:04}", f"B{at}", "151", customer)
+    stream.hangup(40, other, 0, "2", ["151"], "375294444444", started=20, ended=40)
+    stream.dial_out(60, leg, ["151"], MOBILE)
+
+    assert parts(stream, main) == [{main, desk, leg}, {other, second_desk}]
+
+
+@pytest.mark.parametrize(("silent_for", "together"), [(90, True), (91, False)])
+def test_1_5_an_outgoing_call_that_hung_up_while_its_customer_talks_lives_until_it_is_silent(silent_for, together):
+    stream = Stream()
+    out, leg = stream.id(0), stream.id(5, 22 + silent_for)
+    stream.dial_out(0, out, ["151"]).joins(3, stream.id(1), "SIP/0001301-0001", "B", CUSTOMER, "151")
+    stream.joins(4, out, "SIP/151-0001", "B", "151", "<unknown>", CUSTOMER)
+    stream.leaves(20, out, "SIP/151-0001", "B", "151", CUSTOMER, 1).hangup(22, out, 1, "2", ["151"], ended=20)
+    stream.dial_out(22 + silent_for, leg, ["151"], MOBILE)
+
+    assert (len(parts(stream, out)) == 1) == together
+
+
+def test_1_6_a_second_click_takes_its_own_leg_though_the_first_call_goes_on():
+    stream = Stream()
+    first, leg, second = stream.id(0), stream.id(3, 40), stream.id(4, 45)
+    stream.dial_out(0, first, ["151"]).joins(40, leg, "SIP/151-0001", "A", "151", CUSTOMER)
+    stream.dial_out(45, second, ["151"])
+
+    assert parts(stream, first) == [{first}, {leg, second}]
+
+
+def test_1_6_a_leg_whose_own_call_was_lost_owns_nothing():
+    stream = Stream()
+    leg, desk = stream.id(0), stream.id(1, 1)
+    stream.callerid(0, leg, f"Local/{MOBILE}@ctx-0001;2", "153").dial_out(0, leg, [CUSTOMER], MOBILE)
+    stream.joins(3, desk, "SIP/153-0001", "B", "153", MOBILE)
+
+    assert parts(stream, leg) == [{leg}, {desk}]
+
+
+def test_1_7_a_lines_channel_that_names_no_extension_is_of_no_click():
+    """Nor of one whose dial was lost, so that nobody knows who clicked."""
+    stream = Stream()
+    out, line = stream.id(0), stream.id(1, 5)
+    stream.callerid(5, line, "SIP/0001301-0001", CUSTOMER).hangup(30, out, 1, "0", [""])
+
+    assert sorted(map(sorted, parts(stream, out))) == [[out], [line]]
+
+
+def test_a_secondary_hangup_of_the_second_in_which_a_call_began_is_of_that_call():
+    stream = Stream()
+    first, again, part = stream.id(0), stream.id(3, 70), stream.id(4, 70)
+    stream.start(0, first).dial(1, first, ["150"]).start(70, again).dial(71, again, ["150"])
+    stream.hangup(90, part, 2, "2", ["152"], started=None)
+
+    assert parts(stream, first) == [{first}, {again, part}]
+
+
+@pytest.mark.parametrize(
+    ("call_type", "started", "trunk", "is_a_call"),
+    [(0, None, "", True), (2, 20, "", True), (2, None, "0001301", True), (2, None, "", False)],
+    ids=["type 0", "a start time", "a line", "none of these"],
+)
+def test_a_hangup_that_came_alone_is_a_call_by_its_type_its_start_or_its_line(call_type, started, trunk, is_a_call):
+    """Another call of the customer goes on meanwhile."""
+    stream = Stream()
+    first, lone = stream.id(0), stream.id(3, 20)
+    stream.start(0, first).dial(1, first, ["150"])
+    stream.hangup(40, lone, call_type, "0", ["152"], started=started, Trunk=trunk)
+
+    assert (parts(stream, first) == [{first}, {lone}]) == is_a_call
+
+
+def test_1_6_a_telephone_that_a_dial_without_a_type_calls_from_has_its_own_leg():
+    """Only its caller id says that it is an outgoing call."""
+    stream = Stream()
+    leg, main = stream.id(1), stream.id(2, 5)
+    stream.joins(2, leg, "SIP/150-0001", "A", "150", "<unknown>")
+    stream.add(6, "dial", main, Phone=CUSTOMER, CallerIDNum="150", Extensions=[""], Trunk="0001301")
+
+    assert parts(stream, main) == [{leg, main}]

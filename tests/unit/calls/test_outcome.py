@@ -58,6 +58,13 @@ def test_what_no_leave_closes_ends_with_the_hangup(ended, seconds):
     assert call_of(stream).duration_seconds == seconds
 
 
+def test_a_bridge_that_was_told_of_in_the_instant_of_the_hangup_did_not_last_until_the_recording_came():
+    stream = joined(incoming(Stream()), 30).hangup(30, Stream().id(0), 0, "2", ["151"])
+    stream.add(90, "recording", stream.id(0), record_url="https://pbx.example/1.wav")
+
+    assert call_of(stream).duration_seconds == 0
+
+
 def test_a_lost_leave_is_made_good_by_the_empty_bridge_and_its_own_leave_knows_better():
     stream = joined(incoming(Stream()), 5)
     stream.leaves(20, stream.id(1), DESK, "B", "151", CUSTOMER, 0).hangup(50, stream.id(0), 2, "0", ["152"])
@@ -92,6 +99,28 @@ def test_entering_a_bridge_leaves_the_other_one():
         ("151", 10),
         ("152", 24),
     ]
+
+
+def test_a_customer_who_is_moved_from_bridge_to_bridge_is_in_one_interval():
+    stream = joined(incoming(Stream()), 5)
+    stream.joins(15, stream.id(0), LINE, "C", CUSTOMER, "152").joins(15, stream.id(2), COLLEAGUE, "C", "152", CUSTOMER)
+    stream.leaves(40, stream.id(0), LINE, "C", CUSTOMER, "152", 1).hangup(42, stream.id(0), 0, "2", ["152"])
+
+    [(since, until)] = call_of(stream).customer_intervals
+
+    assert [(at - stream.base).total_seconds() for at in (since, until)] == [5, 40]
+
+
+def test_a_number_that_the_manager_consults_is_not_the_customer_of_an_outgoing_call():
+    stream, second_line = Stream(), "SIP/0001302-0000000b"
+    stream.dial_out(0, stream.id(0), ["151"]).joins(5, stream.id(1), LINE, "B", CUSTOMER, "151")
+    stream.joins(5, stream.id(0), DESK, "B", "151", CUSTOMER).leaves(15, stream.id(0), DESK, "B", "151", CUSTOMER, 1)
+    stream.leaves(16, stream.id(1), LINE, "B", CUSTOMER, "151", 0).joins(20, stream.id(0), DESK, "C", "151", MOBILE)
+    stream.joins(20, stream.id(3, 17), second_line, "C", MOBILE, "151")
+    stream.leaves(50, stream.id(3, 17), second_line, "C", MOBILE, "151", 1)
+    stream.leaves(50, stream.id(0), DESK, "C", "151", MOBILE, 0).hangup(51, stream.id(0), 1, "2", ["151"])
+
+    assert call_of(stream).duration_seconds == 11
 
 
 def test_a_second_identical_leave_after_a_return_is_real():
@@ -215,6 +244,13 @@ def test_without_bridge_events_an_outgoing_call_belongs_to_its_caller():
     assert call_of(stream).owner_extension == "151"
 
 
+def test_a_missed_call_out_belongs_to_the_telephone_with_its_id_where_no_record_names_anybody():
+    stream = Stream()
+    stream.callerid(0, stream.id(0), DESK, "151", CUSTOMER).hangup(20, stream.id(0), 1, "0", ["0001301"])
+
+    assert call_of(stream).owner_extension == "151"
+
+
 def test_the_owner_is_the_first_talker_on_request():
     stream = joined(incoming(Stream()), 5)
     stream.joins(15, stream.id(0), LINE, "C", CUSTOMER, "152").joins(15, stream.id(2), COLLEAGUE, "C", "152", CUSTOMER)
@@ -296,13 +332,23 @@ def test_a_host_whose_clock_is_wrong_waits_by_our_receipts(ahead):
     assert [warning.code for warning in call.warnings] == ["host_clock_looks_wrong"]
 
 
-def test_a_recovered_call_waits_by_its_own_times():
+@pytest.mark.parametrize("started", [0, None], ids=["both", "its end alone"])
+def test_a_recovered_call_waits_by_its_own_times(started):
     stream = Stream()
     stream.start(7200, stream.id(0)).dial(7200, stream.id(0), ["150"]).hangup(
-        7200, stream.id(0), 0, "0", [""], ended=20
+        7200, stream.id(0), 0, "0", [""], started=started, ended=20
     )
 
     assert call_of(stream, origin="download").waiting_seconds == 20
+
+
+@pytest.mark.parametrize(("before", "waited"), [(899, 4101), (900, 5000)])
+def test_an_end_without_a_start_is_believed_only_near_its_receipt(before, waited):
+    """Without a `StartTime` nobody knows whether the zone is right."""
+    stream = incoming(Stream())
+    stream.hangup(5000, stream.id(0), 0, "0", [""], started=None, ended=5000 - before)
+
+    assert call_of(stream).waiting_seconds == waited
 
 
 def test_when_a_call_without_its_end_was_recovered_is_not_when_it_ended():
@@ -614,6 +660,14 @@ def test_a_call_that_was_dialled_out_stays_so_whatever_its_hangup_says():
 def test_a_short_number_that_nobody_entered_is_internal_where_no_line_took_part(call_type, trunk, kind):
     stream = Stream()
     stream.hangup(30, stream.id(0), call_type, "2", ["151"], "177", started=None, Trunk=trunk)
+
+    assert call_of(stream).kind == kind
+
+
+@pytest.mark.parametrize(("caller", "kind"), [(CUSTOMER, "in"), ("", "unknown")])
+def test_a_hangup_without_type_and_number_has_its_direction_from_its_caller(caller, kind):
+    stream = Stream()
+    stream.hangup(30, stream.id(0), None, "0", ["151"], "", CallerIDNum=caller)
 
     assert call_of(stream).kind == kind
 

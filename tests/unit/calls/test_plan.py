@@ -363,6 +363,7 @@ def test_an_enterprise_may_wait_for_the_recording():
     assert waiting.wanted == ()
     assert waiting.wake_at == stream.base + timedelta(seconds=62)
     assert "waiting_for_recording" in [decision.code for decision in waiting.decisions]
+    assert "waiting_for_recording" in reasons(stream, 32, settings=settings)
     (row,) = [notice for notice in wanted(stream, 45, (), settings) if isinstance(notice, CallRow)]
     assert row.record_url == "https://example.com/1.wav"
     assert [type(notice) for notice in wanted(answered(), 62, (), settings)] == [CallRow]
@@ -402,8 +403,11 @@ def test_a_host_that_gives_no_time_at_all_gives_no_row():
 def test_a_disabled_integration_is_told_nothing_and_says_so():
     settings = Settings(enabled=False)
 
-    assert wanted(answered(), 40, (), settings) == []
-    assert "integration_disabled" in reasons(answered(), 40, (), settings)
+    call, now = call_at(answered(), 40, settings)
+    planned = plan(call, (popup("150", state="ready"),), now, settings)
+
+    assert (planned.wanted, planned.withdraw_popups, planned.withdraw_rows, planned.wake_at) == ((), False, (), None)
+    assert "integration_disabled" in [decision.code for decision in planned.decisions]
 
 
 @pytest.mark.parametrize("at", [0, 1, 5, 31, 40])
@@ -442,6 +446,8 @@ def test_events_of_a_call_know_whether_they_are_live():
             0,
         ),
         ({"enabled": False, "synthetic_dial": "false"}, Settings(enabled=False, synthetic_dial=False), 0),
+        ({"enabled": "0", "synthetic_dial": "False"}, Settings(enabled=False, synthetic_dial=False), 0),
+        ({"enabled": "1", "synthetic_dial": "True"}, Settings(), 0),
         (
             {"owner_policy": "loudest", "finalize_after_seconds": -1, "call_max_hours": 0, "enabled": 7},
             Settings(),
@@ -467,6 +473,21 @@ def test_settings_stand_beside_other_keys_and_a_bad_value_is_named(config, expec
     assert len(settings.problems) == problems
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("popup_max_age_seconds", 3600),
+        ("settle_seconds", 600),
+        ("finalize_after_seconds", 86_400),
+        ("call_max_hours", 48),
+        ("wait_for_recording_seconds", 86_400),
+    ],
+)
+def test_a_time_that_an_enterprise_chooses_has_a_bound(name, most):
+    assert getattr(Settings.from_config({name: most}), name) == most
+    assert Settings.from_config({name: most + 0.5}).problems
+
+
 def test_ringing_is_no_news_after_the_hangup_even_if_the_call_is_not_over():
     stream = Stream()
     stream.start(0, stream.id(0)).dial(1, stream.id(0), ["150", MOBILE]).dial_out(
@@ -476,6 +497,24 @@ def test_ringing_is_no_news_after_the_hangup_even_if_the_call_is_not_over():
 
     assert not call_at(stream, 3)[0].over
     assert wanted(stream, 3) == []
+
+
+def test_a_second_device_whose_person_was_told_is_not_called_unmapped_any_more():
+    """It was when it rang: only its channel showed whose it is."""
+    stream = Stream()
+    stream.start(0, stream.id(0)).dial(1, stream.id(0), ["91152"])
+    stream.joins(5, stream.id(0), LINE, "B", CUSTOMER, "152").joins(
+        5, stream.id(1), "PJSIP/91152-0000001e", "B", "152", CUSTOMER
+    )
+    before, rang_at = call_at(stream, 1)
+    call, now = call_at(stream, 5)
+
+    first = plan(before, (), rang_at, Settings())
+    second = plan(call, (), now, Settings(), first.decisions)
+
+    assert [decision.code for decision in first.decisions] == ["no_mapping"]
+    assert [notice.extensions for notice in second.wanted if isinstance(notice, RingNotice)] == [("152",)]
+    assert "no_mapping" not in [decision.code for decision in second.decisions]
 
 
 def test_an_outgoing_call_tells_its_caller_once_though_the_line_fails_over():

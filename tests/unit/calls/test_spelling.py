@@ -163,6 +163,7 @@ NONE = [
     *("375291111111,1234567", "375291111111 доб. 1234567", "375291111111, 12-34-56", "375291111111,+101"),
     # digits that may be a name's, a list's, an extension's or the number's
     *("3 80447112233", "35 80291111111", "150 375292222222", "39 375291111111", "3-80447112233", "Касса 3-80447112233"),
+    *("12*375291111111", "12 * 375291111111"),
     *("447112233 (151)", "29 111-11-11 1", "44 711-22-33 151", "375291111111 150", "2 +375291111111", "80291111111 1"),
     *("3 8044 711-22-33", "35 8029 1111111", "(3) 80447112233", "8+375291111111", "+375 29 111+1111"),
     # letters where digits should be
@@ -214,9 +215,28 @@ def test_an_extension_alone_is_a_number_too(text, number):
     assert read(text) == Spelled(number)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("49 89 123 456 789", "4989123456789"),
+        ("810 375 29 111-11-11", "810375291111111"),
+    ],
+    ids=["Munich, written without a plus", "by the prefix of international calls"],
+)
+def test_what_announces_a_number_is_no_count_before_it(text, number):
+    assert read(text) == Spelled(number)
+
+
 def test_space_around_a_number_is_no_part_of_its_length():
     assert read(" " * 60_000 + "375291111111" + "\n" * 60_000) == Spelled("375291111111")
     assert read("Иван" + " " * MOST_CHARACTERS + "375291111111") is None
+
+
+@pytest.mark.parametrize(("beyond", "is_read"), [(0, True), (1, False)])
+def test_an_address_as_long_as_any_is_read_and_nothing_longer(beyond, is_read):
+    address = f"sip:+375291111111@{'a' * MOST_CHARACTERS}"[: MOST_CHARACTERS + beyond]
+
+    assert (read(address) is not None) == is_read
 
 
 def test_the_cache_of_numbers_holds_nothing_long():
