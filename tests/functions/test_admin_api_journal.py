@@ -66,7 +66,7 @@ def ids(answer):
 
 def fields(answer):
     assert answer.status_code == 400
-    return answer.json["error"]["fields"]
+    return {name: problem["message"] for name, problem in answer.json["error"]["fields"].items()}
 
 
 def test_a_call_is_listed_with_its_outcome(connected, missed):
@@ -214,6 +214,38 @@ def test_a_row_that_failed_is_sent_again_and_it_is_known_who_wanted_it(connected
     assert request == {"by": "admin", "unique_id": gateway.unique_id, "deliveries": asked.json["deliveries"]}
 
 
+def test_of_a_row_that_was_sent_again_the_last_generation_counts_everywhere(connected, gateway, crm):
+    crm.fault("success_false", account="0367", endpoint="upload", status=400, error_msg="Validation error", requests=1)
+    gateway.ring(["150"])
+    gateway.missed()
+    assert connected.get("stats/0367").json["today"]["history"] == {"delivered": 0, "waiting": 0, "failed": 1}
+    assert len(connected.get("calls/0367", state="failed").json["calls"]) == 1
+
+    connected.post(f"calls/0367/{gateway.unique_id}/replay")
+    gateway.wake()
+
+    stats = connected.get("stats/0367").json
+    assert stats["today"]["history"] == {"delivered": 1, "waiting": 0, "failed": 0}
+    assert connected.get("calls/0367", state="failed").json["calls"] == []
+    assert connected.get("calls/0367", reason="permanent").json["calls"] == []
+    [call] = connected.get("calls/0367", state="delivered").json["calls"]
+    assert [row["state"] for row in call["deliveries"] if row["effect"] == "upload"] == ["delivered"]
+    assert "permanent" not in call["reasons"]
+    told = connected.get(f"calls/0367/{gateway.unique_id}").json["told"]
+    assert [row["is_latest"] for row in told if row["effect"] == "upload"] == [False, True]
+
+
+def test_who_clicked_is_named_in_the_log(connected, sql):
+    for user in ("18", "999"):
+        sql(
+            "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, status) "
+            "VALUES ('0367', 'retailcrm', 'make_call', %s, 'error') RETURNING 1",
+            json.dumps({"phone": "+375291111111", "userId": user}),
+        )
+
+    assert connected.get("logs/0367").json["managers"] == {"18": "Anna"}
+
+
 def test_a_replay_sets_the_timer_of_the_rows_so_that_no_lost_message_loses_it(connected, missed, sql):
     sql("UPDATE deliveries SET state = 'failed', reason = 'permanent' WHERE effect = 'upload' RETURNING 1")
     sql("UPDATE row_timers SET wake_at = NULL RETURNING 1")
@@ -242,7 +274,7 @@ def test_the_log_shows_exchanges_and_what_administrators_did(connected, missed):
 
     assert [log["event_type"] for log in logs] == ["mapping", "upload", "hangup", "popup"]
     assert connected.get("logs/0367", event_type="popup").json["logs"][0]["request_data"]["event"]["codes"] == ["150"]
-    assert connected.get("logs/0367", status="error").json == {"logs": [], "next": None}
+    assert connected.get("logs/0367", status="error").json == {"logs": [], "managers": {}, "next": None}
 
 
 def test_the_log_has_pages_and_a_file(connected, missed):

@@ -91,6 +91,30 @@ def test_a_row_that_was_refused_is_sent_again_and_stays_one(number, enrol, visit
     assert len(crm.rows(number)) == 1
 
 
+def test_after_everything_was_sent_again_nothing_says_that_it_did_not_arrive(number, enrol, visit, play, crm):
+    enrol(number).register()
+    crm.fault("success_false", account=number, endpoint="upload", requests=1, error_msg="Telephony is being repaired")
+    play("2-4-doc", number)
+    somebody = visit().sign_in(number)
+    somebody.go("calls?state=failed")
+    expect(somebody.page.locator(".call-line")).to_have_count(1, timeout=30_000)
+    somebody.go("overview")
+    history = somebody.page.locator(".tally", has_text="Записей в истории")
+    expect(history).to_contain_text("не дошли1")
+
+    somebody.press("Отправить ещё раз")
+
+    expect(history).to_contain_text("доставлено1", timeout=40_000)
+    expect(history).to_contain_text("не дошли0")
+    somebody.go("calls?state=failed")
+    somebody.reads("Ничего не нашлось")
+    somebody.go("calls")
+    somebody.page.locator(".call-line a").click()
+    somebody.reads("Звонок в истории RetailCRM")
+    expect(somebody.page.locator("main")).not_to_contain_text("Почему не дошло")
+    assert len(crm.rows(number)) == 1
+
+
 def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, visit, play):
     enrol(number)
     play("2-4-doc", number)

@@ -7,6 +7,7 @@ import re
 
 import psycopg
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from lib.store import integration_logs
@@ -177,6 +178,26 @@ def test_why_a_click_was_refused_is_told_in_words(*, number, enrol, visit, stack
         somebody.reads(sentence)
     expect(somebody.page.locator("main table").last).not_to_contain_text("In English")
     somebody.is_accessible()
+
+
+@pytest.mark.parametrize(("language", "stranger"), [("ru", "пользователь RetailCRM 999"), ("en", "RetailCRM user 999")])
+def test_a_refused_click_names_its_user_and_no_extension_that_is_none(
+    *, number, enrol, visit, stack, language, stranger
+):
+    enrol(number)
+    make_call = f"{stack.url('gateway')}/retailcrm/make-call"
+    with psycopg.connect(stack.database_url) as conn:
+        [(client_id,)] = conn.execute("SELECT client_id FROM enterprises WHERE number = %s", [number]).fetchall()
+    for user, phone in (("999", "+375291111111"), ("18", "0")):
+        given = {"clientId": client_id, "phone": phone, "userId": user}
+        assert requests.get(make_call, params=given, timeout=10).status_code == 400
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("log")
+
+    table = somebody.page.locator("main table").last
+    expect(table).to_contain_text(f"+375 29 111-11-11, {stranger}")
+    expect(table).to_contain_text("0, Anna")
+    expect(table).not_to_contain_text({"ru": "с номера", "en": "from"}[language])
 
 
 @pytest.mark.parametrize(

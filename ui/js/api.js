@@ -2,6 +2,7 @@
 // in place, and the request that met it is made again, so no form is lost.
 
 import { words } from "./i18n.js";
+import * as link from "./link.js";
 
 const ROOT = "/retailcrm-admin/api/";
 
@@ -70,9 +71,15 @@ async function send(method, path, body, { signal, patient = true, accept = "appl
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    link.lost();
     throw await problem(0, { code: "no_network" });
   }
-  if (response.ok) return response;
+  if (response.ok) {
+    link.heard({ isData: method === "GET" });
+    return response;
+  }
+  if (response.status === 502 || response.status === 504) link.lost();
+  else if (response.status >= 500 && method === "GET") link.stale();
   let error = {};
   try {
     error = (await response.json()).error ?? {};
@@ -87,31 +94,16 @@ async function send(method, path, body, { signal, patient = true, accept = "appl
 async function problem(status, error, wait = null) {
   const t = await words("errors");
   const code = error.code ?? `status_${status}`;
-  const known = t.has(`codes.${code}`) ? t(`codes.${code}`) : null;
   const kind = status >= 500 ? "server" : status === 0 ? "network" : "other";
-  const message = known ?? (status < 500 && error.message ? t("said", { words: error.message }) : t(kind));
-  const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, said]) => [name, sentence(t, said)]));
+  const message = t(t.has(`codes.${code}`) ? `codes.${code}` : kind);
+  const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, wrong]) => [name, sentence(t, wrong)]));
   return new Problem(message, { code, status, fields, details: error, wait });
 }
 
-// The API says what a value must be in English; these are its forms.
-const FORMS = [
-  ["missing", /^is missing$/],
-  ["range", /^must be (?:a number|a whole number)(?: or null)? from (?<least>\S+) to (?<most>\S+)$/],
-  ["length", /^must be text(?: or null)? of (?<least>\d+) to (?<most>\d+) characters$/],
-  ["host", /^(?=.*(?:host|RetailCRM|https)).+$/],
-  ["key_again", /^must be entered again for another domain$/],
-  ["key", /^must be an API key/],
-  ["number", /^must be a (?:whole )?number/],
-  ["choice", /^must be one of (?<choices>.+)$/],
-];
-
-function sentence(t, said) {
-  for (const [name, form] of FORMS) {
-    const found = form.exec(said);
-    if (found) return t(`fields.${name}`, { ...found.groups, said });
-  }
-  return t("said", { words: said });
+/** What is wrong with a field: { code, params }; `params.words` is what RetailCRM said to it. */
+function sentence(t, { code, params = {} }) {
+  const said = t(t.has(`fields.${code}`) ? `fields.${code}` : "fields.form", { ...params, choices: params.choices?.join(", "), scopes: params.scopes?.join(", ") });
+  return params.words ? `${said} ${t("crm_words", { words: params.words })}` : said;
 }
 
 function search(query = {}) {

@@ -23,6 +23,7 @@ from lib.admin.schemas import (
     obj,
     one_of,
     record,
+    refused_as,
     text,
 )
 from lib.admin.screens import drawn_story
@@ -34,6 +35,7 @@ from lib.intake.messages import WakeCall, call_message
 from lib.ledger import replay as replaying
 from lib.ledger import story
 from lib.ledger.replay import Request
+from lib.retailcrm import trouble
 from lib.runtime import db, pubsub
 from lib.runtime.errors import Conflict, NotFound, Unavailable
 from lib.runtime.http import Answer
@@ -111,7 +113,7 @@ def tell(request: AdminRequest) -> Answer:
     with db.connection() as conn:
         ledger = {item.id: item for item in replays.list_for_call(conn, number, _call_id(conn, request))}
         seen = drawn_story.faces(conn, request.enterprise)
-    rows = [{**row, **_replay_of(ledger.get(row["id"]))} for row in told["told"]]
+    rows = [{**_with_words(row), **_replay_of(ledger.get(row["id"]))} for row in told["told"]]
     drawn = drawn_story.drawn({**told, "told": rows}, seen)
     return {**drawn, "is_replayable": any(row["is_replayable"] for row in rows)}, 200
 
@@ -169,11 +171,24 @@ def _is_replayable(item: Replayable) -> bool:
     return replaying.why_not(item) is None
 
 
+def _with_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What RetailCRM itself said to each attempt, apart from our own sentences on it."""
+    attempts = [{**one, "words": trouble.words_of(one["response"])} for one in row["attempts"]]
+    return {**row, "attempts": attempts}
+
+
 def _replay_of(item: Replayable | None) -> dict[str, Any]:
     if item is None:  # it was entered a moment ago
-        return {"is_replayable": False, "generation": 0, "requested_by": None, "requested_at": None}
+        return {
+            "is_replayable": False,
+            "is_latest": True,
+            "generation": 0,
+            "requested_by": None,
+            "requested_at": None,
+        }
     return {
         "is_replayable": _is_replayable(item),
+        "is_latest": item.is_latest,
         "generation": item.generation,
         "requested_by": item.requested_by,
         "requested_at": item.requested_at,
@@ -289,7 +304,7 @@ OPERATIONS: Final = (
         query=obj(
             {
                 **paging.QUERY,
-                "phone": text(100, pattern="[0-9]", description="a number, or a part of one"),
+                "phone": refused_as("phone_part", text(100, pattern="[0-9]", description="a number, or a part of one")),
                 "extension": text(20),
                 "manager": text(20, pattern="^[0-9]+$", description="a user id of RetailCRM"),
                 "kind": {"type": "string", "enum": ["in", "out", "internal", "unknown"]},

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
-from lib.admin import exports, paging
+from lib.admin import exports, paging, told
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.schemas import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, obj, one_of, record, text
+from lib.admin.schemas import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, mapped, obj, one_of, record, text
+from lib.admin.screens import drawn_story
+from lib.retailcrm import trouble
+from lib.retailcrm.trouble import Trouble
 from lib.runtime import db
 from lib.runtime.http import Answer
 from lib.store import journal
-from lib.store.journal import Key, LogFilter
+from lib.store.journal import Key, Log, LogFilter
 
 _COLUMNS: Final = ("created_at", "event_type", "status", "error_message", "request_data", "response_data")
 
@@ -27,6 +31,7 @@ def show(request: AdminRequest) -> Answer:
     )
     with db.connection() as conn:
         found = journal.list_logs(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
+        seen = drawn_story.faces(conn, request.enterprise)
     if paging.is_csv(query):
         rows = [
             (
@@ -40,8 +45,30 @@ def show(request: AdminRequest) -> Answer:
             for log in found
         ]
         return exports.answer(request, "log", _COLUMNS, rows)
+    managers = {str(user): name for log in found for user in _user_ids(log) if (name := seen.name_of_user(user))}
     following = paging.cursor(Key(at=found[-1].created_at, id=found[-1].id)) if len(found) == limit else None
-    return {"logs": [asdict(log) for log in found], "next": following}, 200
+    logs = [{**asdict(log), "trouble": told.as_json(_trouble(log))} for log in found]
+    return {"logs": logs, "managers": managers, "next": following}, 200
+
+
+def _trouble(log: Log) -> Trouble | None:
+    """Of an exchange with RetailCRM that failed; what we refused has a code of its own in `response_data`."""
+    answered = log.response_data or {}
+    if log.status != "error" or "http_status" not in answered or "code" in answered:
+        return None
+    if not log.request_data:
+        return Trouble(code="misconfigured")  # nothing could be asked
+    return trouble.of_exchange(answered["http_status"], answered.get("body"))
+
+
+def _user_ids(log: Log) -> Iterator[int]:
+    """The users of RetailCRM that an exchange names: who clicked, or to whom a card was sent."""
+    request = log.request_data or {}
+    event = request.get("event")
+    told = event.get("userIds") if isinstance(event, dict) else None
+    for user in (request.get("userId"), *(told if isinstance(told, list) else ())):
+        if str(user).isascii() and str(user).isdigit():
+            yield int(user)
 
 
 LOGS: Final = record(
@@ -53,12 +80,14 @@ LOGS: Final = record(
                     "event_type": TEXT,
                     "status": one_of("success", "error"),
                     "error_message": MAYBE_TEXT,
+                    "trouble": told.MAYBE_TROUBLE,
                     "request_data": ANYTHING,
                     "response_data": ANYTHING,
                     "created_at": MOMENT,
                 }
             )
         ),
+        "managers": mapped(TEXT),
         "next": MAYBE_TEXT,
     }
 )
@@ -67,7 +96,7 @@ OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/logs/{number}",
-        summary="Exchanges with RetailCRM, the latest first; `next` is the `after` of the next page",
+        summary="Exchanges with RetailCRM, the latest first; `next` is the `after` of the next page; names by user id",
         handle=show,
         gives=LOGS,
         also=exports.CSV,

@@ -34,15 +34,18 @@ export async function parts(story, { again = null } = {}) {
 
 const isPreview = (story) => story.told.some((row) => row.state === "preview");
 const people = (rows) => [...new Set(rows.flatMap((row) => row.managers.map(({ extension, name }) => (name ? `${name} (${extension})` : extension))))].join(", ");
-const lastWords = (row) => row?.attempts.findLast((attempt) => attempt.error)?.error ?? null;
+/** RetailCRM's own words to the last attempt that failed: where it said nothing there are none. */
+const lastWords = (row) => row?.attempts.findLast((attempt) => attempt.error)?.words ?? null;
 const explained = (story, codes, say) => {
   const found = codes.map((code) => story.decisions.find((decision) => decision.code === code)).find(Boolean);
   return found ? say.decision(found) : null;
 };
+/** What was sent again has another row; that one counts. */
+const latest = (story) => story.told.filter((row) => row.is_latest !== false);
 const has = (story, codes) => story.decisions.some(({ code }) => codes.has(code));
 
 function popupVerdict(story, t, say) {
-  const rows = story.told.filter((row) => row.effect === "popup");
+  const rows = latest(story).filter((row) => row.effect === "popup");
   if (isPreview(story) && rows.length) return notice("good", t("verdict.would_popup", { people: people(rows) }), { text: explained(story, ["no_mapping"], say) });
   const shown = rows.filter((row) => row.state === "delivered");
   const lost = rows.filter((row) => LOST.has(row.state));
@@ -65,7 +68,7 @@ function popupVerdict(story, t, say) {
 }
 
 function rowVerdict(story, t, say, again) {
-  const rows = story.told.filter((row) => row.effect === "upload" && row.state !== "superseded");
+  const rows = latest(story).filter((row) => row.effect === "upload" && row.state !== "superseded");
   const row = rows.at(-1);
   const owner = (one) => (people([one]) ? t("verdict.owner", { owner: people([one]) }) : t("verdict.no_owner"));
   if (!row) {
@@ -90,7 +93,7 @@ function decisions(story, t, say) {
     "section",
     { class: "card stack" },
     h("h2", {}, t("decisions")),
-    plain.length ? list(plain) : h("p", { class: "muted" }, t(story.told.some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing")),
+    plain.length ? list(plain) : h("p", { class: "muted" }, t(latest(story).some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing")),
     technical.length ? h("details", {}, h("summary", { class: "small" }, t("signals", { count: technical.length })), list(technical)) : null,
   );
 }
@@ -124,11 +127,11 @@ function tell(row, { story, t, say, again }) {
     ),
     reason && h("p", { class: "small muted" }, reason),
     row.requested_by && h("p", { class: "small muted" }, t("asked_again", { who, at: moment(row.requested_at) })),
-    row.attempts.length ? attempts(row, t) : null,
+    row.attempts.length ? attempts(row, t, say) : null,
   );
 }
 
-function attempts(row, t) {
+function attempts(row, t, say) {
   const summary = row.state === "preview" ? t("exactly") : t("attempts", { count: row.attempts.length });
   return h(
     "details",
@@ -144,7 +147,7 @@ function attempts(row, t) {
           "li",
           { class: "stack tight" },
           row.state === "preview" ? null : h("p", { class: "small" }, [t("attempt", { number: index + 1, at: exactTime(attempt.started_at) }), ended, took !== null && t("took", { seconds: seconds(took, 2) })].filter(Boolean).join(" · ")),
-          attempt.error && h("p", { class: "problem" }, attempt.error),
+          attempt.error && h("p", { class: "problem" }, attempt.words ?? say.reason(attempt.outcome ?? "in_doubt")),
           part(t("request"), JSON.stringify(attempt.request, null, 2)),
           attempt.response ? part(t("response"), pretty(attempt.response)) : null,
         );

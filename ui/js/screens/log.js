@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { badge } from "../components/badge.js";
 import { button, linkButton } from "../components/button.js";
 import { countryName } from "../components/countries.js";
+import { crm } from "../components/crm.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
@@ -24,7 +25,8 @@ const RECENT_ERRORS = 5;
 export async function show({ t, common, query, signal }) {
   const chosen = { status: query.get("status") ?? "", type: query.get("type") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
   const results = found({ find, draw, common, wide: true });
-  const rules = await words("settings");
+  const [rules, say] = await Promise.all([words("settings"), crm()]);
+  const managers = {}; // names by user id
   const csv = linkButton(t("csv"), "#", { kind: "plain", icon: "download", download: "log.csv" });
   const type = selectField(t("type"), [["", t("all_types")], ...TYPES.map((name) => [name, t(`types.${name}`)])], { value: chosen.type });
   const since = textField(t("since"), { type: "datetime-local", value: toLocal(chosen.since) });
@@ -44,6 +46,10 @@ export async function show({ t, common, query, signal }) {
     ), results.element),
   ];
 
+  function user(id) {
+    return managers[id] ?? t("user", { id: String(id) });
+  }
+
   function asked(further = {}) {
     const { status, type: event_type, since: from, until: to_ } = chosen;
     return { status, event_type, since: from, until: to_, ...further };
@@ -62,12 +68,13 @@ export async function show({ t, common, query, signal }) {
     const yesterday = new Date(Date.now() - DAY_MS).toISOString();
     const [page, errors] = await Promise.all([
       api.get(of("logs"), asked(), { signal }),
-      isFiltered ? { logs: [] } : api.get(of("logs"), { status: "error", since: yesterday, limit: RECENT_ERRORS }, { signal }),
+      isFiltered ? { logs: [], managers: {} } : api.get(of("logs"), { status: "error", since: yesterday, limit: RECENT_ERRORS }, { signal }),
     ]);
     return { page, errors, isFiltered };
   }
 
   function draw({ page, errors, isFiltered }) {
+    Object.assign(managers, errors.managers, page.managers);
     fill(results.element, errors.logs.length ? recent(errors.logs) : null, list(page, isFiltered));
     announce(t("found", { count: page.logs.length }));
   }
@@ -83,7 +90,8 @@ export async function show({ t, common, query, signal }) {
     }
     const made = rows(t("title"), page.logs);
     const foot = more({ count: page.logs.length, next: page.next }, async (after) => {
-      const { logs, next } = await api.get(of("logs"), asked({ after, limit: FURTHER_ROWS }), { signal });
+      const { logs, next, managers: named } = await api.get(of("logs"), asked({ after, limit: FURTHER_ROWS }), { signal });
+      Object.assign(managers, named);
       made.rows(logs);
       return { count: logs.length, next };
     }, { t, common });
@@ -100,13 +108,14 @@ export async function show({ t, common, query, signal }) {
 
   function type_(log) {
     const name = log.event_type;
-    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
+    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, { t, rules, user })), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
   }
 
-  /** Why we refused, in words; else what was answered. */
-  function refusal({ error_message: said, response_data: answered }) {
-    const { code, country, kind, limit } = answered ?? {};
-    if (!t.has(`refusals.${code}`)) return t("crm_says", { words: said });
+  /** Why we refused, or what RetailCRM answered, in words. */
+  function refusal({ trouble, response_data: answered }) {
+    if (trouble) return say.line(trouble);
+    const { code = answered?.reason, country, kind, limit } = answered ?? {};
+    if (!t.has(`refusals.${code}`)) return t("refusals.other");
     return t(`refusals.${code}`, { country: country && countryName(country), kind: kind && rules(`kinds.${kind}`), limit });
   }
 
@@ -131,21 +140,29 @@ export async function show({ t, common, query, signal }) {
 const callOf = ({ request_data: asked }) =>
   asked?.event?.callExternalId ?? (asked?.calls?.length === 1 ? asked.calls[0].externalId : null) ?? asked?.unique_id ?? null;
 
-/** Whom an event was for: extensions, and users of RetailCRM by their ids. */
-const told = ({ codes = [], userIds = [] }) => [...codes, ...userIds.map((id) => `id ${id}`)].join(", ") || "—";
+/** Whom an event was for: extensions, and users of RetailCRM. */
+const told = ({ codes = [], userIds = [] }, user) => [...codes, ...userIds.map(user)].join(", ") || "—";
+
+/** A refused click may have come to no extension: then its user is all that is known. */
+function clicked({ phone: dialled, extension, code, userId }, t, user) {
+  const from = extension ?? code;
+  if (!from && userId) return t("about.click_of_user", { phone: phone(dialled ?? ""), user: user(userId) });
+  return t("about.make_call", { phone: phone(dialled ?? ""), code: from ?? "—" });
+}
 
 /** What it was about, from what was sent. */
-function sentence({ event_type: type, request_data: asked, response_data: answered }, t, rules) {
+function sentence({ event_type: type, request_data: asked, response_data: answered }, { t, rules, user }) {
   const given = asked ?? {};
   const named = (name) => (rules.has(`${name}.label`) ? t("about.quoted", { words: rules(`${name}.label`) }) : t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
-  if (given.event) return t(`about.${type === "hangup" ? "hangup" : "popup"}`, { phone: phone(given.event.phone), codes: told(given.event) });
+  if (given.event) return t(`about.${type === "hangup" ? "hangup" : "popup"}`, { phone: phone(given.event.phone), codes: told(given.event, user) });
   if (given.calls?.length === 1) {
     const [call] = given.calls;
     return t("about.upload", { phone: phone(call.phone), result: t.has(`results.${call.result}`) ? t(`results.${call.result}`) : call.result ?? "", owner: call.code ? t("about.owner", { owner: call.code }) : t("about.nobody") });
   }
   if (given.calls) return t("about.uploads", { count: given.calls.length });
   if (type === "smart_redirect") return t("about.redirect", { phone: phone(given.phone ?? given.Phone ?? ""), to: answered?.extension ?? t("usual") });
-  if (type === "make_call") return t("about.make_call", { phone: phone(given.phone ?? ""), code: given.extension ?? given.code ?? given.userId ?? "—" });
+  if (type === "make_call") return clicked(given, t, user);
+  if (type === "repair_mapping" && given.differences) return t("about.differences", { people: given.differences.map(({ user_id: id, ours, crm: theirs }) => t("about.difference", { user: user(id), ours: ours ?? "—", theirs: theirs ?? "—" })).join("; ") });
   if (type === "repair_mapping") return t("about.repair", { codes: (given.not_shown ?? []).join(", ") });
   if (type === "sign_in") return t("about.sign_in", { login: given.login, count: given.failed, address: given.address });
   if (type === "export") return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), t(`about.export_${given.of}`, { count: given.rows })].join(": ");

@@ -3,6 +3,7 @@
 import * as api from "../api.js";
 import { badge } from "../components/badge.js";
 import { button, linkButton } from "../components/button.js";
+import { crm as troubles } from "../components/crm.js";
 import { empty } from "../components/empty.js";
 import { textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
@@ -28,19 +29,20 @@ export async function show({ t, common, query, signal }) {
 
   async function read() {
     try {
-      const [found, { internal_phones: phones }, mapping] = await Promise.all([
+      const [found, { internal_phones: phones }, mapping, say] = await Promise.all([
         api.follow("GET", of("managers"), undefined, ({ progress: seen }) => seen && fill(progress, t("progress", { count: seen.people })), { signal }),
         api.get(of("internal-phones"), {}, { signal }),
         api.get(of("user-extensions"), {}, { signal }),
+        troubles(),
       ]);
-      desk(box, { found, phones, mapping, t, common, query, signal, read });
+      desk(box, { found, phones, mapping, say, t, common, query, signal, read });
     } catch (problem) {
       if (problem.name !== "AbortError") fill(box, trouble(problem, common, button(common("again"), () => read(), { kind: "plain", small: true })));
     }
   }
 }
 
-function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
+function desk(box, { found, phones, mapping, say, t, common, query, signal, read }) {
   const { crm, managers } = found;
   const numbers = phones.map((phone) => phone.extension).sort((a, b) => Number(a) - Number(b));
   const names = new Map(managers.map((manager) => [manager.user_id, name(manager, t)]));
@@ -53,7 +55,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
   const only = toggle(t("which"), [["", t("everybody")], ["without", t("without")]], chosen.only, (value) => choose({ only: value }));
   search.input.addEventListener("input", () => choose({ search: search.value() }));
   const list = h("div");
-  fill(box, crm.is_available ? null : notice("warn", t("crm_away"), { text: t("crm_away_text"), quote: crm.message, actions: [button(common("again"), read, { kind: "plain", small: true })] }), above, push);
+  fill(box, crm.is_available ? null : notice("warn", t("crm_away"), { text: [say(crm.trouble).text, t("crm_away_text")].join(" "), quote: say(crm.trouble).quote, actions: [button(common("again"), read, { kind: "plain", small: true })] }), above, push);
   if (!managers.length) {
     box.append(h("section", { class: "card" }, empty("people", t("nobody.title"), t("nobody.text"), linkButton(t("nobody.open"), to("connection"), { kind: "plain" }))));
     return;
@@ -62,7 +64,8 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
   box.append(h("div", { class: "filters", role: "search", "aria-label": t("filters") }, search.element, only), list);
   draw();
   differences();
-  told(mapping.command);
+  if (found.repair === "begun") repaired();
+  else told(mapping.command);
 
   function choose(changed) {
     Object.assign(chosen, changed);
@@ -172,11 +175,14 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     told(answer.command);
   }
 
+  /** What RetailCRM said to a push that did not get through. */
+  const refusal = (command) => say(command.steps.find(({ trouble }) => trouble)?.trouble);
+
   /** How the last push to RetailCRM goes. */
   async function told(command) {
     if (signal.aborted || !command || command.action !== "push_mapping") return;
     if (MOVING.has(command.state)) {
-      fill(push, notice("", t(command.state === "retry" ? "push.retry" : "push.going"), { quote: command.message || null }));
+      fill(push, notice("", t(command.state === "retry" ? "push.retry" : "push.going"), refusal(command)));
       await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS));
       if (signal.aborted) return;
       try {
@@ -186,11 +192,20 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
       return;
     }
     if (command.state === "failed") {
-      fill(push, notice("bad", t("push.failed"), { text: t("push.failed_text"), quote: command.message, actions: [button(t("push.again"), sync, { kind: "plain", small: true })], alert: true }));
+      fill(push, notice("bad", t("push.failed"), { text: [refusal(command).text, t("push.failed_text")].filter(Boolean).join(" "), quote: refusal(command).quote, actions: [button(t("push.again"), sync, { kind: "plain", small: true })], alert: true }));
     } else if (push.childElementCount) {
       fill(push, notice("good", t("push.done")));
       announce(t("push.done"));
     }
+  }
+
+  /** The push that opening this screen has begun. */
+  async function repaired() {
+    try {
+      const { command } = await api.get(of("user-extensions"), {}, { signal });
+      fill(push, notice("", t("push.going")));
+      await told(command);
+    } catch {} // what is here wins all the same: the next visit shows how it went
   }
 
   async function sync() {
@@ -210,7 +225,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
       ["not_ours", "other"].includes(each.kind) && numbers.includes(each.crm)
         ? button(t("take_theirs", { number: each.crm }), () => accept(each), { kind: "quiet", small: true })
         : null;
-    const message = notice("warn", t("differences", { count: found.differences.length }), { text: t("differences_text"), actions: [button(t("take_ours"), sync, { small: true })] });
+    const message = notice("warn", t("differences", { count: found.differences.length }), { text: t(`repair.${found.repair}`), actions: found.repair === "begun" ? [] : [button(t("take_ours"), sync, { small: true })] });
     message.querySelector(".notice-words").append(h("ul", { class: "bullets" }, found.differences.map((each) => h("li", {}, sentence(each), " ", take(each)))));
     return fill(above, message);
   }

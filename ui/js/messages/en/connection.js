@@ -35,14 +35,12 @@ export default {
   test_warning: "It will work, but look at the warnings.",
   test_failed: "It will not work like this: fix what is marked, then test again.",
   not_checked: "not tested",
-  crm_says: "RetailCRM says: “{words}”",
-  cannot: "It did not work: {words}",
   words: { ok: "done", warning: "warning", failed: "error", waiting: "waiting", busy: "under way" },
   checks: {
     settings: { title: "Address and key are entered" },
     credentials: { title: "The key is accepted", ok: "RetailCRM knows the key.", refused: "RetailCRM refuses the key (“{words}”). Copy it again: Settings → Integration → API keys." },
     scopes: { title: "The key has enough rights", ok: "The key has all the rights that are needed." },
-    versions: { title: "The API version fits", ok: "API version 5 is there." },
+    versions: { title: "The API version fits", ok: "API version 5 is there.", missing: "This account has no API version 5. Tell RetailCRM's support." },
     timezone: { title: "Time zone", ok: "{zone} everywhere.", warning: "RetailCRM is in {crm}, the telephony in {enterprise}. That does no harm: times are converted." },
     module: {
       title: "Telephony module",
@@ -129,8 +127,11 @@ export default {
     key: "The API key and the address are erased: they must be entered again.",
     mapping: "Managers' numbers and all rules are lost.",
     links: "RetailCRM's link no longer signs anybody in, and other administrators are signed out.",
-    calls: "Calls and the log stay. For the module to vanish in RetailCRM too, press “Switch off” first.",
+    calls: "The module in RetailCRM is switched off. Calls and the log stay.",
     yes: "Delete for good",
+    done_off: "The connection is deleted, and the module in RetailCRM is off",
+    left: "The connection is deleted, but the module in RetailCRM could not be switched off",
+    left_text: "Switch it off there: Settings → Integration → Marketplace.",
     done: "The connection is deleted",
   },
   help: {

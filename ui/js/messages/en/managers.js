@@ -36,7 +36,11 @@ export default {
     done: "RetailCRM accepted the numbers",
   },
   differences: { one: "RetailCRM has something else: {count} difference", other: "RetailCRM has something else: {count} differences" },
-  differences_text: "What is saved here is what counts. Send it, so that RetailCRM has the same.",
+  repair: {
+    begun: "The extensions assigned here win: they are being sent to RetailCRM. The log has it.",
+    tried: "The extensions assigned here were sent, but RetailCRM still has others.",
+    none: "The extensions assigned here win. Those of other managers in RetailCRM stay as they are.",
+  },
   difference: {
     not_in_crm: "{name}: {ours} here, no number in RetailCRM.",
     not_ours: "{name}: {theirs} in RetailCRM, no number here.",

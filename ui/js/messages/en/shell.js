@@ -1,4 +1,8 @@
 export default {
+  link: {
+    lost: "No connection to the server. Data as of {at}.",
+    stale: "The server cannot refresh the data at the moment. It is as of {at}.",
+  },
   product: "Telephony for RetailCRM",
   enterprise: "Enterprise {enterprise}",
   skip: "Skip to content",

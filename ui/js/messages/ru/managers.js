@@ -36,7 +36,11 @@ export default {
     done: "RetailCRM приняла номера",
   },
   differences: { one: "В RetailCRM не так: {count} отличие", few: "В RetailCRM не так: {count} отличия", many: "В RetailCRM не так: {count} отличий", other: "В RetailCRM не так: {count}" },
-  differences_text: "Работают номера, записанные здесь. Отправьте их, чтобы в RetailCRM было так же.",
+  repair: {
+    begun: "В силе номера, заданные здесь: отправляем их в RetailCRM. Это записано в журнал.",
+    tried: "Номера, заданные здесь, отправлены, но в RetailCRM всё ещё другие.",
+    none: "В силе номера, заданные здесь. Номера остальных менеджеров в RetailCRM не меняются.",
+  },
   difference: {
     not_in_crm: "{name}: здесь {ours}, в RetailCRM номера нет.",
     not_ours: "{name}: в RetailCRM {theirs}, здесь номера нет.",

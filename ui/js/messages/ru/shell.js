@@ -1,4 +1,8 @@
 export default {
+  link: {
+    lost: "Нет связи с сервером. Данные на {at}.",
+    stale: "Сервер сейчас не может обновить данные. Они на {at}.",
+  },
   product: "Телефония для RetailCRM",
   enterprise: "Предприятие {enterprise}",
   skip: "К содержанию",
