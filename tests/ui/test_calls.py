@@ -115,6 +115,46 @@ def test_after_everything_was_sent_again_nothing_says_that_it_did_not_arrive(num
     assert len(crm.rows(number)) == 1
 
 
+def test_who_saw_no_card_and_why_is_said_until_a_card_gets_through(number, enrol, visit, play, crm):
+    enrol(number).register()
+    crm.change(number, "delete-user", user_id=19)
+    play("2-1-doc", number)
+    somebody = visit().sign_in(number)
+    somebody.reads("RetailCRM не знает менеджера 19")
+    tally = somebody.page.locator(".tally", has_text="Показано карточек")
+    expect(tally).to_contain_text("доставлено1", timeout=30_000)
+    expect(tally).to_contain_text("не дошли1")
+    somebody.go("calls")
+    somebody.page.locator(".call-line a").click()
+    verdict = somebody.page.locator(".notice").first
+    expect(verdict).to_contain_text("Карточка показана: Anna (150), но не всем")
+    expect(verdict).to_contain_text("Boris (151): RetailCRM не знает этого номера и менеджера")
+    expect(verdict.get_by_role("link", name="Назначить номера")).to_be_visible()
+    somebody.is_accessible()
+
+    crm.forget(number)
+    crm.account(number)
+    somebody.go("try")
+    somebody.page.get_by_label("Менеджер").select_option("19")
+    somebody.press("Показать карточку")
+    somebody.reads("RetailCRM приняла: карточка")
+
+    somebody.go("overview")
+    expect(somebody.page.locator(".state")).to_be_visible()
+    expect(somebody.page.locator("main")).not_to_contain_text("RetailCRM не знает менеджера 19")
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_no_filter_shows_a_place_that_was_to_be_filled(number, enrol, visit, language):
+    enrol(number)
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("calls")
+
+    options = somebody.page.locator("option").all_inner_texts()
+    assert len(options) > 20
+    assert [option for option in options if "{" in option] == []
+
+
 def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, visit, play):
     enrol(number)
     play("2-4-doc", number)

@@ -29,7 +29,10 @@ def journal(stack):
                 SELECT %s, 'retailcrm', 'popup',
                        jsonb_build_object('event', jsonb_build_object('phone', '+375291111111', 'codes',
                            jsonb_build_array('150'), 'callExternalId', '1758798777.' || n)),
-                       '{"http_status": 200}', CASE WHEN n %% 10 = 0 THEN 'error' ELSE 'success' END,
+                       CASE WHEN n %% 10 = 0
+                            THEN jsonb_build_object('http_status', 400, 'body',
+                                jsonb_build_object('success', false, 'errorMsg', 'No such code ' || n))
+                            ELSE '{"http_status": 200}' END, CASE WHEN n %% 10 = 0 THEN 'error' ELSE 'success' END,
                        CASE WHEN n %% 10 = 0 THEN 'No such code ' || n END, now() - make_interval(secs => %s - n)
                 FROM generate_series(1, %s) n
                 """,

@@ -95,7 +95,7 @@ def test_an_undo_that_failed_stays_in_the_row_and_is_offered_there_again(number,
     expect(row(somebody, "Daria")).not_to_contain_text("Вернуть не удалось")
 
 
-def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit, crm):
+def test_what_is_otherwise_in_the_crm_is_set_right_and_said_with_what_was_done(number, staff, visit, crm):
     staff(number)
     crm.forget(number)
     crm.account(
@@ -108,16 +108,21 @@ def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit
     somebody.go("managers")
     somebody.reads("Anna: здесь 150, в RetailCRM 152")
     somebody.reads("Daria: в RetailCRM 117, здесь номера нет")
+    somebody.reads("отправляем их в RetailCRM")
+    somebody.reads("RetailCRM приняла номера")
+    codes = {
+        item["userId"]: item["code"] for item in crm.module(number)["integrations"]["telephony"]["additionalCodes"]
+    }
+    assert codes == {18: "150", 19: "151", 20: "152", 21: "153", 22: "117"}
     somebody.is_accessible()
 
+    somebody.page.reload()
+    somebody.reads("Daria: в RetailCRM 117, здесь номера нет")
+    expect(somebody.page.locator("main")).not_to_contain_text("Anna: здесь 150")
     somebody.press("Взять 117")
     expect(row(somebody, "Daria").locator(".badge")).to_have_text("117")
-    somebody.press("Отправить наши")
-
-    somebody.reads("RetailCRM приняла номера")
-    somebody.page.reload()
-    expect(row(somebody, "Anna").locator(".badge")).to_have_text("150")
-    expect(somebody.page.get_by_text("В RetailCRM не так")).to_have_count(0)
+    somebody.go("log")
+    somebody.reads("Anna: здесь 150, там 152")
 
 
 def test_without_the_crm_numbers_are_assigned_all_the_same(number, staff, visit, crm):

@@ -43,7 +43,7 @@ def test_what_cannot_be_is_said_at_its_field(number, enrol, visit):
     somebody.page.locator(".save-bar [type=submit]").click()
 
     somebody.reads("Введите число от 0 до 600.")
-    somebody.reads("Введите число от 0.001 до 48.")
+    somebody.reads("Введите число от 0,001 до 48.")
     expect(somebody.page.locator("[name=settle_seconds]")).to_be_focused()
     somebody.is_accessible()
 
@@ -142,7 +142,7 @@ def test_every_country_is_one_choice_and_a_limit_has_its_bounds(number, enrol, v
     somebody.page.locator("[name=click_daily_limit]").fill("99999")
 
     somebody.page.locator(".save-bar [type=submit]").click()
-    somebody.reads("Введите число от 1 до 20000.")
+    somebody.reads("Введите число от 1 до 20 000.")
     expect(somebody.page.locator("[name=click_daily_limit]")).to_be_focused()
     somebody.page.locator("[name=click_daily_limit]").fill("20000")
     somebody.page.locator(".save-bar [type=submit]").click()

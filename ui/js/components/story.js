@@ -1,13 +1,14 @@
 // The story of a call: what came of it, the picture, why, and every request with its answer.
 
 import { badge } from "./badge.js";
-import { button } from "./button.js";
+import { button, linkButton } from "./button.js";
 import { lanes } from "./lanes.js";
 import { notice } from "./notice.js";
 import { why } from "./why.js";
 import { h } from "../dom.js";
 import { duration, exactTime, moment, seconds } from "../format.js";
 import { words } from "../i18n.js";
+import { to } from "../router.js";
 
 const TONES = { delivered: "good", failed: "bad", not_shown: "bad", in_doubt: "warn", expired: "warn", retry: "warn" };
 const WAITING = new Set(["ready", "leased", "retry", "held"]);
@@ -55,17 +56,19 @@ function popupVerdict(story, t, say) {
     const some = lost.length > 0 || has(story, new Set(["no_mapping"]));
     const unseen = rows.filter((row) => row.state === "not_shown");
     const text = [after, unseen.length && `${people(unseen)}: ${say.reason(unseen[0].reason)}`, explained(story, ["no_mapping"], say)].filter(Boolean).join(". ");
-    return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text });
+    return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text, actions: unseen.length ? [assign(t)] : [] });
   }
   if (rows.some((row) => WAITING.has(row.state))) return notice("", t("verdict.popup_waiting", { people: people(rows) }));
   if (lost.length) {
     const quote = lastWords(lost[0]);
-    return notice("bad", t("verdict.popup_failed"), { text: `${people(lost)}: ${say.reason(lost[0].reason)}`, quote: quote && t("verdict.crm_says", { words: quote }) });
+    return notice("bad", t("verdict.popup_failed"), { text: `${people(lost)}: ${say.reason(lost[0].reason)}`, quote: quote && t("verdict.crm_says", { words: quote }), actions: lost[0].state === "not_shown" ? [assign(t)] : [] });
   }
   const reason = explained(story, NO_POPUP, say);
   const needless = has(story, UNNEEDED);
   return notice(needless ? "" : "warn", t(needless ? "verdict.popup_unneeded" : "verdict.popup_none"), { text: reason ?? (story.rang.length ? null : t("verdict.nobody_rang")) });
 }
+
+const assign = (t) => linkButton(t("verdict.assign"), to("managers"), { kind: "plain", small: true });
 
 function rowVerdict(story, t, say, again) {
   const rows = latest(story).filter((row) => row.effect === "upload" && row.state !== "superseded");

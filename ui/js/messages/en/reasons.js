@@ -35,6 +35,8 @@ export default {
     consultation: "a consultation or a transfer",
   },
   reasons: {
+    unknown_line: "the line is not in the list",
+    corrected_after_upload: "corrected after it was recorded",
     expired: "too late to be news",
     enterprise_gone: "the enterprise is not here any more",
     call_over: "the call ended before",

@@ -7,6 +7,7 @@ export default {
   transfer: "Transfer {from} → {to} at {at}",
   no_picture: "The telephone system said neither who was rung nor who talked.",
   verdict: {
+    assign: "Assign extensions",
     popup_shown: "The card was seen by {people}",
     popup_late: "The card was seen by {people}, but not by all who were rung",
     popup_waiting: "The card is on its way to {people}",

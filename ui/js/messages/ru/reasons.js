@@ -35,6 +35,8 @@ export default {
     consultation: "консультация или перевод",
   },
   reasons: {
+    unknown_line: "линии нет в списке",
+    corrected_after_upload: "уточнено после записи",
     expired: "не успели: новость устарела",
     enterprise_gone: "предприятия здесь больше нет",
     call_over: "звонок закончился раньше",

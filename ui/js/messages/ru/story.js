@@ -7,6 +7,7 @@ export default {
   transfer: "Перевод {from} → {to} на {at}",
   no_picture: "Станция не сообщила ни кто звонил, ни кто говорил.",
   verdict: {
+    assign: "Назначить номера",
     popup_shown: "Карточку увидели: {people}",
     popup_late: "Карточка показана: {people}, но не всем, кому звонило",
     popup_waiting: "Карточка отправляется: {people}",
