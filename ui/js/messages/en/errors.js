@@ -31,6 +31,7 @@ export default {
     no_extension: "This manager has no extension: assign one first.",
     invalid_phone: "This is not a phone number. Enter all of it, with the country code.",
     crm_address: "The saved address is not RetailCRM's. Enter another one under Connection.",
+    key_of_another_address: "The saved key belongs to another address: enter the key for this one too.",
     key_unreadable: "The saved key cannot be read. Enter it again under Connection.",
     misconfigured: "The service is set up wrongly. Tell support the time and the section.",
     internal: "The server had an error. Tell support the time and the section.",

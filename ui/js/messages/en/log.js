@@ -71,6 +71,7 @@ export default {
     changed: "changed {fields}",
   },
   refusals: {
+    rate_limited: "Too many requests in a row: not done. Try again in a minute.",
     crm_slow: "RetailCRM did not answer in time: the call went the usual way.",
     crm_busy: "RetailCRM asked us to wait: the call went the usual way.",
     crm_refused: "RetailCRM refused: the call went the usual way. Check the key and its permissions.",
