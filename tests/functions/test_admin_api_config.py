@@ -354,6 +354,18 @@ def test_deleting_forgets_the_connection_its_links_and_other_sessions(page, brow
     assert other.get("session").status_code == 401
 
 
+def test_a_setting_that_cannot_be_followed_is_named(page, sql):
+    sql(
+        "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm}',"
+        " integrations_config -> 'retailcrm' || %s::jsonb) RETURNING 1",
+        '{"settle_seconds": "soon", "smart_redirect_mode": "always", "click_daily_limit": -1}',
+    )
+
+    named = [problem["setting"] for problem in page.get("config/0367").json["problems"]]
+
+    assert named == ["settle_seconds", "smart_redirect_mode", "click_daily_limit"]
+
+
 def test_every_setting_that_is_accepted_is_understood_by_the_rules():
     for name, shape in SETTINGS.items():
         values = [value for value in shape.get("enum", ()) if value] + [

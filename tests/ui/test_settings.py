@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -150,3 +151,22 @@ def test_every_country_is_one_choice_and_a_limit_has_its_bounds(number, enrol, v
 
     assert administrator.config()["settings"]["click_countries"] == ["*"]
     expect(somebody.page.get_by_role("button", name="Любая страна — убрать")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "label"), [("ru", "Пауза перед записью в историю"), ("en", "Pause before the history row")]
+)
+def test_a_rule_that_cannot_be_followed_is_named_in_the_pages_words(*, number, enrol, visit, stack, language, label):
+    enrol(number)
+    with psycopg.connect(stack.database_url) as conn:
+        conn.execute(
+            "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm,settle_seconds}',"
+            " '\"soon\"') WHERE number = %s",
+            [number],
+        )
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("settings")
+
+    notice = somebody.page.locator(".notice").first
+    expect(notice).to_contain_text(label)
+    expect(notice).not_to_contain_text("cannot be")

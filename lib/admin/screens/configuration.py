@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -237,12 +238,21 @@ def shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
         "defaults": _DEFAULTS | {click.COUNTRIES: sorted(click.usual_countries(enterprise.region))},
         "countries": COUNTRIES,
         "problems": [
-            *saved.problems,
-            *dict.fromkeys(redirected),
-            *click.read(saved.options, enterprise.region).problems,
+            {"setting": _setting_of(problem), "message": problem}
+            for problem in (
+                *saved.problems,
+                *dict.fromkeys(redirected),
+                *click.read(saved.options, enterprise.region).problems,
+            )
         ],
         "unserved": crms.unserved(enterprise.integrations),
     }
+
+
+def _setting_of(problem: str) -> str:
+    """Each begins with the name of its setting."""
+    found = re.match("[a-z_]+", problem)
+    return found[0] if found else ""
 
 
 def _shown_key(number: str, saved: Integration) -> dict[str, Any]:
@@ -275,7 +285,7 @@ _CONFIG: Final[Mapping[str, Schema]] = {
     "settings": DATA,
     "defaults": DATA,
     "countries": listed(TEXT),
-    "problems": listed(TEXT),
+    "problems": listed(record({"setting": TEXT, "message": TEXT})),
     "unserved": listed(TEXT),
     "last_sync": MAYBE_TEXT,
     "crm_timezone": MAYBE_TEXT,

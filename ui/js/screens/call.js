@@ -87,7 +87,7 @@ export async function show({ t, path, signal }) {
       [t("waiting"), story.waiting_seconds === null ? null : duration(story.waiting_seconds)],
       [t("talk"), story.answered ? `${duration(story.duration_seconds)}${story.duration_is_estimate ? ` ${t("estimate")}` : ""}` : null],
       [t("ended"), story.over_at ? exactTime(story.over_at) : t("going")],
-      [t("click"), story.click ? [moment(story.click.clicked_at), story.click.message].filter(Boolean).join(" · ") : null],
+      [t("click"), story.click ? [moment(story.click.clicked_at), story.click.http_status >= 400 && t("click_refused")].filter(Boolean).join(" · ") : null],
       [t("record"), story.record_url ? h("a", { href: story.record_url, target: "_blank", rel: "noreferrer" }, t("listen")) : null],
       [t("number"), h("code", {}, story.unique_id)],
     ].filter(([, value]) => value);

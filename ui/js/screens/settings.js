@@ -56,7 +56,7 @@ export async function show({ t, signal }) {
   const form = h("form", { class: "stack wide", novalidate: true, on: { submit, input: () => refresh(), change: () => refresh() } }, said, sections, h("div", {}, button(t("defaults"), defaults, { kind: "quiet", icon: "undo" })), bar);
   take(config);
   guard(() => changed().length > 0);
-  if (config.problems.length) fill(said, notice("warn", t("problems"), { quote: config.problems.join("; ") }));
+  if (config.problems.length) fill(said, notice("warn", t("problems"), { text: [...new Set(config.problems.map(({ setting: name }) => (t.has(`${name}.label`) ? t(`${name}.label`) : name)))].join("; ") }));
   return [heading(t("title"), t("lead"), [linkButton(t("try"), to("try"), { kind: "plain", icon: "try" })]), form];
 
   function effective(saved, name) {

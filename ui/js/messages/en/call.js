@@ -14,6 +14,7 @@ export default {
   ended: "Ended",
   going: "still going on",
   click: "Click-to-call",
+  click_refused: "refused, the log says why",
   record: "Recording",
   listen: "Listen",
   number: "Call id",

@@ -14,6 +14,7 @@ export default {
   ended: "Окончен",
   going: "ещё идёт",
   click: "Звонок по клику",
+  click_refused: "отклонён, причина — в журнале",
   record: "Запись разговора",
   listen: "Послушать",
   number: "Код звонка",
