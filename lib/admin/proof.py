@@ -19,11 +19,14 @@ _NEEDED: Final = frozenset({"telephony_write", "integration_read", "integration_
 
 
 def require(account: Account, *, must_answer: bool) -> None:
-    """Raises InvalidPayload at the field that is wrong, and Unavailable."""
+    """
+    `must_answer`: RetailCRM has to say that the key will do; else it only must not refuse it. Raises InvalidPayload at
+    the field that is wrong, and Unavailable.
+    """
     reply = access.get_credentials(account, timeout_seconds=TIMEOUT_SECONDS)
     if reply.outcome == "done":
         missing = [scope.name for scope in access.missing_scopes(reply.details) if scope.name in _NEEDED]
-        if missing:
+        if missing and must_answer:
             message = f"may not do what is needed: {', '.join(missing)}"
             guard.refuse({"api_key": Problem(code="scopes_missing", message=message, params={"scopes": missing})})
         return

@@ -97,6 +97,7 @@ def test_somebody_elses_save_is_shown_before_it_is_replaced(number, enrol, visit
     somebody = visit().sign_in(number)
     somebody.go("connection")
     somebody.page.locator("[name=api_key]").fill(f"key-of-{number}")
+    crm.account(f"{number}-other", api_key="another-key-9876")
     administrator.save(api_key="another-key-9876")
 
     somebody.press("Сохранить и зарегистрировать")
