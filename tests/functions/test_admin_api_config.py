@@ -243,8 +243,8 @@ def test_a_key_without_the_rights_that_are_needed_replaces_none(connected, crm, 
     ("fault", "code", "words"),
     [
         (None, "unreachable", None),
-        ("error_503", "busy", "Service temporary unavailable."),
-        ("error_500", "fault", "Internal server error."),
+        ("error_503", "busy", "Service temporary unavailable"),
+        ("error_500", "fault", "Internal server error"),
         ("html", "not_retailcrm", None),
         ("truncated_json", "not_retailcrm", None),
     ],
@@ -308,6 +308,7 @@ def test_deleting_switches_the_module_off_first_and_leaves_a_link_to_the_sign_in
 
 @pytest.mark.parametrize(("mode", "code"), [("error_503", "busy"), ("error_500", "fault")])
 def test_deleting_says_what_it_could_not_switch_off(connected, crm, sql, mode, code):
+    crm.forget("0367")
     crm.account("0367", **UNHURRIED, module={"code": "vochi-telephony"})
     crm.fault(mode, account="0367", endpoint="module_edit")
 

@@ -314,6 +314,7 @@ def test_differences_with_the_crm_are_logged_and_set_right_by_what_is_here(conne
 
 
 def test_what_only_the_crm_has_stays_there_and_nobody_is_pushed_while_it_is_off(connected, crm, provisioned, sql):
+    crm.forget("0367")
     account(crm, additional_codes=[{"user_id": user, "code": str(user + 132)} for user in (18, 19, 20)])
     provisioned(domain=crm.url, user_extensions={"18": "150", "19": "151"})
     of_theirs = connected.get("managers/0367").json
@@ -325,14 +326,14 @@ def test_what_only_the_crm_has_stays_there_and_nobody_is_pushed_while_it_is_off(
     assert sql("SELECT count(*) FROM module_commands") == [(0,)]
 
 
-def test_why_the_crm_was_not_read_is_a_code(connected, crm, provisioned):
+def test_why_the_crm_was_not_read_is_a_code(connected, crm, provisioned, sql):
     crm.fault("error_503", account="0367", endpoint="users")
     busy = connected.get("managers/0367").json["crm"]
     provisioned()
     away = connected.get("managers/0367").json["crm"]
-    provisioned(api_key="")
+    sql("UPDATE enterprises SET integrations_config = integrations_config #- '{retailcrm,api_key}' RETURNING 1")
     nothing = connected.get("managers/0367").json["crm"]
 
-    assert (busy["trouble"]["code"], busy["trouble"]["words"]) == ("busy", "Service temporary unavailable.")
+    assert (busy["trouble"]["code"], busy["trouble"]["words"]) == ("busy", "Service temporary unavailable")
     assert away["trouble"] == {"code": "unreachable", "words": None, "params": {}}
     assert nothing["trouble"]["code"] == "not_configured"

@@ -149,7 +149,7 @@ def test_deleting_asks_first_and_leaves_nothing(number, enrol, visit):
     "words",
     [
         ("ru", "Удалить", "Удалить навсегда", "Подключение удалено, модуль в RetailCRM выключен"),
-        ("en", "Delete", "Delete forever", "The connection is deleted, and the module in RetailCRM is off"),
+        ("en", "Delete", "Delete for good", "The connection is deleted, and the module in RetailCRM is off"),
     ],
 )
 def test_deleting_leaves_no_module_that_is_on(number, enrol, visit, crm, words):
@@ -164,8 +164,8 @@ def test_deleting_leaves_no_module_that_is_on(number, enrol, visit, crm, words):
     somebody.reads(done)
 
     assert crm.module(number)["active"] is False
-    somebody.open(crm.module(number)["accountUrl"].partition("/retailcrm-admin/")[2])
-    assert administrator.config()["api_key"]["is_set"] is False
+    assert crm.module(number)["accountUrl"].endswith(f"/retailcrm-admin/?enterprise_number={number}")
+    assert administrator.signed_in().config()["api_key"]["is_set"] is False
 
 
 def test_what_could_not_be_switched_off_is_said_after_deleting(number, enrol, visit, crm):
@@ -181,7 +181,7 @@ def test_what_could_not_be_switched_off_is_said_after_deleting(number, enrol, vi
     somebody.reads("Подключение удалено, но модуль в RetailCRM выключить не удалось")
     somebody.reads("У RetailCRM внутренняя ошибка")
     assert crm.module(number)["active"] is True
-    assert administrator.config()["api_key"]["is_set"] is False
+    assert administrator.signed_in().config()["api_key"]["is_set"] is False
     somebody.is_accessible()
 
 

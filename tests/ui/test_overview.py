@@ -76,7 +76,7 @@ def test_the_headline_says_only_what_is_so(*, number, enrol, visit, crm, stack, 
     administrator = enrol(number, user_extensions={"18": None} if case == "nobody" else {"18": "150", "19": "151"})
     administrator.register()
     if case == "refused":
-        crm.account(number, api_key="another-key")
+        crm.account(number, api_key=f"another-key-{number}")
     if case == "off":
         crm.change(number, "state", state="open")
         crm.forget(number)

@@ -51,6 +51,7 @@ _REDIRECT: Final[Mapping[str, Schema]] = {
     "shadow": _SWITCH,
 }
 COUNTRIES: Final = sorted(phonenumbers.SUPPORTED_REGIONS)
+_NO_ADDRESS: Final = Problem(code="crm_address", message="must be an https address of RetailCRM")
 _KEY_AGAIN: Final = Problem(code="key_again", message="must be entered again for another domain")
 # Null restores the default.
 SETTINGS: Final[Mapping[str, Schema]] = {
@@ -128,8 +129,14 @@ def prove(request: AdminRequest, *, must_answer: bool) -> None:
         return
     _require_version(request, saved)
     url = _changes(given, saved, request.enterprise.number).get("domain", saved.domain)
-    if "api_key" in given and url:
-        proof.require(Account(base_url=base_url(url), api_key=given["api_key"]), must_answer=must_answer)
+    if "api_key" not in given or not url:
+        return
+    try:
+        account = Account(base_url=base_url(url), api_key=given["api_key"])
+    except ConfigError:  # what is saved cannot be meant
+        guard.refuse({"domain": _NO_ADDRESS})
+    else:
+        proof.require(account, must_answer=must_answer)
 
 
 def store(conn: db.Connection, request: AdminRequest) -> tuple[Integration, Integration]:
@@ -196,7 +203,7 @@ def _changes(given: Mapping[str, Any], saved: Integration, number: str) -> dict[
         try:
             changes["domain"] = base_url(given["domain"])
         except ConfigError as error:
-            problems["domain"] = Problem(code="crm_address", message=str(error).removeprefix("domain: "))
+            problems["domain"] = dataclasses.replace(_NO_ADDRESS, message=str(error).removeprefix("domain: "))
         else:
             is_elsewhere = saved.api_key and not is_same_address(changes["domain"], saved)
             if is_elsewhere and "api_key" not in given:

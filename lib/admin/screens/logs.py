@@ -62,11 +62,12 @@ def _trouble(log: Log) -> Trouble | None:
 
 
 def _user_ids(log: Log) -> Iterator[int]:
-    """The users of RetailCRM that an exchange names: who clicked, or to whom a card was sent."""
+    """The users of RetailCRM that it names: who clicked, to whom a card was sent, whose extension was another."""
     request = log.request_data or {}
-    event = request.get("event")
+    event, differences = request.get("event"), request.get("differences")
     told = event.get("userIds") if isinstance(event, dict) else None
-    for user in (request.get("userId"), *(told if isinstance(told, list) else ())):
+    different = [one.get("user_id") for one in differences] if isinstance(differences, list) else []
+    for user in (request.get("userId"), *(told if isinstance(told, list) else ()), *different):
         if str(user).isascii() and str(user).isdigit():
             yield int(user)
 
