@@ -65,9 +65,9 @@ def _user_ids(log: Log) -> Iterator[int]:
     """The users of RetailCRM that it names: who clicked, to whom a card was sent, whose extension was another."""
     request = log.request_data or {}
     event, differences = request.get("event"), request.get("differences")
-    told = event.get("userIds") if isinstance(event, dict) else None
+    sent_to = event.get("userIds") if isinstance(event, dict) else None
     different = [one.get("user_id") for one in differences] if isinstance(differences, list) else []
-    for user in (request.get("userId"), *(told if isinstance(told, list) else ()), *different):
+    for user in (request.get("userId"), *(sent_to if isinstance(sent_to, list) else ()), *different):
         if str(user).isascii() and str(user).isdigit():
             yield int(user)
 
