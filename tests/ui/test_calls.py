@@ -127,7 +127,7 @@ def test_who_saw_no_card_and_why_is_said_until_a_card_gets_through(number, enrol
     somebody.go("calls")
     somebody.page.locator(".call-line a").click()
     verdict = somebody.page.locator(".notice").first
-    expect(verdict).to_contain_text("Карточка показана: Anna (150), но не всем")
+    expect(verdict).to_contain_text("Карточка показана: Anna (150), Vera (152), но не всем")
     expect(verdict).to_contain_text("Boris (151): RetailCRM не знает этого номера и менеджера")
     expect(verdict.get_by_role("link", name="Назначить номера")).to_be_visible()
     somebody.is_accessible()
