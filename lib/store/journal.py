@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL, Composed
@@ -63,7 +63,8 @@ class CallFilter:
 class FoundCall:
     """
     `deliveries`: `{"effect", "state", "reason", "extensions"}`, in order. `talk_seconds`, `waiting_seconds` and
-    `has_recording` are what the history row says, None while there is none.
+    `has_recording` are what the history row says, None while there is none. `due_at`: when something is decided without
+    a further event, None: never.
     """
 
     id: int
@@ -74,7 +75,9 @@ class FoundCall:
     result: str | None
     owner_extension: str | None
     started_at: datetime
+    last_event_at: datetime
     over_at: datetime | None
+    due_at: datetime | None
     decisions: list[dict[str, Any]]
     talk_seconds: int | None
     waiting_seconds: int | None
@@ -137,7 +140,7 @@ def list_calls(
         return cursor.execute(
             SQL("""
             SELECT c.id, c.main_unique_id AS unique_id, c.kind, c.customer, c.line_id, c.result, c.owner_extension,
-                   c.started_at, c.over_at,
+                   c.started_at, c.last_event_at, c.over_at, c.due_at,
                    jsonb_path_query_array(c.decisions, '$[*] ? (!exists(@.crm) || @.crm == "retailcrm")') AS decisions,
                    said.talk_seconds, said.waiting_seconds, said.has_recording,
                    coalesce(said.deliveries, '[]') AS deliveries
@@ -159,14 +162,22 @@ def list_calls(
         ).fetchall()
 
 
+_ONLY_CHANNELS: Final[LiteralString] = '$[*] ? (@.code == "only_channels")'
+
+
 def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
     found: list[tuple[LiteralString, dict[str, Any]]] = []
     if chosen.phone is not None:
         found.append(("strpos(c.customer, %(phone)s) > 0", {"phone": chosen.phone}))
     if chosen.kind is not None:
         found.append(("c.kind = %(kind)s", {"kind": chosen.kind}))
+    else:
+        # Channels that a host uses for itself are no calls; whoever looks for them asks for the kind `unknown`.
+        found.append((f"NOT (c.kind = 'unknown' AND c.decisions @? '{_ONLY_CHANNELS}')", {}))
     if chosen.result is not None:
-        found.append(("c.result = %(result)s", {"result": chosen.result}))
+        # Of a call that goes on it is not known yet, unless somebody has answered.
+        known = "c.result = %(result)s AND (c.over_at IS NOT NULL OR c.result = 'answered')"
+        found.append((known, {"result": chosen.result}))
     if chosen.since is not None:
         found.append(("c.started_at >= %(since)s", {"since": chosen.since}))
     if chosen.until is not None:

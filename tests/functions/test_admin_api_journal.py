@@ -159,6 +159,23 @@ def test_a_time_at_the_edge_of_the_calendar_is_a_time(many, moment):
     assert len(ids(since)) + len(ids(until)) == 7
 
 
+def test_a_call_at_which_nobody_will_look_again_is_over_and_its_result_unknown(many, sql):
+    sql("UPDATE calls SET last_event_at = now(), result = 'no answer', due_at = NULL RETURNING 1")
+    goes_on = many.get("calls/0367").json["calls"][0]
+    sql("UPDATE calls SET last_event_at = now() - interval '5 hours' RETURNING 1")
+    is_left = many.get("calls/0367").json["calls"][0]
+    sql("UPDATE calls SET due_at = now() RETURNING 1")
+    is_due = many.get("calls/0367").json["calls"][0]
+
+    assert [(call["is_over"], call["result"]) for call in (goes_on, is_left, is_due)] == [
+        (False, None),
+        (True, None),
+        (False, None),
+    ]
+    assert [call["upload"]["state"] for call in (goes_on, is_left, is_due)] == ["open", "none", "open"]
+    assert many.get("calls/0367", result="no answer").json["calls"] == []
+
+
 def test_a_list_can_be_had_as_a_file(many, sql):
     sql("UPDATE calls SET line_id = '=1+1' WHERE main_unique_id = '177.1' RETURNING 1")
 

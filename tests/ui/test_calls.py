@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -159,3 +160,51 @@ def test_a_call_that_is_not_there_says_so(number, enrol, visit):
     expect(somebody.page.locator(".notice")).to_contain_text("Такого звонка нет")
     expect(somebody.page.get_by_role("link", name="Все звонки")).to_be_visible()
     expect(somebody.page.get_by_role("button", name="Повторить")).to_have_count(0)
+
+
+@pytest.mark.parametrize("look", [("ru", "desktop"), ("en", "phone")])
+def test_of_a_call_that_goes_on_nothing_is_said_that_only_its_end_shows(number, enrol, visit, stack, look):
+    language, size = look
+    going, row, none = {
+        "ru": ("Идёт сейчас", "В истории", "В историю не пишется"),
+        "en": ("In progress", "In the history", "Not for the history"),
+    }[language]
+    enrol(number)
+    somebody = visit(language=language, size=size).sign_in(number)
+    somebody.go("calls")
+    with ThreadPoolExecutor(1) as host:
+        playing = host.submit(
+            player.play, player.load()["2-1-doc"], stack.url("gateway"), f"token-of-{number}", speed=2
+        )
+        line = somebody.page.locator(".call-line")
+        expect(line).to_contain_text(going, timeout=30_000)
+        seen = set()
+        while not playing.done():
+            seen.add(line.locator(".call-states").inner_text())
+            somebody.page.wait_for_timeout(200)
+        assert playing.result().refused == []
+
+    expect(line).to_contain_text(row, timeout=30_000)
+    assert [words for words in seen if none in words] == []
+
+
+def test_channels_of_the_host_itself_are_no_calls(number, enrol, visit, play):
+    """A transfer with a mobile leaves channels of which the host says a caller id and nothing else."""
+    administrator = enrol(number)
+    play("2-7", number, speed=20)
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+    lines = somebody.page.locator(".call-line")
+    expect(lines.filter(has_text=CUSTOMER)).to_contain_text("В истории", timeout=30_000)
+
+    expect(lines).to_have_count(1)
+    url = f"{somebody.url}/retailcrm-admin/api/calls/{number}"
+    file = administrator.session.get(url, params={"format": "csv"}, timeout=20)
+    assert len(file.text.strip().splitlines()) == 2
+    assert administrator.ask("GET", f"calls/{number}", result="no answer")["calls"] == []
+    somebody.page.get_by_label("Направление").select_option("unknown")
+    expect(lines.first).to_contain_text("это не звонок")
+    expect(lines.filter(has_text="Идёт сейчас")).to_have_count(0)
+    lines.first.get_by_role("link").click()
+    expect(somebody.page.locator("main h1")).to_have_text("Служебное соединение")
+    expect(somebody.page.get_by_text("ещё идёт")).to_have_count(0)

@@ -4,6 +4,7 @@
 import { words } from "./i18n.js";
 
 const ROOT = "/retailcrm-admin/api/";
+const PATIENCE_MS = 5000;
 
 /** `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is worth asking again. */
 export class Problem extends Error {
@@ -17,6 +18,12 @@ let signInAgain = null;
 /** `ask()` resolves when somebody is signed in again. */
 export const onSessionOver = (ask) => {
   signInAgain = ask;
+};
+
+let slow = () => {};
+/** `say()` is called when a change, or long work, has had no answer for some seconds. */
+export const onSlow = (say) => {
+  slow = say;
 };
 
 export const get = (path, query, options) => ask("GET", path + search(query), undefined, options);
@@ -60,17 +67,35 @@ async function ask(method, path, body, options) {
   }
 }
 
+/**
+ * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again. A change
+ * is not, for nobody would know whether it was made; `onSlow` says meanwhile that it takes long.
+ */
 async function send(method, path, body, { signal, patient = true, accept = "application/json" } = {}) {
   const headers = { Accept: accept, ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  signal?.addEventListener("abort", end);
+  if (signal?.aborted) end();
+  const isQuestion = method === "GET" && accept === "application/json";
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = isQuestion;
+    if (isQuestion) stop.abort();
+    else slow();
+  }, PATIENCE_MS);
   let response;
   try {
     response = await fetch(ROOT + path, {
-      method, headers, signal, credentials: "same-origin", cache: "no-store",
+      method, headers, signal: stop.signal, credentials: "same-origin", cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
+    if (isLate) throw await problem(0, { code: "no_answer" });
     if (error.name === "AbortError") throw error;
     throw await problem(0, { code: "no_network" });
+  } finally {
+    clearTimeout(timer);
   }
   if (response.ok) return response;
   let error = {};

@@ -24,6 +24,7 @@ let isFirst = true;
 async function begin() {
   t = await words("shell");
   api.onSessionOver(signInAgain);
+  api.onSlow(() => toast(t("slow")));
   const { link, code } = cameByLink();
   let refused = code && (await sentenceOf(code));
   let other = null;
@@ -152,7 +153,8 @@ async function show() {
 function place(name, title, content, signal) {
   if (signal.aborted) return;
   fill(drawn.main, h("div", { class: "screen", data: { screen: name } }, content));
-  document.title = `${title} · ${t("product")}`;
+  const { enterprise_name: ours } = session.session();
+  document.title = ours ? `${ours} RetailCRM` : t("product");
   // The browser itself speaks of a page that has just been opened.
   if (!isFirst) {
     scrollTo(0, 0);

@@ -12,6 +12,8 @@
   const query = new URLSearchParams(location.search);
   if (query.has("token")) {
     window.accountLink = { token: query.get("token"), enterprise_number: query.get("enterprise_number") };
+  } else if (query.has("enterprise_number")) {
+    window.enterpriseAsked = query.get("enterprise_number"); // for the form to sign in with
   }
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
 })();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
 from lib.admin import audit, exports, paging
@@ -28,6 +29,7 @@ from lib.admin.schemas import (
 from lib.admin.screens import drawn_story
 from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
 from lib.calls.numbers import sought
+from lib.calls.settings import Settings
 from lib.crms import RETAILCRM
 from lib.enterprises.rules import directory
 from lib.intake.messages import WakeCall, call_message
@@ -61,6 +63,7 @@ _COLUMNS: Final = (
 )
 _REPLAYABLE: Final = ("failed", "expired", "in_doubt")
 _CALLS_AT_ONCE: Final = 500
+ONLY_CHANNELS: Final = "only_channels"
 # Of several deliveries the first of these states counts; superseded deliveries do not count.
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     "failed": (*_REPLAYABLE, "not_shown"),
@@ -100,8 +103,9 @@ def search(request: AdminRequest) -> Answer:
     with db.connection() as conn:
         found = journal.list_calls(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
         seen = drawn_story.faces(conn, request.enterprise)
+        silent_since = db.now(conn) - Settings.from_config(request.enterprise.integration().stored).call_max
     following = paging.cursor(Key(at=found[-1].started_at, id=found[-1].id)) if len(found) == limit else None
-    return _found(request, [as_row(item, seen) for item in found], following)
+    return _found(request, [as_row(item, seen, silent_since=silent_since) for item in found], following)
 
 
 def tell(request: AdminRequest) -> Answer:
@@ -202,37 +206,53 @@ def _found(request: AdminRequest, rows: Sequence[dict[str, Any]], following: str
     return {"calls": rows, "next": following}, 200
 
 
-def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
-    """The fields that the page needs for a sentence on the call."""
+def as_row(item: FoundCall, seen: Faces, *, silent_since: datetime) -> dict[str, Any]:
+    """
+    The fields that the page needs for a sentence on the call. `silent_since`: a call without news since then, at which
+    nobody will look again, is over, though nothing said so.
+    """
     line = seen.known.lines.get(item.line_id or "")
     owner = seen.of(item.owner_extension)
     codes = [str(decision.get("code")) for decision in item.decisions]
+    is_channel = item.kind == "unknown" and ONLY_CHANNELS in codes
+    is_left = item.due_at is None and item.last_event_at < silent_since
+    is_over = item.over_at is not None or is_channel or is_left
+    fields = asdict(item)
+    del fields["last_event_at"], fields["due_at"]
     return {
-        **asdict(item),
+        **fields,
+        # "No answer" holds from the end on; an answer is never taken back.
+        "result": item.result if item.over_at is not None or item.result == "answered" else None,
         "decisions": [
             {name: value for name, value in decision.items() if name != "crm"} for decision in item.decisions
         ],
-        "is_over": item.over_at is not None,
+        "is_over": is_over,
         "line_name": (line.name or None) if line else None,
         "owner_user_id": owner["user_id"],
         "owner_name": owner["name"],
-        "popup": _outcome(item, "popup", codes, _NO_POPUP)
+        "popup": _outcome(item, "popup", codes, _NO_POPUP, is_open=not is_over)
         | {"extensions": sorted({e for d in item.deliveries if d["effect"] == "popup" for e in d["extensions"]})},
-        "upload": _outcome(item, "upload", codes, _NO_ROW),
+        "upload": _outcome(item, "upload", codes, _NO_ROW, is_open=not is_over or item.due_at is not None),
         "reasons": list(dict.fromkeys([*codes, *(d["reason"] for d in item.deliveries if d["reason"])])),
     }
 
 
-def _outcome(item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str]) -> dict[str, Any]:
-    """Of an upload, the latest generation counts: what failed before it was sent again."""
+def _outcome(
+    item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str], *, is_open: bool
+) -> dict[str, Any]:
+    """
+    Of an upload, the latest generation counts: what failed before it was sent again. `is_open`: there may be one yet.
+    """
     made = [delivery for delivery in item.deliveries if delivery["effect"] == effect]
     counted = made[-1:] if effect == "upload" else made
     for state, words in _OUTCOMES.items():
         found = next((delivery for delivery in counted if delivery["state"] in words), None)
         if found is not None:
             return {"state": state, "reason": found["reason"] if state != "delivered" else None}
-    reason = made[0]["reason"] if made else None
-    return {"state": "none", "reason": reason or next((code for code in why_none if code in codes), None)}
+    reason = (made[0]["reason"] if made else None) or next((code for code in why_none if code in codes), None)
+    if reason == "waiting_for_recording":
+        return {"state": "waiting", "reason": reason}
+    return {"state": "open" if is_open and reason is None else "none", "reason": reason}
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -240,7 +260,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple({**row, **words}[name] for name in _COLUMNS)
 
 
-_OUTCOME: Final = {"state": one_of("delivered", "waiting", "failed", "none"), "reason": MAYBE_TEXT}
+_OUTCOME: Final = {"state": one_of("delivered", "waiting", "failed", "none", "open"), "reason": MAYBE_TEXT}
 CALLS: Final = record(
     {
         "calls": listed(

@@ -28,12 +28,14 @@ export async function show({ t, path, signal }) {
   }
   const box = h("div", { class: "stack wide" });
   const open = new Set(); // which details somebody has opened: they stay open when the story goes on
+  // The host connected its own channels: nothing says that this ends, and nothing comes of it.
+  const isChannel = story.kind === "unknown" && story.decisions.some(({ code }) => code === "only_channels");
   await draw();
   const timer = setInterval(follow, REFRESH_SECONDS * 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
   const kind = t(`kind.${story.kind}`);
   const at = `${day(story.started_at)}, ${exactTime(story.started_at)}`;
-  const isInside = story.kind === "internal" && !story.customer;
+  const isInside = ["internal", "unknown"].includes(story.kind) && !story.customer;
   return [
     back,
     isInside ? heading(kind, at) : heading(phone(story.customer) || t("hidden"), `${kind} · ${at}`),
@@ -51,7 +53,7 @@ export async function show({ t, path, signal }) {
 
   /** While something can still come of the call. */
   async function follow() {
-    if (document.hidden || (story.over_at && !story.wake_at && !story.told.some((row) => MOVING.has(row.state)))) return;
+    if (document.hidden || isChannel || (story.over_at && !story.wake_at && !story.told.some((row) => MOVING.has(row.state)))) return;
     let next;
     try {
       next = await api.get(of("calls", id), {}, { signal });
@@ -86,7 +88,7 @@ export async function show({ t, path, signal }) {
       [t("owner"), story.owner ? (isNobodys ? t("owner_nobody", { number: story.owner }) : [owner, story.owner].filter(Boolean).join(" · ")) : null],
       [t("waiting"), story.waiting_seconds === null ? null : duration(story.waiting_seconds)],
       [t("talk"), story.answered ? `${duration(story.duration_seconds)}${story.duration_is_estimate ? ` ${t("estimate")}` : ""}` : null],
-      [t("ended"), story.over_at ? exactTime(story.over_at) : t("going")],
+      [t("ended"), isChannel ? null : story.over_at ? exactTime(story.over_at) : t("going")],
       [t("click"), story.click ? [moment(story.click.clicked_at), story.click.message].filter(Boolean).join(" · ") : null],
       [t("record"), story.record_url ? h("a", { href: story.record_url, target: "_blank", rel: "noreferrer" }, t("listen")) : null],
       [t("number"), h("code", {}, story.unique_id)],

@@ -156,7 +156,7 @@ export async function show({ t, common, query, signal }) {
       h(
         "div",
         { class: "call-words" },
-        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, phone(call.customer) || t(call.kind === "internal" ? "inside" : "hidden"))),
+        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, phone(call.customer) || t({ internal: "inside", unknown: "channels" }[call.kind] ?? "hidden"))),
         h("p", { class: "muted" }, sentence(call, t)),
         place && h("p", { class: "small muted" }, place),
       ),
@@ -167,7 +167,7 @@ export async function show({ t, common, query, signal }) {
 
   function state(effect, call) {
     const { state: name, reason } = call[effect];
-    if (name === "none" && call.kind !== "in" && call.kind !== "out") return null;
+    if (name === "open" || (name === "none" && call.kind !== "in" && call.kind !== "out")) return null;
     const tone = { delivered: "good", failed: "bad", waiting: call.is_over || effect === "popup" ? "warn" : "" }[name] ?? "";
     const said = name !== "delivered" && reason ? say.reason(reason) : null;
     return h("div", { class: "call-state" }, badge(tone, t(`${effect}.${name}`)), said && h("span", { class: "small muted" }, said));
@@ -195,6 +195,7 @@ export function sentence(call, t) {
   const first = () => {
     if (!call.is_over) return t("says.going");
     if (call.kind === "internal") return t("says.internal");
+    if (call.decisions.some(({ code }) => code === "only_channels")) return t("says.channels");
     if (call.result === "answered") {
       if (talk === null) return t("says.answered");
       return owner ? t(call.kind === "out" ? "says.answered_out" : "says.answered_in", { owner, talk }) : t("says.answered_nobody", { talk });

@@ -69,6 +69,8 @@ export default {
   smart_redirect_ignore_hours: { label: "Connect outside working hours too", hint: "Otherwise RetailCRM's working hours and lunch are respected." },
   smart_redirect_shadow: { label: "Only watch for now", hint: "Decisions go to the log, calls go as usual: a way to look before switching it on." },
   smart_redirect_shop_names: { label: "Names of shops on the phone", hint: "A line for each shop: its code in RetailCRM, an equals sign, a short name." },
+  pairs_wrong: "Line {line}, “{text}”: a code, an equals sign and a name are needed, for example main = Shop.",
+  pairs_twice: "Line {line}: the code {code} is in line {first} already.",
   pairs_example: "main = Shop",
   smart_redirect_lines: { label: "Single lines", hint: "If a line should behave differently." },
   lines_same: "Like the others",

@@ -4,6 +4,7 @@ export default {
   skip: "Skip to content",
   menu: "Menu",
   loading: "Loading…",
+  slow: "The server is slower than usual. Keep the page open: we are waiting for its answer.",
   notifications: "Notifications",
   again: "Try again",
   broken: "Something broke on this page. Reload it; if that does not help, tell support what you were doing.",

@@ -69,6 +69,8 @@ export default {
   smart_redirect_ignore_hours: { label: "Соединять и в нерабочее время", hint: "Иначе смотрим рабочие часы и обед в RetailCRM." },
   smart_redirect_shadow: { label: "Пока только наблюдать", hint: "Решения пишутся в журнал, а звонки идут как обычно: удобно проверить перед включением." },
   smart_redirect_shop_names: { label: "Названия магазинов на телефоне", hint: "По строке на магазин: код в RetailCRM, знак равенства, короткое название." },
+  pairs_wrong: "Строка {line}, «{text}»: нужны код и название через знак равенства, например main = Магазин.",
+  pairs_twice: "Строка {line}: код {code} уже есть в строке {first}.",
   pairs_example: "main = Магазин",
   smart_redirect_lines: { label: "Отдельные линии", hint: "Если какая-то линия должна вести себя иначе." },
   lines_same: "Как все",
