@@ -14,7 +14,6 @@ from lib.runtime.json_schema import Schema
 from lib.store.journal import Key
 
 _ROWS: Final = 50
-_CSV_ROWS: Final = 10_000
 _MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
 QUERY: Final[Mapping[str, Schema]] = {
     "limit": text(3, pattern="^([1-9]|[1-9][0-9]|1[0-9][0-9]|200)$", description="a number from 1 to 200"),
@@ -30,7 +29,7 @@ def is_csv(query: Mapping[str, str]) -> bool:
 
 
 def limit(query: Mapping[str, str]) -> int:
-    return _CSV_ROWS if is_csv(query) else int(query.get("limit", _ROWS))
+    return int(query.get("limit", _ROWS))
 
 
 def moment(query: Mapping[str, Any], name: str) -> datetime | None:

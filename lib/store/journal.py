@@ -105,17 +105,7 @@ def list_logs(
     conn: Connection, enterprise_number: str, chosen: LogFilter, *, after: Key | None, limit: int
 ) -> list[Log]:
     """The latest first."""
-    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
-        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
-    ]
-    if chosen.event_type is not None:
-        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
-    if chosen.status is not None:
-        wanted.append(("status = %(status)s", {"status": chosen.status}))
-    if chosen.since is not None:
-        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
-    if chosen.until is not None:
-        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    wanted = _log_conditions(enterprise_number, chosen)
     if after is not None:
         wanted.append(("(created_at, id) < (%(at)s, %(id)s)", {"at": after.at, "id": after.id}))
     with conn.cursor(row_factory=class_row(Log)) as cursor:
@@ -127,6 +117,40 @@ def list_logs(
             """).format(conditions=_all(wanted)),
             _parameters(wanted) | {"limit": limit},
         ).fetchall()
+
+
+def count_logs(conn: Connection, enterprise_number: str, chosen: LogFilter, *, limit: int) -> int:
+    """At most `limit`, which bounds the look too."""
+    wanted = _log_conditions(enterprise_number, chosen)
+    query = SQL("SELECT count(*) FROM (SELECT 1 FROM integration_logs WHERE {conditions} LIMIT %(limit)s) found")
+    return _count(conn, query.format(conditions=_all(wanted)), _parameters(wanted) | {"limit": limit})
+
+
+def count_calls(conn: Connection, enterprise_number: str, chosen: CallFilter, *, limit: int) -> int:
+    """At most `limit`, which bounds the look too."""
+    wanted = [("c.enterprise_number = %(number)s", {"number": enterprise_number}), *_conditions(chosen)]
+    query = SQL("SELECT count(*) FROM (SELECT 1 FROM calls c WHERE {conditions} LIMIT %(limit)s) found")
+    return _count(conn, query.format(conditions=_all(wanted)), _parameters(wanted) | {"limit": limit})
+
+
+def _count(conn: Connection, query: Composed, parameters: dict[str, Any]) -> int:
+    row = conn.execute(query, parameters).fetchone()
+    return row[0] if row else 0
+
+
+def _log_conditions(enterprise_number: str, chosen: LogFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
+    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
+        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
+    ]
+    if chosen.event_type is not None:
+        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
+    if chosen.status is not None:
+        wanted.append(("status = %(status)s", {"status": chosen.status}))
+    if chosen.since is not None:
+        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
+    if chosen.until is not None:
+        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    return wanted
 
 
 def list_calls(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -133,8 +136,17 @@ def test_the_log_is_a_file_for_a_spreadsheet_too(number, enrol, visit, journal):
         somebody.page.get_by_role("link", name="Скачать CSV").click()
 
     content = download.value.path().read_text(encoding="utf-8-sig")
-    assert content.count("No such code") == 2
-    assert "popup" in content
+    head, *rows = csv.reader(io.StringIO(content), delimiter=";")
+    assert head == ["Время", "Что произошло", "Результат", "Ответ", "Отправлено", "Получено"]
+    assert [row[1:4] for row in rows] == [
+        ["Карточка клиента", "ошибка", "No such code 20"],
+        ["Карточка клиента", "ошибка", "No such code 10"],
+    ]
+    assert datetime.strptime(rows[0][0], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007  (as the enterprise's clock shows it)
+    somebody.press("English")
+    with somebody.page.expect_download() as download:
+        somebody.page.get_by_role("link", name="Download CSV").click()
+    assert download.value.path().read_text(encoding="utf-8-sig").startswith("Time,What happened,")
 
 
 def test_an_empty_log_says_what_will_stand_there(number, enrol, visit):

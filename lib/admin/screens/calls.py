@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from lib.admin import audit, exports, paging
+from lib.admin.exported_words import VALUES, Language
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import (
     COUNT,
@@ -28,6 +29,7 @@ from lib.admin.schemas import (
 )
 from lib.admin.screens import drawn_story
 from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
+from lib.calls import explain
 from lib.calls.numbers import sought
 from lib.calls.settings import Settings
 from lib.crms import RETAILCRM
@@ -84,12 +86,11 @@ _NO_ROW: Final = ("integration_disabled", "internal", "only_channels", "no_phone
 
 
 def search(request: AdminRequest) -> Answer:
-    query, limit = request.query, paging.limit(request.query)
+    query = request.query
     users = directory(request.enterprise).extension_users
     extensions = {str(user): extension for extension, user in users.items()}
     extension = query.get("extension") or extensions.get(query.get("manager", ""))
-    if "manager" in query and extension is None:
-        return _found(request, [], None)
+    is_nobody = "manager" in query and extension is None
     chosen = CallFilter(
         phone=sought(query.get("phone", ""), request.enterprise.region) or None,
         extension=extension,
@@ -100,12 +101,39 @@ def search(request: AdminRequest) -> Answer:
         since=paging.moment(query, "since"),
         until=paging.moment(query, "until"),
     )
+    if paging.is_csv(query):
+        return _export(request, None if is_nobody else chosen)
+    if is_nobody:
+        return {"calls": [], "next": None}, 200
+    rows, following = _page(request, chosen, after=paging.after(query), limit=paging.limit(query))
+    return {"calls": rows, "next": paging.cursor(following) if following else None}, 200
+
+
+def _page(
+    request: AdminRequest, chosen: CallFilter, *, after: Key | None, limit: int
+) -> tuple[list[dict[str, Any]], Key | None]:
+    """Rows for the page, and the key of the last where there may be more."""
     with db.connection() as conn:
-        found = journal.list_calls(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
+        found = journal.list_calls(conn, request.enterprise.number, chosen, after=after, limit=limit)
         seen = drawn_story.faces(conn, request.enterprise)
         silent_since = db.now(conn) - Settings.from_config(request.enterprise.integration().stored).call_max
-    following = paging.cursor(Key(at=found[-1].started_at, id=found[-1].id)) if len(found) == limit else None
-    return _found(request, [as_row(item, seen, silent_since=silent_since) for item in found], following)
+    rows = [as_row(item, seen, silent_since=silent_since) for item in found]
+    return rows, Key(at=found[-1].started_at, id=found[-1].id) if len(found) == limit else None
+
+
+def _export(request: AdminRequest, chosen: CallFilter | None) -> Answer:
+    """`chosen` None: of a manager who is nobody here, so of no calls."""
+    language = exports.language_of(request)
+    count = 0
+    if chosen is not None:
+        with db.connection() as conn:
+            count = journal.count_calls(conn, request.enterprise.number, chosen, limit=exports.MOST_ROWS + 1)
+
+    def page(after: Key | None, limit: int) -> tuple[Sequence[Sequence[Any]], Key | None]:
+        rows, following = _page(request, chosen, after=after, limit=limit) if chosen is not None else ([], None)
+        return [_cells(row, language) for row in rows], following
+
+    return exports.answer(request, exports.Export(of="calls", columns=_COLUMNS, count=count, page=page))
 
 
 def tell(request: AdminRequest) -> Answer:
@@ -200,12 +228,6 @@ def _wake(enterprise_number: str, call_id: int) -> None:
         log.warning("not published, the sweep will", extra={"call_id": call_id, "reason": str(error)})
 
 
-def _found(request: AdminRequest, rows: Sequence[dict[str, Any]], following: str | None) -> Answer:
-    if paging.is_csv(request.query):
-        return exports.answer(request, "calls", _COLUMNS, [_cells(row) for row in rows])
-    return {"calls": rows, "next": following}, 200
-
-
 def as_row(item: FoundCall, seen: Faces, *, silent_since: datetime) -> dict[str, Any]:
     """
     The fields that the page needs for a sentence on the call. `silent_since`: a call without news since then, at which
@@ -255,8 +277,16 @@ def _outcome(
     return {"state": "open" if is_open and reason is None else "none", "reason": reason}
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    words = {"popup": row["popup"]["state"], "history": row["upload"]["state"], "reasons": " ".join(row["reasons"])}
+def _cells(row: Mapping[str, Any], language: Language) -> tuple[Any, ...]:
+    said = VALUES[language]["reason"]
+    decided = (explain.sentence(item["code"], item["params"], language) for item in row["decisions"])
+    why = (item["reason"] for item in row["deliveries"] if item["reason"])
+    words = {
+        "customer": exports.phone(row["customer"]),
+        "popup": row["popup"]["state"],
+        "history": row["upload"]["state"],
+        "reasons": " ".join(dict.fromkeys([*decided, *(f"{said.get(code, code)}." for code in why)])),
+    }
     return tuple({**row, **words}[name] for name in _COLUMNS)
 
 
@@ -309,6 +339,7 @@ OPERATIONS: Final = (
         query=obj(
             {
                 **paging.QUERY,
+                "language": exports.LANGUAGE,
                 "phone": text(100, pattern="[0-9]", description="a number, or a part of one"),
                 "extension": text(20),
                 "manager": text(20, pattern="^[0-9]+$", description="a user id of RetailCRM"),

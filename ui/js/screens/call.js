@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { heading } from "../components/heading.js";
+import { keyed } from "../components/keyed.js";
 import { notice } from "../components/notice.js";
 import { parts } from "../components/story.js";
 import { toast } from "../components/toast.js";
@@ -9,7 +10,7 @@ import { announce, fill, h } from "../dom.js";
 import { day, duration, exactTime, moment, phone } from "../format.js";
 import { icon } from "../icons.js";
 import { words } from "../i18n.js";
-import { to } from "../router.js";
+import { lastOf, to } from "../router.js";
 import { of } from "../session.js";
 
 const REFRESH_SECONDS = 3;
@@ -18,7 +19,8 @@ const MOVING = new Set(["ready", "leased", "retry"]);
 export async function show({ t, path, signal }) {
   const [id] = path;
   const told = await words("story");
-  const back = h("p", {}, h("a", { class: "back", href: to("calls") }, icon("back", { size: 16 }), t("back")));
+  const list = lastOf("calls"); // as it was filtered
+  const back = h("p", {}, h("a", { class: "back", href: list.href, on: { click: list.back } }, icon("back", { size: 16 }), t("back")));
   let story;
   try {
     story = await api.get(of("calls", id), {}, { signal });
@@ -43,12 +45,18 @@ export async function show({ t, path, signal }) {
   ];
 
   async function draw() {
-    const made = await parts(story, { again });
-    fill(box, made.verdict, made.picture, facts(), made.decisions, made.told, made.timeline);
-    box.querySelectorAll("details").forEach((each, index) => {
-      each.open = open.has(index);
-      each.addEventListener("toggle", () => (each.open ? open.add(index) : open.delete(index)));
+    const { verdict, picture, decisions, told: rows, timeline } = await parts(story, { again });
+    const made = Object.entries({ verdict, picture, facts: facts(), decisions, told: rows, timeline }).filter(([, each]) => each);
+    keyed(box, made.map(([key, element]) => ({ key, of: element.outerHTML, make: () => remembering(key, element) })));
+  }
+
+  function remembering(key, element) {
+    [...element.querySelectorAll("details"), ...(element.matches("details") ? [element] : [])].forEach((each, index) => {
+      const name = `${key} ${index}`;
+      each.open = open.has(name);
+      each.addEventListener("toggle", () => (each.open ? open.add(name) : open.delete(name)));
     });
+    return element;
   }
 
   /** While something can still come of the call. */
@@ -60,7 +68,7 @@ export async function show({ t, path, signal }) {
     } catch {
       return; // the next time, perhaps
     }
-    if (JSON.stringify(next) === JSON.stringify(story) || box.contains(document.activeElement)) return;
+    if (JSON.stringify(next) === JSON.stringify(story)) return;
     story = next;
     await draw();
     announce(t("changed"));

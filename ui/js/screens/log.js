@@ -7,13 +7,13 @@ import { countryName } from "../components/countries.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { more, results as found } from "../components/results.js";
+import { more, pages, results as found } from "../components/results.js";
 import { table } from "../components/table.js";
 import { toggle } from "../components/tabs.js";
 import { announce, fill, h } from "../dom.js";
 import { day, exactTime, fromLocal, phone, toLocal } from "../format.js";
-import { words } from "../i18n.js";
-import { go, note, to } from "../router.js";
+import { currentLanguage, words } from "../i18n.js";
+import { go, note, to, visit } from "../router.js";
 import { of } from "../session.js";
 
 const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token", "sign_in", "export"];
@@ -21,7 +21,8 @@ const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
 
-export async function show({ t, common, query, signal }) {
+export async function show({ t, common, query, signal, before }) {
+  let shown = before?.rows; // how many somebody had on the screen when they left it
   const chosen = { status: query.get("status") ?? "", type: query.get("type") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
   const results = found({ find, draw, common, wide: true });
   const rules = await words("settings");
@@ -57,17 +58,19 @@ export async function show({ t, common, query, signal }) {
   }
 
   async function find() {
-    csv.href = api.href(of("logs"), asked({ format: "csv" }));
+    csv.href = api.href(of("logs"), asked({ format: "csv", language: currentLanguage() }));
     const isFiltered = Object.values(chosen).some(Boolean);
     const yesterday = new Date(Date.now() - DAY_MS).toISOString();
     const [page, errors] = await Promise.all([
-      api.get(of("logs"), asked(), { signal }),
+      pages((further) => api.get(of("logs"), asked(further), { signal }), "logs", shown),
       isFiltered ? { logs: [] } : api.get(of("logs"), { status: "error", since: yesterday, limit: RECENT_ERRORS }, { signal }),
     ]);
     return { page, errors, isFiltered };
   }
 
   function draw({ page, errors, isFiltered }) {
+    shown = 0;
+    visit().rows = page.logs.length;
     fill(results.element, errors.logs.length ? recent(errors.logs) : null, list(page, isFiltered));
     announce(t("found", { count: page.logs.length }));
   }
@@ -85,6 +88,7 @@ export async function show({ t, common, query, signal }) {
     const foot = more({ count: page.logs.length, next: page.next }, async (after) => {
       const { logs, next } = await api.get(of("logs"), asked({ after, limit: FURTHER_ROWS }), { signal });
       made.rows(logs);
+      visit().rows += logs.length;
       return { count: logs.length, next };
     }, { t, common });
     return h("section", { class: "stack" }, made.element, foot);

@@ -103,9 +103,11 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     select.addEventListener("pointerdown", () => (isByKeys = false));
     select.addEventListener("keydown", (event) => {
       isByKeys = true;
-      if (!chosenByKeys.has(id)) return;
-      if (event.key === "Enter") decide();
-      if (event.key === "Escape") made.show();
+      if (!chosenByKeys.has(id) || !["Enter", "Escape"].includes(event.key)) return;
+      event.preventDefault(); // or the same press answers the question that it leads to
+      if (event.key === "Enter") return void decide();
+      select.value = held.get(id) ?? "";
+      release();
     });
     select.addEventListener("change", () => (isByKeys ? hold() : decide()));
     select.addEventListener("blur", () => setTimeout(() => chosenByKeys.has(id) && decide())); // the focus has moved then
@@ -203,6 +205,17 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
     end?.();
     const undo = mine.count > 1 ? t("undo_all", { count: mine.count }) : t("undo");
     mine.end = toast(said, { text: undo, act: () => giveBack(id, mine.back), gone: () => series === mine && (series = null) });
+  }
+
+  /** The offer is gone when it fails: it stays in the row, until a number is saved there. */
+  async function giveBack(id, back) {
+    try {
+      await store(back);
+    } catch (problem) {
+      const sentence = t("undo_failed", { words: problem.message });
+      if (signal.aborted) toast(sentence);
+      rows.get(id).say(sentence, button(t("undo"), () => giveBack(id, back), { kind: "quiet", small: true, icon: "undo" }));
+    }
   }
 
   // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
