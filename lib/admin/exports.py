@@ -60,11 +60,11 @@ def answer(request: AdminRequest, export: Export) -> Response:
     """
     language = language_of(request)
     chosen = {name: value for name, value in request.query.items() if name not in {"format", "limit", "language"}}
+    first = export.page(None, min(_ROWS_AT_ONCE, MOST_ROWS))  # what fails here is answered as an error
     sent = min(export.count, MOST_ROWS)
     with db.connection() as conn:
         audit.remember(conn, request, "export", {"of": export.of, "filter": chosen, "rows": sent})
     zone = ZoneInfo(request.enterprise.timezone)
-    first = export.page(None, min(_ROWS_AT_ONCE, MOST_ROWS))  # what fails here is answered as an error
     headers = {
         "Content-Disposition": f'attachment; filename="{export.of}.csv"',
         "Cache-Control": "no-store",
@@ -111,8 +111,8 @@ def _said(column: str, value: object, dialect: Dialect, zone: ZoneInfo) -> str:
 
 def phone(number: str | None) -> str | None:
     """
-    `375 29 111-11-11`: a spreadsheet shows digits alone as 3,75E+11, and takes a plus before spaces for a formula. What is
-    no number in E.164 stays.
+    `375 29 111-11-11`: a spreadsheet shows digits alone as 3,75E+11, and takes a plus before spaces for a formula.
+    What is no number in E.164 stays.
     """
     try:
         parsed = phonenumbers.parse(number or "", None)

@@ -129,6 +129,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
         fill(select, option(mine, id));
         select.value = mine ?? "";
         release();
+        if (document.activeElement === select) offer();
       },
     };
     function hold() {
