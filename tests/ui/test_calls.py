@@ -40,13 +40,13 @@ def test_a_call_arrives_live_and_its_story_is_told(number, enrol, visit, play, l
 
     line = somebody.page.locator(".call-line")
     expect(line).to_have_count(1, timeout=30_000)
-    expect(line).to_contain_text({"ru": "Карточка показана", "en": "Card shown"}[language], timeout=30_000)
+    expect(line).to_contain_text({"ru": "Карточка показана", "en": "Pop-up shown"}[language], timeout=30_000)
     expect(line).to_contain_text({"ru": "В истории", "en": "In the history"}[language], timeout=30_000)
     expect(line).to_contain_text("Boris (151)")
     somebody.is_accessible()
     line.get_by_role("link", name=CUSTOMER).click()
     somebody.reads(
-        {"ru": "Карточку увидели: Anna (150), Boris (151)", "en": "The card was seen by Anna (150), Boris (151)"}[
+        {"ru": "Карточку увидели: Anna (150), Boris (151)", "en": "The pop-up was seen by Anna (150), Boris (151)"}[
             language
         ]
     )
@@ -108,7 +108,7 @@ def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, v
     expect(lines).to_have_count(1)
     somebody.page.get_by_label("Номер или его часть").fill("555")
     somebody.reads("Ничего не нашлось")
-    somebody.press("Сбросить отбор")
+    somebody.press("Сбросить фильтры")
 
     expect(lines).to_have_count(2)
 

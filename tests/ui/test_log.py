@@ -58,7 +58,7 @@ def test_the_log_shows_errors_first_and_everything_page_by_page(number, enrol, v
 
     expect(everything.locator("tbody tr")).to_have_count(MANY)
     expect(more).to_have_count(0)
-    somebody.reads({"ru": "Показано 130 записей. Это все", "en": "130 entries are shown. That is all"}[language])
+    somebody.reads({"ru": "Показаны все записи: 130", "en": "All 130 entries are shown"}[language])
 
 
 def test_thousands_of_entries_are_read_without_waiting(number, enrol, visit, journal):
@@ -72,7 +72,7 @@ def test_thousands_of_entries_are_read_without_waiting(number, enrol, visit, jou
     for pages in range(1, 13):
         more.click()
         expect(rows).to_have_count(min(50 + 100 * pages, THOUSANDS))
-    somebody.reads(re.compile(r"Показано 1\s?230 записей\. Это все"))
+    somebody.reads(re.compile(r"Показаны все записи: 1\s?230"))
 
     opened = somebody.page.evaluate(
         """async () => {
@@ -99,14 +99,14 @@ def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, v
 
     somebody.press("Только ошибки")
     expect(somebody.page.locator("main tbody tr")).to_have_count(2)
-    somebody.page.get_by_label("О чём").select_option("upload")
+    somebody.page.get_by_label("Тип события").select_option("upload")
     somebody.reads("Ничего не нашлось")
     somebody.is_accessible()
 
     assert re.search(r"#/log\?status=error&type=upload", somebody.page.url)
     somebody.page.reload()
     somebody.reads("Ничего не нашлось")
-    somebody.press("Сбросить отбор")
+    somebody.press("Сбросить фильтры")
     expect(somebody.page.locator("main table").last.locator("tbody tr")).to_have_count(20)
 
 

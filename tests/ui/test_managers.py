@@ -58,7 +58,7 @@ def test_a_number_is_taken_over_and_given_back(number, staff, visit, crm, look):
     give(somebody, "Daria", "151")
 
     somebody.reads({"ru": "Daria: номер 151. Раньше: Boris", "en": "Daria: extension 151. Previously: Boris"}[language])
-    somebody.reads({"ru": "RetailCRM приняла номера", "en": "RetailCRM accepted the numbers"}[language])
+    somebody.reads({"ru": "RetailCRM приняла номера", "en": "RetailCRM accepted the extensions"}[language])
     expect(row(somebody, "Boris").locator(".badge")).to_have_text({"ru": "не назначен", "en": "not assigned"}[language])
     codes = {
         item["userId"]: item["code"] for item in crm.module(number)["integrations"]["telephony"]["additionalCodes"]
@@ -120,14 +120,14 @@ def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit
     somebody.reads("Daria: в RetailCRM 117, здесь номера нет")
     somebody.is_accessible()
 
-    somebody.press("Взять 117")
+    somebody.press("Принять 117")
     expect(row(somebody, "Daria").locator(".badge")).to_have_text("117")
-    somebody.press("Отправить наши")
+    somebody.press("Отправить номера в RetailCRM")
 
     somebody.reads("RetailCRM приняла номера")
     somebody.page.reload()
     expect(row(somebody, "Anna").locator(".badge")).to_have_text("150")
-    expect(somebody.page.get_by_text("В RetailCRM не так")).to_have_count(0)
+    expect(somebody.page.get_by_text("Расхождения с RetailCRM")).to_have_count(0)
 
 
 def test_without_the_crm_numbers_are_assigned_all_the_same(number, staff, visit, crm):

@@ -57,7 +57,7 @@ def test_somebody_elses_save_is_shown_and_mine_is_kept(number, enrol, visit):
 
     somebody.page.locator(".save-bar [type=submit]").click()
     somebody.reads("Пока вы правили, правила сохранил кто-то другой")
-    somebody.reads("Завершить, если конец не пришёл: 120 с")
+    somebody.reads("Завершать без сигнала окончания через: 120 с")
     somebody.is_accessible()
     somebody.press("Сохранить мои")
 

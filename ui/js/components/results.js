@@ -73,7 +73,7 @@ export function more({ count, next }, add, { t, common }) {
     }
   }, { kind: "plain", busy: common("loading") });
   const say = () => {
-    shown.textContent = [t("found", { count }), next ? "" : t("end")].filter(Boolean).join(". ");
+    shown.textContent = t(next ? "found" : "all", { count });
     ask.hidden = !next;
   };
   say();

@@ -163,7 +163,9 @@ export async function show({ t, common, query, signal, before }) {
     keyed(days, [...byDay.keys()].map((name) => ({ key: name, of: null, make: () => section(name) })));
   }
 
-  const section = (name) => h("section", { class: "stack tight" }, h("h2", { class: "call-day" }, name), lists.get(name));
+  function section(name) {
+    return h("section", { class: "stack tight" }, h("h2", { class: "call-day" }, name), lists.get(name));
+  }
 
   function line(call) {
     const tone = !call.is_over ? "going" : call.result === "answered" ? "good" : call.kind === "in" ? "bad" : "";
@@ -185,7 +187,9 @@ export async function show({ t, common, query, signal, before }) {
     );
   }
 
-  const named = ({ customer, kind }) => phone(customer) || t({ internal: "inside", unknown: "channels" }[kind] ?? "hidden");
+  function named({ customer, kind }) {
+    return phone(customer) || t({ internal: "inside", unknown: "channels" }[kind] ?? "hidden");
+  }
 
   function state(effect, call) {
     const { state: name, reason } = call[effect];

@@ -18,11 +18,11 @@ export default {
     calls: "Calls",
     managers: "Managers",
     lines: "Lines",
-    host: "Telephone host",
+    host: "Phone system",
     connection: "Connection",
     settings: "Rules",
     log: "Log",
-    try: "Try it",
+    try: "Test call",
   },
   theme: { label: "Appearance", auto: "like the system", light: "light", dark: "dark" },
   other: {

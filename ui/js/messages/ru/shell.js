@@ -18,11 +18,11 @@ export default {
     calls: "Звонки",
     managers: "Менеджеры",
     lines: "Линии",
-    host: "Станция",
+    host: "АТС",
     connection: "Подключение",
     settings: "Правила",
     log: "Журнал",
-    try: "Проверка",
+    try: "Пробный звонок",
   },
   theme: { label: "Оформление", auto: "как в системе", light: "светлое", dark: "тёмное" },
   other: {
