@@ -8,9 +8,14 @@ const PATIENCE_MS = 5000;
 
 /** `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is worth asking again. */
 export class Problem extends Error {
+  /** @param {string} message @param {Record<string, any>} known */
   constructor(message, { code, status = 0, fields = {}, details = {}, wait = null }) {
     super(message);
-    Object.assign(this, { code, status, fields, details, wait });
+    this.code = code;
+    this.status = status;
+    this.fields = fields;
+    this.details = details;
+    this.wait = wait;
   }
 }
 
@@ -70,6 +75,7 @@ async function ask(method, path, body, options) {
 /**
  * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again. A change
  * is not, for nobody would know whether it was made; `onSlow` says meanwhile that it takes long.
+ * @param {{ signal?: AbortSignal, patient?: boolean, accept?: string }} [options]
  */
 async function send(method, path, body, { signal, patient = true, accept = "application/json" } = {}) {
   const headers = { Accept: accept, ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
@@ -120,6 +126,7 @@ async function problem(status, error, wait = null) {
 }
 
 // The API says what a value must be in English; these are its forms.
+/** @type {[string, RegExp][]} */
 const FORMS = [
   ["missing", /^is missing$/],
   ["range", /^must be (?:a number|a whole number)(?: or null)? from (?<least>\S+) to (?<most>\S+)$/],

@@ -77,7 +77,7 @@ export function start(show, ask) {
   askToLeave = ask;
   history.scrollRestoration = "manual"; // the browser would scroll before the screen is there
   addEventListener("scroll", () => (visit().scroll = scrollY), { passive: true });
-  addEventListener("focusin", ({ target }) => (visit().focus = target.getAttribute("href")));
+  addEventListener("focusin", () => (visit().focus = document.activeElement?.getAttribute("href")));
   addEventListener("hashchange", async () => {
     if (location.hash === here) return;
     const wanted = location.hash;

@@ -7,7 +7,7 @@ import { button } from "./button.js";
 export function open(title, build, { dismissable = true } = {}) {
   return new Promise((resolve) => {
     const id = uid("title");
-    const back = document.activeElement;
+    const back = /** @type {HTMLElement | null} */ (document.activeElement);
     let answer = null;
     const dialog = h("dialog", { class: "dialog", "aria-labelledby": id });
     const close = (value = null) => {

@@ -6,7 +6,7 @@ import { keyed } from "../components/keyed.js";
 import { notice } from "../components/notice.js";
 import { parts } from "../components/story.js";
 import { toast } from "../components/toast.js";
-import { announce, fill, h } from "../dom.js";
+import { announce, h } from "../dom.js";
 import { day, duration, exactTime, moment, phone } from "../format.js";
 import { icon } from "../icons.js";
 import { words } from "../i18n.js";
@@ -84,7 +84,7 @@ export async function show({ t, path, signal }) {
     }
     toast(told("again_done"));
     await draw();
-    document.querySelector("main h1")?.focus({ preventScroll: true }); // the button that was pressed is gone
+    /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true }); // the button that was pressed is gone
   }
 
   function facts() {

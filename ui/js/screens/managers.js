@@ -48,7 +48,7 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
   const owners = new Map(phones.map((phone) => [phone.extension, fullName(phone)]));
   const chosenByKeys = new Set(); // managers whose number is chosen with arrows and not yet saved
   let series = null; // what an undo restores: how it was before the first of the changes that the offer stands for
-  let held = new Map(managers.map((manager) => [manager.user_id, manager.extension]));
+  const held = new Map(managers.map((manager) => [manager.user_id, manager.extension]));
   const push = h("div", { role: "status" });
   const above = h("div", { class: "stack tight" });
   const rows = new Map(managers.map((manager) => [manager.user_id, row(manager)]));

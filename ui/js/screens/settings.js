@@ -34,11 +34,12 @@ const NAMES = ["line", "shop", "customer"];
 const NUMBER_KINDS = ["premium", "shared_cost", "satellite"];
 
 export async function show({ t, signal }) {
-  let [config, { lines }, errors] = await Promise.all([
+  const [found, { lines }, errors] = await Promise.all([
     api.get(of("config"), {}, { signal }),
     api.get(of("lines"), {}, { signal }),
     words("errors"),
   ]);
+  let config = found;
   const fields = {};
   const sections = Object.entries(GROUPS).map(([group, members]) => {
     const id = uid("group");
