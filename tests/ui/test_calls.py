@@ -208,3 +208,39 @@ def test_channels_of_the_host_itself_are_no_calls(number, enrol, visit, play):
     lines.first.get_by_role("link").click()
     expect(somebody.page.locator("main h1")).to_have_text("Служебное соединение")
     expect(somebody.page.get_by_text("ещё идёт")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_mark_of_a_picture_stands_out(number, enrol, visit, play, theme):
+    enrol(number)
+    call = play("2-18-capture", number, speed=20)
+    somebody = visit(theme=theme).sign_in(number)
+    expect(somebody.page.locator(".delay-usual").first).to_be_attached(timeout=40_000)
+    pale = _pale_marks(somebody, ".delay-usual, .delay-worst, .delay-none, .state .pulse path")
+    somebody.go(f"call/{call}")
+    expect(somebody.page.locator("svg.lanes .bar.talk").first).to_be_visible()
+
+    assert pale + _pale_marks(somebody, ".bar, .lane-transfer line, .legend svg rect") == []
+
+
+def _pale_marks(somebody, selector):
+    """Marks whose fill and stroke both have less than 3 to 1 against the card behind them."""
+    return somebody.page.evaluate(
+        """(selector) => {
+            const rgb = (text) => (text.match(/[0-9.]+/g) ?? []).map(Number);
+            const light = (colour) => {
+                const [r, g, b] = rgb(colour).map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+            const marks = [...document.querySelectorAll(selector)];
+            if (!marks.length) throw new Error(`no marks: ${selector}`);
+            return marks.flatMap((mark) => {
+                const style = getComputedStyle(mark);
+                const behind = getComputedStyle(mark.closest(".card")).backgroundColor;
+                const seen = [style.fill, style.stroke].filter((colour) => colour.startsWith("rgb")).map((c) => ratio(c, behind));
+                return Number(style.opacity) === 1 && Math.max(...seen) >= 3 ? [] : [`${mark.getAttribute("class")}: ${seen}`];
+            });
+        }""",
+        selector,
+    )

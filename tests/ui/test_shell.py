@@ -549,3 +549,41 @@ def _lead(somebody, link):
 def _visit_foreign(somebody, content):
     somebody.page.route(f"{FOREIGN}/**", lambda route: route.fulfill(body=content, content_type="text/html"))
     somebody.page.goto(f"{FOREIGN}/opens-the-account")
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_what_a_screen_is_made_of_is_asked_for_at_once(number, enrol, visit, stack, language):
+    """A module that is not preloaded costs another turn to the server: on a slow line a third of a second."""
+    enrol(number)
+    somebody = visit(language=language)
+    late = """() => {
+        const preloaded = new Set([...document.querySelectorAll("link[rel=modulepreload]")].map((link) => link.href));
+        return performance.getEntriesByType("resource").map((each) => each.name)
+            .filter((name) => name.endsWith(".js") && !name.endsWith("early.js") && !preloaded.has(name));
+    }"""
+    somebody.open()
+    expect(somebody.page.locator("[name=login]")).to_be_visible()
+    found = {"sign-in": somebody.page.evaluate(late)}
+    somebody.fill_in(number)
+    expect(somebody.page.locator(".frame")).to_be_visible()
+
+    for screen in (
+        "overview",
+        "calls",
+        "managers",
+        "lines",
+        "host",
+        "connection",
+        "settings",
+        "log",
+        "try",
+        "call/1.1",
+    ):
+        somebody.page.goto("about:blank")
+        somebody.go(screen)
+        somebody.page.wait_for_load_state("networkidle")
+        found[screen] = somebody.page.evaluate(late)
+
+    wanted = found.pop("call/1.1")  # which is not there: its sentence is an error's
+    assert [name for name in wanted if not name.endswith("errors.js")] == []
+    assert found == dict.fromkeys(found, [])
