@@ -586,4 +586,4 @@ def test_what_a_screen_is_made_of_is_asked_for_at_once(number, enrol, visit, sta
 
     wanted = found.pop("call/1.1")  # which is not there: its sentence is an error's
     assert [name for name in wanted if not name.endswith("errors.js")] == []
-    assert found == dict.fromkeys(found, [])
+    assert {screen: names for screen, names in found.items() if names} == {}

@@ -1,5 +1,5 @@
 // Before anything is painted: the chosen theme, the token of an account link out of the address, and what the first
-// screen is made of, which would be asked for one after the other otherwise. (What every screen needs is in index.html.)
+// screen is made of, which would be asked for one after the other otherwise. (index.html names what every screen needs.)
 (() => {
   const PARTS = {
     overview: ["delays", "empty", "keyed"],
@@ -14,7 +14,13 @@
     try: ["badge", "field", "lanes", "story", "why"],
     "sign-in": ["field"],
   };
-  const FURTHER_WORDS = { calls: ["reasons"], call: ["reasons", "story"], log: ["settings"], try: ["reasons", "story"], settings: ["errors"] };
+  const FURTHER_WORDS = {
+    calls: ["reasons"],
+    call: ["reasons", "story"],
+    log: ["settings"],
+    try: ["reasons", "story"],
+    settings: ["errors"],
+  };
   let theme = null;
   let language = null;
   let isKnown = true;

@@ -104,7 +104,11 @@ export async function show({ t, common, query, signal, before }) {
 
   function type_(log) {
     const name = log.event_type;
-    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
+    return [h("span", {}, named(name)), h("p", { class: "log-words" }, sentence(log, t, rules)), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
+  }
+
+  function named(name) {
+    return t.has(`types.${name}`) ? t(`types.${name}`) : name;
   }
 
   /** Why we refused, in words; else what was answered. */
@@ -120,7 +124,7 @@ export async function show({ t, common, query, signal, before }) {
       if (box.childElementCount > 1) return;
       const id = callOf(log);
       box.append(
-        h("div", { class: "stack tight" }, id && h("a", { href: to(["call", id]) }, t("to_call")), part(t("request"), log.request_data), part(t("response"), log.response_data)),
+        h("div", { class: "stack tight" }, id && h("a", { href: to(["call", id]) }, t("to_call"), hidden(` ${id}`)), part(t("request"), log.request_data), part(t("response"), log.response_data)),
       );
     }, { once: true });
     return box;
@@ -131,6 +135,9 @@ export async function show({ t, common, query, signal, before }) {
     return h("div", {}, h("p", { class: "small muted" }, title), h("pre", { class: "json", tabindex: 0, role: "region", "aria-label": title }, JSON.stringify(content, null, 2)));
   }
 }
+
+/** For those who hear the name of a link or a button without what stands around it. */
+const hidden = (text) => h("span", { class: "visually-hidden" }, text);
 
 const callOf = ({ request_data: asked }) =>
   asked?.event?.callExternalId ?? (asked?.calls?.length === 1 ? asked.calls[0].externalId : null) ?? asked?.unique_id ?? null;
