@@ -1,5 +1,5 @@
 // Before anything is painted: the chosen theme, the token of an account link out of the address, and what the first
-// screen is made of, which would be asked for one after the other otherwise. (index.html names what every screen needs.)
+// screen is made of, which would be asked for piece by piece otherwise. (index.html names what every screen needs.)
 (() => {
   const PARTS = {
     overview: ["delays", "empty", "keyed"],
