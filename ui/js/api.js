@@ -6,7 +6,10 @@ import { words } from "./i18n.js";
 const ROOT = "/retailcrm-admin/api/";
 const PATIENCE_MS = 5000;
 
-/** `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is worth asking again. */
+/**
+ * `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is
+ * worth asking again.
+ */
 export class Problem extends Error {
   /** @param {string} message @param {Record<string, any>} known */
   constructor(message, { code, status = 0, fields = {}, details = {}, wait = null }) {
@@ -73,7 +76,8 @@ async function ask(method, path, body, options) {
 }
 
 /**
- * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again. A change
+ * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again. A
+ * change
  * is not, for nobody would know whether it was made; `onSlow` says meanwhile that it takes long.
  * @param {{ signal?: AbortSignal, patient?: boolean, accept?: string }} [options]
  */

@@ -5,7 +5,9 @@ import { button } from "./button.js";
 
 const SECONDS = 8;
 
-/** `undo`: { text, act, gone }, `gone` is called once the offer ends. Stays while it is pointed at or holds the focus. */
+/**
+ * `undo`: { text, act, gone }, `gone` is called once the offer ends. Stays while it is pointed at or holds the focus.
+ */
 export function toast(text, undo = null) {
   const made = h("div", { class: "toast" }, h("span", {}, text));
   let timer;

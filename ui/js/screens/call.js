@@ -84,7 +84,8 @@ export async function show({ t, path, signal }) {
     }
     toast(told("again_done"));
     await draw();
-    /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true }); // the button that was pressed is gone
+    // The button that was pressed is gone.
+    /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
   }
 
   function facts() {

@@ -110,7 +110,8 @@ export async function show({ t, common, query, signal, before }) {
     if (turn !== results.turn()) return;
     const known = new Set(shown.map((call) => call.id));
     const news = page.calls.filter((call) => !known.has(call.id)).length;
-    // What somebody reads, or is about to press, must not move away: what is new is said, and what is there is kept true.
+    // What somebody reads, or is about to press, must not move away: what is new is said, and what is there is kept
+    // true.
     if (shown.length > page.calls.length || results.element.contains(document.activeElement)) {
       const latest = new Map(page.calls.map((call) => [call.id, call]));
       shown = shown.map((call) => latest.get(call.id) ?? call);

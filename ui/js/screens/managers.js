@@ -110,7 +110,8 @@ function desk(box, { found, phones, mapping, t, common, query, signal, read }) {
       release();
     });
     select.addEventListener("change", () => (isByKeys ? hold() : decide()));
-    select.addEventListener("blur", () => setTimeout(() => chosenByKeys.has(id) && decide())); // the focus has moved then
+    // Once the focus has moved.
+    select.addEventListener("blur", () => setTimeout(() => chosenByKeys.has(id) && decide()));
     const unknown = found.unknown_to_crm.filter((item) => (item.kind === "manager" ? item.value === String(id) : item.value === manager.extension));
     const marks = [
       manager.is_in_crm === false && badge("warn", t("not_in_crm")),

@@ -109,7 +109,10 @@ function form(t, { enterprise = "", login = "", fixed = false }, done) {
     return undefined;
   }
 
-  /** There is a turn for this password in so many seconds: then the page sends it by itself, unless something else is typed. */
+  /**
+   * There is a turn for this password in so many seconds: then the page sends it by itself, unless something else is
+   * typed.
+   */
   async function waitFor(seconds, given) {
     const until = Date.now() + seconds * 1000;
     const left = h("strong", { "aria-hidden": "true" });
