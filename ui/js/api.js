@@ -72,8 +72,13 @@ async function ask(method, path, body, options) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw await problem(response.status, { code: "not_json" });
+  } finally {
+    read.get(response)?.();
   }
 }
+
+// What is to be let go of once an answer is read: a screen that asks every few seconds may stay open for a day.
+const read = new WeakMap();
 
 /**
  * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again. A
@@ -107,6 +112,7 @@ async function send(method, path, body, { signal, patient = true, accept = "appl
   } finally {
     clearTimeout(timer);
   }
+  read.set(response, () => signal?.removeEventListener("abort", end));
   if (response.ok) return response;
   let error = {};
   try {

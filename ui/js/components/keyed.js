@@ -1,11 +1,9 @@
-// A list that is brought up to date in place: what says the same stays as it is, with its focus and whatever is open
-// in it.
+// A list that is brought up to date in place: what says the same stays as it is, with its focus and what is open in it.
 
 const kept = new WeakMap(); // of a parent: by key, what was drawn of which content
 
 /**
- * items: [{ key, of, make() }] in order: `of` is the content, and `make` draws it anew when it differs from the last
- * time.
+ * items: [{ key, of, make() }] in order: `of` is the content; `make` draws it anew when that differs from the last time.
  * The focus goes from what is drawn anew to the control in the same place of it.
  */
 export function keyed(parent, items) {

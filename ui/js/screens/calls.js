@@ -110,8 +110,7 @@ export async function show({ t, common, query, signal, before }) {
     if (turn !== results.turn()) return;
     const known = new Set(shown.map((call) => call.id));
     const news = page.calls.filter((call) => !known.has(call.id)).length;
-    // What somebody reads, or is about to press, must not move away: what is new is said, and what is there is kept
-    // true.
+    // What somebody reads, or is about to press, must not move away: what is new is announced, the rest kept true.
     if (shown.length > page.calls.length || results.element.contains(document.activeElement)) {
       const latest = new Map(page.calls.map((call) => [call.id, call]));
       shown = shown.map((call) => latest.get(call.id) ?? call);
@@ -129,7 +128,7 @@ export async function show({ t, common, query, signal, before }) {
     drawDays();
     return keyed(results.element, [
       { key: "days", of: null, make: () => days },
-      { key: "foot", of: [shown.length, page.next], make: () => foot(page) },
+      { key: "foot", of: [results.turn(), shown.length, page.next], make: () => foot(page) },
     ]);
   }
 
