@@ -15,7 +15,6 @@ from lib.runtime.json_schema import Problem, Schema
 from lib.store.journal import Key
 
 _ROWS: Final = 50
-_CSV_ROWS: Final = 10_000
 _MOMENT: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$"
 _NO_CURSOR: Final = Problem(code="cursor", message="is not the `next` of an answer")
 _TIME: Final = refused_as(
@@ -35,7 +34,7 @@ def is_csv(query: Mapping[str, str]) -> bool:
 
 
 def limit(query: Mapping[str, str]) -> int:
-    return _CSV_ROWS if is_csv(query) else int(query.get("limit", _ROWS))
+    return int(query.get("limit", _ROWS))
 
 
 def moment(query: Mapping[str, Any], name: str) -> datetime | None:

@@ -71,7 +71,8 @@ class CallFilter:
 class FoundCall:
     """
     `deliveries`: `{"effect", "state", "reason", "extensions"}` of each one's last generation, in order. `talk_seconds`,
-    `waiting_seconds` and `has_recording` are what the history row says, None while there is none.
+    `waiting_seconds` and `has_recording` are what the history row says, None while there is none. `due_at`: when
+    something is decided without a further event, None: never.
     """
 
     id: int
@@ -82,7 +83,9 @@ class FoundCall:
     result: str | None
     owner_extension: str | None
     started_at: datetime
+    last_event_at: datetime
     over_at: datetime | None
+    due_at: datetime | None
     decisions: list[dict[str, Any]]
     talk_seconds: int | None
     waiting_seconds: int | None
@@ -119,17 +122,7 @@ def list_logs(
     conn: Connection, enterprise_number: str, chosen: LogFilter, *, after: Key | None, limit: int
 ) -> list[Log]:
     """The latest first."""
-    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
-        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
-    ]
-    if chosen.event_type is not None:
-        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
-    if chosen.status is not None:
-        wanted.append(("status = %(status)s", {"status": chosen.status}))
-    if chosen.since is not None:
-        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
-    if chosen.until is not None:
-        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    wanted = _log_conditions(enterprise_number, chosen)
     if after is not None:
         wanted.append(("(created_at, id) < (%(at)s, %(id)s)", {"at": after.at, "id": after.id}))
     with conn.cursor(row_factory=class_row(Log)) as cursor:
@@ -143,6 +136,40 @@ def list_logs(
         ).fetchall()
 
 
+def count_logs(conn: Connection, enterprise_number: str, chosen: LogFilter, *, limit: int) -> int:
+    """At most `limit`, which bounds the look too."""
+    wanted = _log_conditions(enterprise_number, chosen)
+    query = SQL("SELECT count(*) FROM (SELECT 1 FROM integration_logs WHERE {conditions} LIMIT %(limit)s) found")
+    return _count(conn, query.format(conditions=_all(wanted)), _parameters(wanted) | {"limit": limit})
+
+
+def count_calls(conn: Connection, enterprise_number: str, chosen: CallFilter, *, limit: int) -> int:
+    """At most `limit`, which bounds the look too."""
+    wanted = [("c.enterprise_number = %(number)s", {"number": enterprise_number}), *_conditions(chosen)]
+    query = SQL("SELECT count(*) FROM (SELECT 1 FROM calls c WHERE {conditions} LIMIT %(limit)s) found")
+    return _count(conn, query.format(conditions=_all(wanted)), _parameters(wanted) | {"limit": limit})
+
+
+def _count(conn: Connection, query: Composed, parameters: dict[str, Any]) -> int:
+    row = conn.execute(query, parameters).fetchone()
+    return row[0] if row else 0
+
+
+def _log_conditions(enterprise_number: str, chosen: LogFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
+    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
+        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
+    ]
+    if chosen.event_type is not None:
+        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
+    if chosen.status is not None:
+        wanted.append(("status = %(status)s", {"status": chosen.status}))
+    if chosen.since is not None:
+        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
+    if chosen.until is not None:
+        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    return wanted
+
+
 def list_calls(
     conn: Connection, enterprise_number: str, chosen: CallFilter, *, after: Key | None, limit: int
 ) -> list[FoundCall]:
@@ -154,7 +181,7 @@ def list_calls(
         return cursor.execute(
             SQL("""
             SELECT c.id, c.main_unique_id AS unique_id, c.kind, c.customer, c.line_id, c.result, c.owner_extension,
-                   c.started_at, c.over_at,
+                   c.started_at, c.last_event_at, c.over_at, c.due_at,
                    jsonb_path_query_array(c.decisions, '$[*] ? (!exists(@.crm) || @.crm == "retailcrm")') AS decisions,
                    said.talk_seconds, said.waiting_seconds, said.has_recording,
                    coalesce(said.deliveries, '[]') AS deliveries
@@ -176,14 +203,22 @@ def list_calls(
         ).fetchall()
 
 
+_ONLY_CHANNELS: Final[LiteralString] = '$[*] ? (@.code == "only_channels")'
+
+
 def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
     found: list[tuple[LiteralString, dict[str, Any]]] = []
     if chosen.phone is not None:
         found.append(("strpos(c.customer, %(phone)s) > 0", {"phone": chosen.phone}))
     if chosen.kind is not None:
         found.append(("c.kind = %(kind)s", {"kind": chosen.kind}))
+    else:
+        # Channels that a host uses for itself are no calls; whoever looks for them asks for the kind `unknown`.
+        found.append((f"NOT (c.kind = 'unknown' AND c.decisions @? '{_ONLY_CHANNELS}')", {}))
     if chosen.result is not None:
-        found.append(("c.result = %(result)s", {"result": chosen.result}))
+        # Of a call that goes on it is not known yet, unless somebody has answered.
+        known = "c.result = %(result)s AND (c.over_at IS NOT NULL OR c.result = 'answered')"
+        found.append((known, {"result": chosen.result}))
     if chosen.since is not None:
         found.append(("c.started_at >= %(since)s", {"since": chosen.since}))
     if chosen.until is not None:

@@ -275,7 +275,7 @@ def test_a_call_without_a_popup_says_why(connected, gateway):  # noqa: F811
     [row] = connected.get("calls/0367").json["calls"]
 
     assert row["popup"] == {"state": "none", "reason": "no_mapping", "extensions": []}
-    assert row["upload"] == {"state": "none", "reason": None}
+    assert row["upload"] == {"state": "open", "reason": None}  # it goes on
 
 
 def test_a_backlog_is_said_with_how_many_events_wait_and_since_when(page, sql):

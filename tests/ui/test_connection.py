@@ -75,7 +75,7 @@ def test_a_key_that_is_refused_shows_which_check_failed_and_what_to_do(number, e
     somebody.press("Проверить")
 
     expect(somebody.page.locator(".step.failed")).to_contain_text("Скопируйте его ещё раз")
-    somebody.reads("поправьте отмеченное")
+    somebody.reads("исправьте ошибки")
     somebody.is_accessible()
 
 

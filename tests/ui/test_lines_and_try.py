@@ -134,12 +134,12 @@ def test_a_situation_shows_what_would_be_sent_and_nothing_is(number, enrol, visi
     enrol(number)
     somebody = visit(language=language, size=size, theme=theme).sign_in(number)
     somebody.go("try")
-    somebody.reads({"ru": "Карточку увидят: Anna (150)", "en": "The card will be seen by Anna (150)"}[language])
+    somebody.reads({"ru": "Карточку увидят: Anna (150)", "en": "The pop-up will be seen by Anna (150)"}[language])
     somebody.is_accessible()
 
     somebody.page.get_by_role("button", name={"ru": "Внутренний звонок", "en": "Internal call"}[language]).click()
 
-    somebody.reads({"ru": "Карточка здесь не нужна", "en": "No card is needed here"}[language])
+    somebody.reads({"ru": "Карточка здесь не нужна", "en": "No pop-up is needed here"}[language])
     somebody.is_accessible()
     assert crm.entries(number, "event") == crm.entries(number, "upload") == []
 

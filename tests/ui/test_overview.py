@@ -161,3 +161,37 @@ def test_who_has_no_connection_yet_is_led_to_it(number, enrol, visit):
     somebody.page.get_by_role("link", name="Открыть подключение").click()
 
     expect(somebody.page.locator("main h1")).to_have_text("Подключение")
+
+
+def test_what_is_refreshed_takes_neither_the_focus_nor_the_place(number, enrol, visit):
+    """The numbers of the day change under whoever stands on one of them."""
+    enrol(number)
+    somebody = visit(size="phone").sign_in(number)
+    figures = {"calls": 1}
+
+    def answer(route):
+        stats = route.fetch().json()
+        stats["today"]["calls"] = {"in": figures["calls"]}
+        route.fulfill(json=stats)
+
+    somebody.page.clock.install()
+    somebody.page.route("**/api/stats/*", answer)
+    somebody.page.reload()
+    total = somebody.page.locator(".tally-total").first
+    expect(total).to_have_text("1")
+    link = somebody.page.locator(".tally a").first
+    link.focus()
+    scrolled = somebody.page.evaluate("(scrollTo(0, 240), scrollY)")
+    figures["calls"] = 2
+
+    somebody.page.clock.run_for(16_000)
+
+    expect(total).to_have_text("2")
+    expect(somebody.page.locator(".tally a").first).to_be_focused()
+    assert somebody.page.evaluate("scrollY") == scrolled > 0
+    button = somebody.page.get_by_role("button", name="Зарегистрировать").first
+    button.focus()
+    figures["calls"] = 3
+    somebody.page.clock.run_for(16_000)
+    expect(total).to_have_text("3")
+    expect(button).to_be_focused()

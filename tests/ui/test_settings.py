@@ -58,7 +58,7 @@ def test_somebody_elses_save_is_shown_and_mine_is_kept(number, enrol, visit):
 
     somebody.page.locator(".save-bar [type=submit]").click()
     somebody.reads("Пока вы правили, правила сохранил кто-то другой")
-    somebody.reads("Завершить, если конец не пришёл: 120 с")
+    somebody.reads("Завершать без сигнала окончания через: 120 с")
     somebody.is_accessible()
     somebody.press("Сохранить мои")
 
@@ -89,7 +89,7 @@ def test_smart_redirect_is_set_for_all_and_for_a_line(number, enrol, visit):
     somebody.go("settings")
     somebody.page.get_by_label("Показать имя клиента").check()
     somebody.page.get_by_label("0001302").select_option("off")
-    somebody.page.get_by_label("Названия магазинов").fill("main = Магазин\nodd line")
+    somebody.page.get_by_label("Названия магазинов").fill("main = Магазин = склад")
 
     somebody.page.locator(".save-bar [type=submit]").click()
     somebody.reads("Правила сохранены")
@@ -97,7 +97,7 @@ def test_smart_redirect_is_set_for_all_and_for_a_line(number, enrol, visit):
     settings = administrator.config()["settings"]
     assert settings["smart_redirect_mode"] == "name-only"
     assert settings["smart_redirect_lines"] == {"0001302": {"algorithm": "last_call", "mode": "off"}}
-    assert settings["smart_redirect_shop_names"] == {"main": "Магазин"}
+    assert settings["smart_redirect_shop_names"] == {"main": "Магазин = склад"}
     somebody.is_accessible()
 
 
@@ -151,6 +151,57 @@ def test_every_country_is_one_choice_and_a_limit_has_its_bounds(number, enrol, v
 
     assert administrator.config()["settings"]["click_countries"] == ["*"]
     expect(somebody.page.get_by_role("button", name="Любая страна — убрать")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "size", "label", "odd", "twice", "saved"),
+    [
+        (
+            "ru",
+            "phone",
+            "Названия магазинов",
+            "Строка 2, «odd line»",
+            "код main уже есть в строке 1",
+            "Правила сохранены",
+        ),
+        ("en", "desktop", "Names of shops", "Line 2, “odd line”", "code main is in line 1", "The rules are saved"),
+    ],
+)
+def test_a_line_that_says_nothing_is_named_and_not_dropped(
+    *, number, enrol, visit, language, size, label, odd, twice, saved
+):
+    administrator = enrol(number)
+    somebody = visit(language=language, size=size).sign_in(number)
+    somebody.go("settings")
+    names = somebody.page.get_by_label(label)
+
+    names.fill("main = Shop\nodd line")
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads(odd)
+    expect(names).to_be_focused()
+    expect(names).to_have_attribute("aria-invalid", "true")
+    somebody.is_accessible()
+    assert administrator.config()["settings"]["smart_redirect_shop_names"] is None
+    names.fill("main = Shop\nmain = Other")
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads(twice)
+    names.fill("main = Shop\nother = Second")
+    somebody.page.locator(".save-bar [type=submit]").click()
+
+    somebody.reads(saved)
+    kept = administrator.config()["settings"]["smart_redirect_shop_names"]
+    assert kept == {"main": "Shop", "other": "Second"}
+
+
+def test_a_line_that_says_nothing_is_not_lost_by_a_click_elsewhere(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("settings")
+    somebody.page.get_by_label("Названия магазинов").fill("odd line")
+
+    somebody.page.get_by_role("link", name="Журнал").click()
+
+    somebody.reads("Изменения не сохранены")
 
 
 @pytest.mark.parametrize(

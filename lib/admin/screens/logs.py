@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from lib.admin import exports, paging, told
 from lib.admin.operation import AdminRequest, Operation
@@ -22,33 +22,52 @@ _COLUMNS: Final = ("created_at", "event_type", "status", "error_message", "reque
 
 
 def show(request: AdminRequest) -> Answer:
-    query, limit = request.query, paging.limit(request.query)
+    query = request.query
     chosen = LogFilter(
         event_type=query.get("event_type"),
         status=query.get("status"),
         since=paging.moment(query, "since"),
         until=paging.moment(query, "until"),
     )
-    with db.connection() as conn:
-        found = journal.list_logs(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
-        seen = drawn_story.faces(conn, request.enterprise)
     if paging.is_csv(query):
-        rows = [
-            (
-                log.created_at,
-                log.event_type,
-                log.status,
-                log.error_message,
-                json.dumps(log.request_data, ensure_ascii=False),
-                json.dumps(log.response_data, ensure_ascii=False),
-            )
-            for log in found
-        ]
-        return exports.answer(request, "log", _COLUMNS, rows)
-    managers = {str(user): name for log in found for user in _user_ids(log) if (name := seen.name_of_user(user))}
-    following = paging.cursor(Key(at=found[-1].created_at, id=found[-1].id)) if len(found) == limit else None
-    logs = [{**asdict(log), "trouble": told.as_json(_trouble(log))} for log in found]
-    return {"logs": logs, "managers": managers, "next": following}, 200
+        return _export(request, chosen)
+    found, following = _page(request, chosen, paging.after(query), paging.limit(query))
+    with db.connection() as conn:
+        seen = drawn_story.faces(conn, request.enterprise)
+    return {
+        "logs": [{**asdict(log), "trouble": told.as_json(_trouble(log))} for log in found],
+        "managers": {str(user): name for log in found for user in _user_ids(log) if (name := seen.name_of_user(user))},
+        "next": paging.cursor(following) if following else None,
+    }, 200
+
+
+def _page(request: AdminRequest, chosen: LogFilter, after: Key | None, limit: int) -> tuple[Sequence[Log], Key | None]:
+    """And the key of the last where there may be more."""
+    with db.connection() as conn:
+        found = journal.list_logs(conn, request.enterprise.number, chosen, after=after, limit=limit)
+    return found, Key(at=found[-1].created_at, id=found[-1].id) if len(found) == limit else None
+
+
+def _export(request: AdminRequest, chosen: LogFilter) -> Answer:
+    with db.connection() as conn:
+        count = journal.count_logs(conn, request.enterprise.number, chosen, limit=exports.MOST_ROWS + 1)
+
+    def page(after: Key | None, limit: int) -> tuple[Sequence[Sequence[Any]], Key | None]:
+        found, following = _page(request, chosen, after, limit)
+        return [_cells(log) for log in found], following
+
+    return exports.answer(request, exports.Export(of="log", columns=_COLUMNS, count=count, page=page))
+
+
+def _cells(log: Log) -> tuple[Any, ...]:
+    return (
+        log.created_at,
+        log.event_type,
+        log.status,
+        log.error_message,
+        json.dumps(log.request_data, ensure_ascii=False),
+        json.dumps(log.response_data, ensure_ascii=False),
+    )
 
 
 def _trouble(log: Log) -> Trouble | None:
@@ -101,6 +120,13 @@ OPERATIONS: Final = (
         handle=show,
         gives=LOGS,
         also=exports.CSV,
-        query=obj({**paging.QUERY, "event_type": text(60), "status": {"type": "string", "enum": ["success", "error"]}}),
+        query=obj(
+            {
+                **paging.QUERY,
+                "language": exports.LANGUAGE,
+                "event_type": text(60),
+                "status": {"type": "string", "enum": ["success", "error"]},
+            }
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 import { words } from "../i18n.js";
 
-/** say({ code, words, params }): { text, quote } for a notice; say.line(trouble): both in one line. Null says nothing. */
+/** say({ code, words, params }): { text, quote } for a notice; say.line(trouble): in one line. Null says nothing. */
 export async function crm() {
   const t = await words("crm");
   const say = (trouble) => {

@@ -106,7 +106,7 @@ const unique = (items) => [...new Map(items.map((item) => [`${item.said}`, item]
 /** `at` is seconds after the call began, or a moment. */
 function time(story, at) {
   if (at === null || at === undefined) return h("span", { class: "number small muted" });
-  const after = typeof at === "number" ? at : (new Date(at) - new Date(story.started_at)) / 1000;
+  const after = typeof at === "number" ? at : (Number(new Date(at)) - Number(new Date(story.started_at))) / 1000;
   return h("span", { class: "number small muted" }, duration(Math.max(0, after)));
 }
 
@@ -144,7 +144,7 @@ function attempts(row, t, say) {
       "ol",
       { class: "stack" },
       row.attempts.map((attempt, index) => {
-        const took = attempt.finished_at && attempt.started_at ? (new Date(attempt.finished_at) - new Date(attempt.started_at)) / 1000 : null;
+        const took = attempt.finished_at && attempt.started_at ? (Number(new Date(attempt.finished_at)) - Number(new Date(attempt.started_at))) / 1000 : null;
         const ended = attempt.http_status ? t("answered_with", { status: String(attempt.http_status) }) : t("no_answer");
         return h(
           "li",

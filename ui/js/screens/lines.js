@@ -35,7 +35,7 @@ export async function show({ t, signal }) {
   /** Until RetailCRM has said which shops there are, and where it does not, their code is typed. */
   async function offerShops() {
     try {
-      const [{ shops, trouble }, say] = await Promise.all([api.get(of("shops"), {}, { signal }), crm()]);
+      const [{ shops, trouble }, say] = await Promise.all([api.follow("GET", of("shops"), undefined, () => {}, { signal }), crm()]);
       if (trouble) fill(said, notice("", t("shops_unknown"), { ...say(trouble), list: h("p", {}, t("shops_unknown_text")) }));
       else for (const each of cards) each.offer(shops);
     } catch (problem) {

@@ -8,13 +8,13 @@ import { crm } from "../components/crm.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { more, results as found } from "../components/results.js";
+import { more, pages, results as found } from "../components/results.js";
 import { table } from "../components/table.js";
 import { toggle } from "../components/tabs.js";
 import { announce, fill, h } from "../dom.js";
 import { day, exactTime, fromLocal, phone, toLocal } from "../format.js";
-import { words } from "../i18n.js";
-import { go, note, to } from "../router.js";
+import { currentLanguage, words } from "../i18n.js";
+import { go, note, to, visit } from "../router.js";
 import { of } from "../session.js";
 
 const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token", "sign_in", "export"];
@@ -22,7 +22,8 @@ const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
 
-export async function show({ t, common, query, signal }) {
+export async function show({ t, common, query, signal, before }) {
+  let shown = before?.rows; // how many somebody had on the screen when they left it
   const chosen = { status: query.get("status") ?? "", type: query.get("type") ?? "", since: query.get("since") ?? "", until: query.get("until") ?? "" };
   const results = found({ find, draw, common, wide: true });
   const [rules, say] = await Promise.all([words("settings"), crm()]);
@@ -63,11 +64,11 @@ export async function show({ t, common, query, signal }) {
   }
 
   async function find() {
-    csv.href = api.href(of("logs"), asked({ format: "csv" }));
+    csv.href = api.href(of("logs"), asked({ format: "csv", language: currentLanguage() }));
     const isFiltered = Object.values(chosen).some(Boolean);
     const yesterday = new Date(Date.now() - DAY_MS).toISOString();
     const [page, errors] = await Promise.all([
-      api.get(of("logs"), asked(), { signal }),
+      pages((further) => api.get(of("logs"), asked(further), { signal }), "logs", shown),
       isFiltered ? { logs: [], managers: {} } : api.get(of("logs"), { status: "error", since: yesterday, limit: RECENT_ERRORS }, { signal }),
     ]);
     return { page, errors, isFiltered };
@@ -75,6 +76,8 @@ export async function show({ t, common, query, signal }) {
 
   function draw({ page, errors, isFiltered }) {
     Object.assign(managers, errors.managers, page.managers);
+    shown = 0;
+    visit().rows = page.logs.length;
     fill(results.element, errors.logs.length ? recent(errors.logs) : null, list(page, isFiltered));
     announce(t("found", { count: page.logs.length }));
   }
@@ -93,6 +96,7 @@ export async function show({ t, common, query, signal }) {
       const { logs, next, managers: named } = await api.get(of("logs"), asked({ after, limit: FURTHER_ROWS }), { signal });
       Object.assign(managers, named);
       made.rows(logs);
+      visit().rows += logs.length;
       return { count: logs.length, next };
     }, { t, common });
     return h("section", { class: "stack" }, made.element, foot);
@@ -108,7 +112,11 @@ export async function show({ t, common, query, signal }) {
 
   function type_(log) {
     const name = log.event_type;
-    return [h("span", {}, t.has(`types.${name}`) ? t(`types.${name}`) : name), h("p", { class: "log-words" }, sentence(log, { t, rules, user })), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
+    return [h("span", {}, named(name)), h("p", { class: "log-words" }, sentence(log, { t, rules, user })), log.error_message && name !== "sign_in" && h("p", { class: "log-words bad" }, refusal(log))];
+  }
+
+  function named(name) {
+    return t.has(`types.${name}`) ? t(`types.${name}`) : name;
   }
 
   /** Why we refused, or what RetailCRM answered, in words. */
@@ -125,7 +133,7 @@ export async function show({ t, common, query, signal }) {
       if (box.childElementCount > 1) return;
       const id = callOf(log);
       box.append(
-        h("div", { class: "stack tight" }, id && h("a", { href: to(["call", id]) }, t("to_call")), part(t("request"), log.request_data), part(t("response"), log.response_data)),
+        h("div", { class: "stack tight" }, id && h("a", { href: to(["call", id]) }, t("to_call"), hidden(` ${id}`)), part(t("request"), log.request_data), part(t("response"), log.response_data)),
       );
     }, { once: true });
     return box;
@@ -136,6 +144,9 @@ export async function show({ t, common, query, signal }) {
     return h("div", {}, h("p", { class: "small muted" }, title), h("pre", { class: "json", tabindex: 0, role: "region", "aria-label": title }, JSON.stringify(content, null, 2)));
   }
 }
+
+/** For those who hear the name of a link or a button without what stands around it. */
+const hidden = (text) => h("span", { class: "visually-hidden" }, text);
 
 const callOf = ({ request_data: asked }) =>
   asked?.event?.callExternalId ?? (asked?.calls?.length === 1 ? asked.calls[0].externalId : null) ?? asked?.unique_id ?? null;

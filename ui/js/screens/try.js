@@ -82,7 +82,8 @@ function popup({ t, signal }) {
   async function load() {
     try {
       say = await troubles();
-      const { managers, crm } = await api.get(of("managers"), {}, { signal });
+      // RetailCRM may be slow.
+      const { managers, crm } = await api.follow("GET", of("managers"), undefined, () => {}, { signal });
       const mapped = managers.filter((manager) => manager.extension);
       if (!crm.is_available) fill(box, notice("warn", t("popup.crm_away"), { ...say(crm.trouble), actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] }));
       else if (!mapped.length) fill(box, notice("", t("popup.nobody"), { actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })] }));

@@ -3,7 +3,7 @@ export default {
   back: "All calls",
   hidden: "Number withheld",
   changed: "There is news about this call",
-  kind: { in: "Incoming call", out: "Outgoing call", internal: "Internal call", unknown: "No call" },
+  kind: { in: "Incoming call", out: "Outgoing call", internal: "Internal call", unknown: "Service channel" },
   facts: "About the call",
   line: "Line",
   owner: "Owner",

@@ -5,6 +5,7 @@ export default {
   other: "The request was not accepted. Reload the page and try again.",
   codes: {
     no_network: "The server cannot be reached. Check the network and try again.",
+    no_answer: "The server does not answer. Wait a minute, then try again.",
     not_json: "The server answered something unexpected. Reload the page and try again.",
     wrong_credentials: "The enterprise, the login or the password is wrong. Check them and try again.",
     not_an_administrator: "This page is for administrators. Ask one of your enterprise's administrators for access.",
