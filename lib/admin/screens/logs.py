@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
-from lib.admin import exports, paging, told
+from lib.admin import exports, paging, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, mapped, obj, one_of, record, text
 from lib.admin.screens import drawn_story
@@ -47,7 +47,7 @@ def show(request: AdminRequest) -> Answer:
         return exports.answer(request, "log", _COLUMNS, rows)
     managers = {str(user): name for log in found for user in _user_ids(log) if (name := seen.name_of_user(user))}
     following = paging.cursor(Key(at=found[-1].created_at, id=found[-1].id)) if len(found) == limit else None
-    logs = [{**asdict(log), "trouble": told.as_json(_trouble(log))} for log in found]
+    logs = [{**asdict(log), "trouble": troubles.as_json(_trouble(log))} for log in found]
     return {"logs": logs, "managers": managers, "next": following}, 200
 
 
@@ -81,7 +81,7 @@ LOGS: Final = record(
                     "event_type": TEXT,
                     "status": one_of("success", "error"),
                     "error_message": MAYBE_TEXT,
-                    "trouble": told.MAYBE_TROUBLE,
+                    "trouble": troubles.MAYBE_TROUBLE,
                     "request_data": ANYTHING,
                     "response_data": ANYTHING,
                     "created_at": MOMENT,
