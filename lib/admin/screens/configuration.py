@@ -10,7 +10,7 @@ from typing import Any, Final
 import phonenumbers
 
 from lib import crms
-from lib.admin import audit, guard, orders, proof, told
+from lib.admin import audit, guard, orders, proof, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, one_of, record, refused_as, text
 from lib.calls.settings import RANGES, Settings
@@ -185,7 +185,7 @@ def delete(request: AdminRequest) -> Answer:
         details = {"deleted": sorted(before), "version": after["version"], "module": released.state}
         audit.remember(conn, request, "config", details)
     answer = shown(request.enterprise, Integration.from_config(RETAILCRM, after))
-    return {**answer, "module": {"state": released.state, "trouble": told.as_json(released.trouble)}}, 200
+    return {**answer, "module": {"state": released.state, "trouble": troubles.as_json(released.trouble)}}, 200
 
 
 def base_url(domain: str) -> str:
@@ -299,7 +299,7 @@ _CONFIG: Final[Mapping[str, Schema]] = {
 }
 CONFIG: Final = record(_CONFIG)
 DELETED: Final = record(
-    {**_CONFIG, "module": record({"state": one_of("off", "absent", "left"), "trouble": told.MAYBE_TROUBLE})}
+    {**_CONFIG, "module": record({"state": one_of("off", "absent", "left"), "trouble": troubles.MAYBE_TROUBLE})}
 )
 VERSION: Final[Schema] = {
     "type": "integer",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from lib.admin import progress, told
+from lib.admin import progress, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
 from lib.admin.schemas import DATA, FLAG, MAYBE_NUMBER, TEXT, listed, obj, one_of, record
@@ -171,7 +171,7 @@ CHECK: Final = record(
         "message": TEXT,
         "latency_ms": MAYBE_NUMBER,
         "facts": DATA,
-        "trouble": told.MAYBE_TROUBLE,
+        "trouble": troubles.MAYBE_TROUBLE,
     }
 )
 CHECKS: Final = record({"success": FLAG, "checks": listed(CHECK)})

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import audit, guard, orders, told
+from lib.admin import audit, guard, orders, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import MAYBE_TEXT, TEXT, listed, obj, record, text
 from lib.calls.directory import Line
@@ -57,12 +57,12 @@ def save(request: AdminRequest) -> Answer:
             audit.remember(conn, request, "lines", {"lines": given})
     if command:
         orders.wake(number)
-    return {**_shown(changed), "unchecked": told.as_json(unchecked)}, 200
+    return {**_shown(changed), "unchecked": troubles.as_json(unchecked)}, 200
 
 
 def list_shops(request: AdminRequest) -> Answer:
     found, unknown = _shops(request.enterprise)
-    return {"shops": [asdict(shop) for shop in found], "trouble": told.as_json(unknown)}, 200
+    return {"shops": [asdict(shop) for shop in found], "trouble": troubles.as_json(unknown)}, 200
 
 
 def _require_shops(request: AdminRequest) -> Trouble | None:
@@ -130,11 +130,11 @@ LINES: Final = record(
             )
         ),
         "test": record({"raw": TEXT, "with_rule": MAYBE_TEXT, "without_rule": MAYBE_TEXT}),
-        "unchecked": told.MAYBE_TROUBLE,
+        "unchecked": troubles.MAYBE_TROUBLE,
     },
     optional=("test", "unchecked"),
 )
-SHOPS: Final = record({"shops": listed(record({"code": TEXT, "name": TEXT})), "trouble": told.MAYBE_TROUBLE})
+SHOPS: Final = record({"shops": listed(record({"code": TEXT, "name": TEXT})), "trouble": troubles.MAYBE_TROUBLE})
 
 OPERATIONS: Final = (
     Operation(

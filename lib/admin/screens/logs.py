@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import exports, paging, told
+from lib.admin import exports, paging, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import ANYTHING, ID, MAYBE_TEXT, MOMENT, TEXT, listed, mapped, obj, one_of, record, text
 from lib.admin.screens import drawn_story
@@ -35,7 +35,7 @@ def show(request: AdminRequest) -> Answer:
     with db.connection() as conn:
         seen = drawn_story.faces(conn, request.enterprise)
     return {
-        "logs": [{**asdict(log), "trouble": told.as_json(_trouble(log))} for log in found],
+        "logs": [{**asdict(log), "trouble": troubles.as_json(_trouble(log))} for log in found],
         "managers": {str(user): name for log in found for user in _user_ids(log) if (name := seen.name_of_user(user))},
         "next": paging.cursor(following) if following else None,
     }, 200
@@ -100,7 +100,7 @@ LOGS: Final = record(
                     "event_type": TEXT,
                     "status": one_of("success", "error"),
                     "error_message": MAYBE_TEXT,
-                    "trouble": told.MAYBE_TROUBLE,
+                    "trouble": troubles.MAYBE_TROUBLE,
                     "request_data": ANYTHING,
                     "response_data": ANYTHING,
                     "created_at": MOMENT,

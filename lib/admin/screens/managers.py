@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import audit, guard, orders, progress, told
+from lib.admin import audit, guard, orders, progress, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
 from lib.admin.schemas import (
@@ -71,7 +71,7 @@ def _list_managers(request: AdminRequest) -> Work:
     return {
         "crm": {
             "is_available": found_trouble is None,
-            "trouble": told.as_json(found_trouble),
+            "trouble": troubles.as_json(found_trouble),
             "is_registered": codes is not None,
         },
         "managers": [
@@ -221,7 +221,7 @@ UNKNOWN: Final = {
 }
 MANAGERS: Final = record(
     {
-        "crm": record({"is_available": FLAG, "trouble": told.MAYBE_TROUBLE, "is_registered": FLAG}),
+        "crm": record({"is_available": FLAG, "trouble": troubles.MAYBE_TROUBLE, "is_registered": FLAG}),
         "managers": listed(
             record(
                 {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lib.admin import guard, orders, told
+from lib.admin import guard, orders, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import (
     COUNT,
@@ -106,7 +106,7 @@ COMMAND: Final = record(
                     "state": one_of("done", "warning", "failed"),
                     "message": TEXT,
                     "params": DATA,
-                    "trouble": told.MAYBE_TROUBLE,
+                    "trouble": troubles.MAYBE_TROUBLE,
                 },
                 optional=("params", "trouble"),
             )

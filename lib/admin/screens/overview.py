@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
-from lib.admin import told
+from lib.admin import troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import (
     COUNT,
@@ -419,7 +419,7 @@ _ITEM: Final = {
         "words": MAYBE_TEXT,
         "command": TEXT,
         "reason": MAYBE_TEXT,
-        "trouble": told.MAYBE_TROUBLE,
+        "trouble": troubles.MAYBE_TROUBLE,
         **UNKNOWN,
         "since": MAYBE_MOMENT,
         "lines": listed(TEXT),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from lib.admin import audit, told
+from lib.admin import audit, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, maybe, obj, one_of, record, text
 from lib.calls.e164 import e164
@@ -81,7 +81,7 @@ def show_popup(request: AdminRequest) -> Answer:
         "accepted": code == "accepted",
         "code": code,
         "message": message,
-        "trouble": told.as_json(refused),
+        "trouble": troubles.as_json(refused),
         "extension": extension,
         "phone": phone,
         "steps": [step.as_json() for step in steps],
@@ -146,7 +146,7 @@ POPUP: Final = record(
         "accepted": FLAG,
         "code": one_of("accepted", "not_exist_codes", "refused"),
         "message": TEXT,
-        "trouble": told.MAYBE_TROUBLE,
+        "trouble": troubles.MAYBE_TROUBLE,
         "extension": TEXT,
         "phone": TEXT,
         "steps": listed(
