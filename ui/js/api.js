@@ -82,9 +82,8 @@ async function ask(method, path, body, options) {
 const read = new WeakMap();
 
 /**
- * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again. A
- * change
- * is not, for nobody would know whether it was made; `onSlow` says meanwhile that it takes long.
+ * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again.
+ * A change is not, for nobody would know whether it was made; `onSlow` says meanwhile that it takes long.
  * @param {{ signal?: AbortSignal, patient?: boolean, accept?: string }} [options]
  */
 async function send(method, path, body, { signal, patient = true, accept = "application/json" } = {}) {

@@ -51,8 +51,7 @@ async function begin() {
 
 /**
  * How the page was opened by an account link. `link`: what to sign in with, the token itself where files are only
- * served.
- * `code`: why the gateway refused the link.
+ * served. `code`: why the gateway refused the link.
  */
 function cameByLink() {
   const { query } = router.place();

@@ -71,8 +71,7 @@ export const mayLeave = async () => !dirty() || (await askToLeave());
 
 /**
  * Calls `show(visit)` for the address as it is now, and whenever it changes; `visit` is what is remembered where
- * somebody
- * comes back, else null. `ask`: whether what is unsaved may be lost.
+ * somebody comes back, else null. `ask`: whether what is unsaved may be lost.
  */
 export function start(show, ask) {
   askToLeave = ask;

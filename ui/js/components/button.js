@@ -6,9 +6,8 @@ import { icon } from "../icons.js";
 /**
  * kind: "" (the main one), "plain", "quiet", "danger"; `small`; `act`: what it does, may be async. While that lasts the
  * button says `busy` and ignores presses. `label` names a button that is an icon only. Errors are the caller's.
- * @param {{ kind?: string, small?: boolean, icon?: string | null, busy?: string | null, label?: string | null, type?:
- * string,
- *   [attribute: string]: any }} [options]
+ * @param {{ kind?: string, small?: boolean, icon?: string | null, busy?: string | null, label?: string | null,
+ *   type?: string, [attribute: string]: any }} [options]
  */
 export function button(text, act, { kind = "", small = false, icon: drawn = null, busy = null, label = null, type = "button", ...more } = {}) {
   const words = h("span", {}, text);

@@ -191,8 +191,7 @@ function boxesField(label, hint, all, wordsOf, t) {
 }
 
 /**
- * Codes of shops and their names, a line each. A line that says neither makes the value NaN; `wrong()` says which it
- * is.
+ * Codes of shops and their names, a line each. A line that says neither makes the value NaN; `wrong()` says which.
  */
 function pairsField(label, hint, t) {
   const area = h("textarea", { class: "input", rows: 3, spellcheck: "false" });
