@@ -119,7 +119,7 @@ export async function show({ t, common, query, signal, before }) {
   }
 
   function details(log) {
-    const box = h("details", { class: "log-details" }, h("summary", { class: "small" }, t("details")));
+    const box = h("details", { class: "log-details" }, h("summary", { class: "small" }, t("details"), hidden(` ${named(log.event_type)}, ${exactTime(log.created_at)}`)));
     box.addEventListener("toggle", () => {
       if (box.childElementCount > 1) return;
       const id = callOf(log);
