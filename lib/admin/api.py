@@ -6,6 +6,7 @@ from typing import Final
 
 from lib.admin import document
 from lib.admin.screens import (
+    callbacks,
     calls,
     configuration,
     connection,
@@ -32,6 +33,7 @@ _SCREENS: Final = (
     overview.OPERATIONS,
     host.OPERATIONS,
     calls.OPERATIONS,
+    callbacks.OPERATIONS,
     logs.OPERATIONS,
     preview.OPERATIONS,
     popup.OPERATIONS,

@@ -16,7 +16,7 @@ import { currentLanguage, words } from "../i18n.js";
 import { go, note, to, visit } from "../router.js";
 import { of } from "../session.js";
 
-const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token", "sign_in", "export"];
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "callback", "rotate_token", "sign_in", "export"];
 const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
@@ -158,6 +158,7 @@ function sentence({ event_type: type, request_data: asked, response_data: answer
   if (type === "smart_redirect") return t("about.redirect", { phone: phone(given.phone ?? given.Phone ?? ""), to: answered?.extension ?? t("usual") });
   if (type === "make_call") return t("about.make_call", { phone: phone(given.phone ?? ""), code: given.extension ?? given.code ?? given.userId ?? "—" });
   if (type === "repair_mapping") return t("about.repair", { codes: (given.not_shown ?? []).join(", ") });
+  if (type === "callback") return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), phone(given.phone), t(`callbacks.${given.state}`), given.note].filter(Boolean).join(": ");
   if (type === "sign_in") return t("about.sign_in", { login: given.login, count: given.failed, address: given.address });
   if (type === "export") return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), t(`about.export_${given.of}`, { count: given.rows })].join(": ");
   if (given.by) {
