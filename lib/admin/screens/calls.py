@@ -271,7 +271,12 @@ def _outcome(
         found = next((delivery for delivery in counted if delivery["state"] in words), None)
         if found is not None:
             return {"state": state, "reason": found["reason"] if state != "delivered" else None}
-    reason = (made[0]["reason"] if made else None) or next((code for code in why_none if code in codes), None)
+    decided = next((code for code in why_none if code in codes), None)
+    return _without((made[0]["reason"] if made else None) or decided, is_open=is_open)
+
+
+def _without(reason: str | None, *, is_open: bool) -> dict[str, Any]:
+    """Of what there is none of, for this reason; a row that waits for its recording comes yet."""
     if reason == "waiting_for_recording":
         return {"state": "waiting", "reason": reason}
     return {"state": "open" if is_open and reason is None else "none", "reason": reason}
