@@ -80,18 +80,18 @@ def _file(
     heads = HEADS[dialect.language]
     yield ("\ufeff" + _written([[heads[name] for name in export.columns]], dialect)).encode()
     rows, after = page
-    sent, last = 0, None
+    sent = 0
     while True:
         lines = [
             [_said(name, value, dialect, zone) for name, value in zip(export.columns, row, strict=True)] for row in rows
         ]
         yield _written(lines, dialect).encode()
-        sent, last = sent + len(rows), rows[-1][0] if rows else last
+        sent += len(rows)
         if after is None or sent >= MOST_ROWS:
             break
         rows, after = export.page(after, min(_ROWS_AT_ONCE, MOST_ROWS - sent))
-    if export.count > MOST_ROWS:
-        words = LEFT_OUT[dialect.language].format(rows=MOST_ROWS, since=_said("", last, dialect, zone))
+    if export.count > MOST_ROWS and after is not None:
+        words = LEFT_OUT[dialect.language].format(rows=MOST_ROWS, since=_said("", after.at, dialect, zone))
         yield _written([[words]], dialect).encode()
 
 

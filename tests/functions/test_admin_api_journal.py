@@ -8,6 +8,7 @@ import pytest
 
 from lib.admin import exports
 from lib.admin.exported_words import HEADS, VALUES
+from lib.admin.screens import callbacks as callbacks_screen
 from lib.admin.screens import calls as calls_screen
 from lib.admin.screens import logs as logs_screen
 from tests.conftest import OPERATOR_TOKEN
@@ -228,7 +229,7 @@ def test_every_column_and_value_of_a_file_has_words(connected):
         assert set(words["ru"]) == set(words["en"])
     for column, known in VALUES["ru"].items():
         assert set(known) == set(VALUES["en"][column])
-    assert {*calls_screen._COLUMNS, *logs_screen._COLUMNS} <= set(HEADS["ru"])
+    assert {*calls_screen._COLUMNS, *logs_screen._COLUMNS, *callbacks_screen._COLUMNS} <= set(HEADS["ru"])
 
 
 def test_a_call_tells_its_whole_story(connected, missed):

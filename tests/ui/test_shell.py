@@ -21,6 +21,7 @@ from tests.ui.conftest import FOREIGN
 from tests.unit import test_reason_codes as reason_codes
 
 UI = Path(__file__).resolve().parents[2] / "ui"
+SCREENS = ("overview", "calls", "callbacks", "managers", "lines", "host", "connection", "settings", "log", "try")
 FIRST_PAINT_MS = 1000
 TRANSFER_BYTES = 250_000
 
@@ -466,7 +467,7 @@ def test_no_screen_has_to_be_moved_sideways_on_the_smallest_phone(number, enrol,
     somebody.page.set_viewport_size({"width": 320, "height": 640})
 
     widths = {}
-    for screen in ("overview", "calls", "managers", "lines", "host", "connection", "settings", "log", "try"):
+    for screen in SCREENS:
         somebody.go(screen)
         somebody.page.wait_for_load_state("networkidle")
         widths[screen] = somebody.page.evaluate("document.documentElement.scrollWidth")
@@ -567,18 +568,7 @@ def test_what_a_screen_is_made_of_is_asked_for_at_once(number, enrol, visit, sta
     somebody.fill_in(number)
     expect(somebody.page.locator(".frame")).to_be_visible()
 
-    for screen in (
-        "overview",
-        "calls",
-        "managers",
-        "lines",
-        "host",
-        "connection",
-        "settings",
-        "log",
-        "try",
-        "call/1.1",
-    ):
+    for screen in [*SCREENS, "call/1.1"]:
         somebody.page.goto("about:blank")
         somebody.go(screen)
         somebody.page.wait_for_load_state("networkidle")

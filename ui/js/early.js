@@ -4,6 +4,7 @@
   const PARTS = {
     overview: ["crm", "delays", "empty", "keyed"],
     calls: ["badge", "empty", "field", "keyed", "results", "why"],
+    callbacks: ["badge", "empty", "field", "results", "table"],
     call: ["badge", "keyed", "lanes", "story", "why"],
     managers: ["badge", "crm", "empty", "field", "table", "tabs"],
     lines: ["crm", "empty", "field"],

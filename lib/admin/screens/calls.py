@@ -287,10 +287,11 @@ def _outcome(
         if found is not None:
             return {"state": state, "reason": found["reason"] if state != "delivered" else None}
     decided = next((code for code in why_none if code in codes), None)
-    return _absent((made[0]["reason"] if made else None) or decided, is_open=is_open)
+    return _without((made[0]["reason"] if made else None) or decided, is_open=is_open)
 
 
-def _absent(reason: str | None, *, is_open: bool) -> dict[str, Any]:
+def _without(reason: str | None, *, is_open: bool) -> dict[str, Any]:
+    """Of what there is none of, for this reason; a row that waits for its recording comes yet."""
     if reason == "waiting_for_recording":
         return {"state": "waiting", "reason": reason}
     return {"state": "open" if is_open and reason is None else "none", "reason": reason}

@@ -178,7 +178,7 @@ export async function show({ t, common, query, signal, before }) {
       h(
         "div",
         { class: "call-words" },
-        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, named(call), h("span", { class: "visually-hidden" }, `, ${t(`kind_word.${call.kind}`)}, ${time(call.started_at)}`))),
+        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]), "aria-label": spoken(call) }, named(call))),
         h("p", { class: "muted" }, sentence(call, t)),
         place && h("p", { class: "small muted" }, place),
       ),
@@ -189,6 +189,11 @@ export async function show({ t, common, query, signal, before }) {
 
   function named({ customer, kind }) {
     return phone(customer) || t({ internal: "inside", unknown: "channels" }[kind] ?? "hidden");
+  }
+
+  /** For those who hear the link without what stands around it. */
+  function spoken(call) {
+    return [named(call), t(`kind_word.${call.kind}`), time(call.started_at)].join(", ");
   }
 
   function state(effect, call) {

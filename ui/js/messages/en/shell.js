@@ -20,6 +20,7 @@ export default {
     gap: "Set up",
     overview: "Overview",
     calls: "Calls",
+    callbacks: "Call back",
     managers: "Managers",
     lines: "Lines",
     host: "Phone system",
