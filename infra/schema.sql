@@ -200,6 +200,10 @@ CREATE INDEX calls_enterprise_number_next_wake_at_idx ON calls USING btree (ente
 
 CREATE INDEX calls_enterprise_number_started_at_idx ON calls USING btree (enterprise_number, started_at DESC, id DESC);
 
+CREATE INDEX calls_missed_idx ON calls USING btree (enterprise_number, started_at) WHERE ((kind = 'in'::text) AND (result = 'no answer'::text) AND (over_at IS NOT NULL) AND (customer IS NOT NULL));
+
+CREATE INDEX calls_over_of_customer_idx ON calls USING btree (enterprise_number, customer, started_at) WHERE ((over_at IS NOT NULL) AND (customer IS NOT NULL));
+
 CREATE INDEX calls_without_effect_idx ON calls USING btree (enterprise_number, updated_at) WHERE ((next_wake_at IS NULL) AND (kind <> 'internal'::text) AND (decisions @? '$[*]?((!(exists (@."crm")) || @."crm" == "retailcrm") && (((@."code" == "no_phone" || @."code" == "only_channels") || @."code" == "no_date") || @."code" == "integration_disabled"))'::jsonpath));
 
 CREATE TABLE call_events (
@@ -548,3 +552,17 @@ CREATE TABLE known_browsers (
 CREATE INDEX known_browsers_seen_at_idx ON known_browsers USING btree (seen_at);
 
 CREATE INDEX known_browsers_user_id_idx ON known_browsers USING btree (user_id);
+
+CREATE TABLE callbacks (
+    enterprise_number text NOT NULL,
+    customer text NOT NULL,
+    state text NOT NULL,
+    said_by text NOT NULL,
+    note text,
+    said_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT callbacks_state_check CHECK ((state = ANY (ARRAY['taken'::text, 'closed'::text]))),
+    CONSTRAINT callbacks_pkey PRIMARY KEY (enterprise_number, customer),
+    CONSTRAINT callbacks_enterprise_number_fkey FOREIGN KEY (enterprise_number) REFERENCES enterprises(number) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+CREATE INDEX callbacks_said_at_idx ON callbacks USING btree (said_at);

@@ -47,8 +47,10 @@ NAMES_OF_CLOCKS = {"time", "time_ns", "localtime", "gmtime"}
 PLAYED = ("2-1", "2-2", "2-4-doc", "1-1", "1-8", "3-2", "ivr-abandon", "2-6")
 SETTLED_SECONDS = 60.0
 SKEWS = {
-    "intake ahead, delivery behind, the sweep jumping": "dispatch_call_event=600,retailcrm_deliver=-600,retailcrm_upload=-600,sweep_calls=jumps",
-    "intake behind, delivery jumping, the sweep ahead": "dispatch_call_event=-600,retailcrm_deliver=jumps,retailcrm_upload=jumps,sweep_calls=600",
+    "intake ahead, delivery behind, the sweep jumping": "dispatch_call_event=600,retailcrm_deliver=-600,retailcrm_upload=-600,"
+    "assemble_recovered=-600,sweep_calls=jumps",
+    "intake behind, delivery jumping, the sweep ahead": "dispatch_call_event=-600,retailcrm_deliver=jumps,retailcrm_upload=jumps,"
+    "assemble_recovered=jumps,sweep_calls=600",
 }
 
 

@@ -3,12 +3,12 @@ Answer the administrators' page, and the operator.
 
 Trigger   HTTP from ui/ (cookie of a session) and from the operator (bearer token)
 Reads     enterprises, users, users.password_hash, user_internal_phones, user_statuses, lines, token_rotations,
-          sessions, sign_in_attempts, known_browsers, module_commands, calls, call_events, clicks, deliveries, attempts,
-          replays, row_timers, host_clocks, crm_gates, integration_logs, rejected_messages
+          sessions, sign_in_attempts, known_browsers, module_commands, calls, call_events, clicks, callbacks,
+          deliveries, attempts, replays, row_timers, host_clocks, crm_gates, integration_logs, rejected_messages
 Writes    sessions, sign_in_attempts, known_browsers, users.password_hash, enterprises.integrations_config,
-          enterprises.account_link_version, lines, module_commands, replays, deliveries, row_timers, crm_gates,
-          integration_logs
-Deletes   sign_in_attempts, known_browsers
+          enterprises.account_link_version, lines, module_commands, callbacks, replays, deliveries, row_timers,
+          crm_gates, integration_logs
+Deletes   sign_in_attempts, known_browsers, callbacks
 Publishes module-commands, call-events
 Calls     RetailCRM, when a connection is tested, saved or deleted, managers or shops are listed, a test pop-up is shown
 Answers   200 done, 202 begun             400 invalid_fields, with each field's problem     401 session_required

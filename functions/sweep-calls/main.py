@@ -7,7 +7,7 @@ Reads     enterprises, call_events, calls, row_timers; of what it deletes the ag
 Writes    calls, call_events, row_timers (when each is to be woken again), deliveries (of an enterprise that is gone),
           rejected_messages
 Deletes   what is too old (docs/operations.md, "Retention"): calls, call_events, call_links, deliveries, attempts,
-          integration_logs, rejected_messages, clicks, sessions, sign_in_attempts, known_browsers,
+          integration_logs, rejected_messages, clicks, callbacks, sessions, sign_in_attempts, known_browsers,
           module_commands, replays
 Publishes call-events, due-rows, recovered-events
 Answers   204 done, or kept as rejected

@@ -151,6 +151,7 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "integration_logs": Rights(reads="created_at ctid", deletes=True, locks="id"),
         "rejected_messages": Rights(reads="received_at ctid", inserts=True, deletes=True, locks="id"),
         "clicks": Rights(reads="clicked_at ctid", deletes=True, locks="id"),
+        "callbacks": Rights(reads="said_at ctid", deletes=True, locks="state"),
         "sessions": Rights(reads="created_at last_seen_at ctid", deletes=True, locks="id"),
         "sign_in_attempts": Rights(reads="attempted_at ctid", deletes=True, locks="id"),
         "known_browsers": Rights(reads="seen_at ctid", deletes=True, locks="tries"),
@@ -200,6 +201,7 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
         "call_events": _READ,
         "host_clocks": _READ,
         "clicks": _READ,
+        "callbacks": Rights(reads=EVERY_COLUMN, inserts=True, updates=EVERY_COLUMN, deletes=True),
         "user_statuses": _READ,
         # A replay: one delivery more, and the lane wakes.
         "deliveries": Rights(reads=EVERY_COLUMN, inserts=True),

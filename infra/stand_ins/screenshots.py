@@ -436,6 +436,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "lines": Scene(address="#/lines"),
     "lines-check": Scene(address="#/lines", act=_check_number, is_whole=False),
     "lines-wrong": Scene(address="#/lines", act=_wrong_rule, is_whole=False),
+    "callbacks": Scene(address="#/callbacks"),
     "host": Scene(address="#/host"),
     "host-findings": Scene(address="#/host", act=_find),
     "connection": Scene(address="#/connection"),

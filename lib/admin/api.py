@@ -7,6 +7,7 @@ from typing import Final
 from lib.admin import document
 from lib.admin.screens import (
     alive,
+    callbacks,
     calls,
     configuration,
     connection,
@@ -33,6 +34,7 @@ _SCREENS: Final = (
     overview.OPERATIONS,
     host.OPERATIONS,
     calls.OPERATIONS,
+    callbacks.OPERATIONS,
     logs.OPERATIONS,
     preview.OPERATIONS,
     popup.OPERATIONS,

@@ -89,6 +89,7 @@ def steps(days: Retention) -> dict[str, Step]:
         "integration_logs": days.retention_logs_days,
         "rejected_messages": days.retention_rejected_days,
         "clicks": days.retention_clicks_days,
+        "callbacks": days.retention_clicks_days,
         "sessions": days.retention_sessions_days,
         "sign_in_attempts": days.retention_sessions_days,
         "known_browsers": known_browsers.DAYS,

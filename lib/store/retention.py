@@ -29,6 +29,7 @@ _BY_AGE: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
     "integration_logs": ("created_at", "true"),
     "rejected_messages": ("received_at", "true"),
     "clicks": ("clicked_at", "true"),
+    "callbacks": ("said_at", "true"),
     "sessions": ("created_at", "last_seen_at < statement_timestamp() - make_interval(days => %(days)s)"),
     "sign_in_attempts": ("attempted_at", "true"),
     "known_browsers": ("seen_at", "true"),

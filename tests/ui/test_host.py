@@ -119,4 +119,4 @@ def test_every_finding_and_reason_has_the_words_of_the_command(visit, language):
 
     assert {code: (said["title"], said["text"]) for code, said in findings.items()} == SENTENCES[language]
     assert findings.keys() == WEIGHTS.keys()
-    assert led.keys() == {*REASONS, "rejected"}
+    assert led.keys() == {*REASONS, "too_many_events", "rejected"}

@@ -360,7 +360,18 @@ def test_no_screen_has_to_be_moved_sideways_on_the_smallest_phone(number, enrol,
     somebody.page.set_viewport_size({"width": 320, "height": 640})
 
     widths = {}
-    for screen in ("overview", "calls", "managers", "lines", "host", "connection", "settings", "log", "try"):
+    for screen in (
+        "overview",
+        "calls",
+        "callbacks",
+        "managers",
+        "lines",
+        "host",
+        "connection",
+        "settings",
+        "log",
+        "try",
+    ):
         somebody.go(screen)
         somebody.page.wait_for_load_state("networkidle")
         widths[screen] = somebody.page.evaluate("document.documentElement.scrollWidth")

@@ -9,7 +9,7 @@ import { to } from "./router.js";
 import { session } from "./session.js";
 
 /** In the order of the navigation; an empty name is a gap. */
-export const SCREENS = ["overview", "calls", "managers", "lines", "host", "", "connection", "settings", "log", "try"];
+export const SCREENS = ["overview", "calls", "callbacks", "managers", "lines", "host", "", "connection", "settings", "log", "try"];
 const THEMES = ["auto", "light", "dark"];
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" };
 

@@ -46,6 +46,7 @@ def test_a_function_without_its_settings_does_not_start_and_names_all_of_them(ma
     assert started.returncode != 0
     assert "DATABASE_URL is not set" in started.stderr
     assert "VAULT_KEYS is not set" in started.stderr or main.parent.name in {
+        "assemble-recovered",
         "dispatch-call-event",
         "make-call",
         "sweep-calls",

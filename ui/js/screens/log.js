@@ -17,7 +17,7 @@ import { words } from "../i18n.js";
 import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
-const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token", "sign_in", "export"];
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "callback", "rotate_token", "sign_in", "export"];
 const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;
@@ -164,6 +164,7 @@ function sentence({ event_type: type, request_data: asked, response_data: answer
   if (type === "make_call") return clicked(given, t, user);
   if (type === "repair_mapping" && given.differences) return t("about.differences", { people: given.differences.map(({ user_id: id, ours, crm: theirs }) => t("about.difference", { user: user(id), ours: ours ?? "—", theirs: theirs ?? "—" })).join("; ") });
   if (type === "repair_mapping") return t("about.repair", { codes: (given.not_shown ?? []).join(", ") });
+  if (type === "callback") return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), phone(given.phone), t(`callbacks.${given.state}`), given.note].filter(Boolean).join(": ");
   if (type === "sign_in") return t("about.sign_in", { login: given.login, count: given.failed, address: given.address });
   if (type === "export") return [t("about.by", { who: given.by === "account link" ? t("link") : given.by }), t(`about.export_${given.of}`, { count: given.rows })].join(": ");
   if (given.by) {

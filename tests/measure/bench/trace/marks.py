@@ -21,7 +21,7 @@ _DATABASE: Final = {
 
 ACK: Final[Mapping[str, Sequence[str]]] = {
     "route": ["lib.runtime.http:Routes.answer"],
-    "store": ["lib.store.events:insert_event"],
+    "store": ["lib.store.events:insert_event", "lib.store.events:insert_events"],
     "publish": ["lib.runtime.pubsub:publish"],
     **_DATABASE,
 }
@@ -33,7 +33,7 @@ EMULATOR: Final[Mapping[str, Sequence[str]]] = {
 DELIVER: Final[Mapping[str, Sequence[str]]] = {
     "route": ["lib.runtime.http:Routes.answer"],
     # In a pipeline a statement costs nothing until its answer is awaited.
-    "read": ["lib.ledger.assemble:_stored", "lib.store.neighbourhood:turn", "lib.store.neighbourhood:found"],
+    "read": ["lib.ledger.assemble:stored", "lib.store.neighbourhood:turn", "lib.store.neighbourhood:found"],
     "fold": ["lib.ledger.assemble:derive", "lib.ledger.assemble:keys_of", "lib.ledger.assemble:parsed"],
     "write": ["lib.ledger.assemble:_write"],
     "claim": ["lib.ledger.deliver:claim", "lib.ledger.deliver:admit"],

@@ -19,6 +19,7 @@ export default {
     gap: "Set up",
     overview: "Overview",
     calls: "Calls",
+    callbacks: "Call back",
     managers: "Managers",
     lines: "Lines",
     host: "Telephone host",

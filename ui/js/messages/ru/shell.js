@@ -19,6 +19,7 @@ export default {
     gap: "Настройка",
     overview: "Обзор",
     calls: "Звонки",
+    callbacks: "Перезвонить",
     managers: "Менеджеры",
     lines: "Линии",
     host: "Станция",
