@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run function env pin test check fmt lock schema nginx cloud roles deploy call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz mutants siege autoscaling spool screenshots clean
+.PHONY: help venv run function env pin test check check-page fmt lock schema nginx cloud roles deploy call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz mutants siege autoscaling spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -32,16 +32,25 @@ pin: ## write the digests of the base images into .env; again: the newer ones of
 test: venv ## run the tests (ARGS="tests/unit -k popup", WORKERS=3; 0: one after another)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
-check: venv ## formatting, lint, types, direction of imports
+check: venv check-page ## formatting, lint, types, direction of imports; of the page too, where there is Node
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy lib infra tests
 	@for main in functions/*/main.py; do $(PY) -m mypy "$$main" || exit 1; done
 	@.venv/bin/lint-imports
 
+check-page: ## formatting, lint and types of the page alone
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory node_modules; then npm run --silent check; \
+	else echo "The page's formatting, lint and types are not checked: npm is not here, or gets no packages" >&2; fi
+
+# Only what checks the page: the page itself is served as it is.
+node_modules: package-lock.json
+	@npm ci --silent --no-audit --no-fund && touch node_modules
+
 fmt: venv ## format, and mend what can be mended
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules && npm run --silent format; fi
 
 lock: venv ## compile the .in files to requirements with versions and hashes
 	@$(COMPILE) --output-file requirements.txt requirements.in

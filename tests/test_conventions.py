@@ -247,6 +247,24 @@ def test_nothing_in_the_tree_speaks_of_a_machine_or_holds_a_key():
         assert not forbidden.search(text), name
 
 
+# Newer than Chromium 109, the last one for Windows 7, or than Firefox ESR 115, and without it the page would not work.
+TOO_NEW = re.compile(
+    r"light-dark\(|color-mix\(|AbortSignal\.any|Object\.groupBy|Map\.groupBy|Promise\.withResolvers|Array\.fromAsync"
+    r"|\.toSorted\(|\.toReversed\(|\.with\(|URL\.canParse|Set\.prototype\.union"
+)
+
+
+def test_the_page_needs_nothing_that_its_oldest_browsers_lack():
+    used = {
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for path in (ROOT / "ui").rglob("*")
+        if path.suffix in {".css", ".js", ".html"}
+        and (found := TOO_NEW.search(re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)))
+    }
+
+    assert used == set()
+
+
 def test_links_between_documents_lead_somewhere():
     for name in tracked():
         if name.endswith(".md"):

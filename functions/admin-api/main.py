@@ -10,7 +10,7 @@ Writes    sessions, sign_in_attempts, known_browsers, users.password_hash, enter
           crm_gates, integration_logs
 Deletes   sign_in_attempts, known_browsers, callbacks
 Publishes module-commands, call-events
-Calls     RetailCRM, when a connection is tested, managers are listed, a test pop-up is shown
+Calls     RetailCRM, when a connection is tested, saved or deleted, managers or shops are listed, a test pop-up is shown
 Answers   200 done, 202 begun             400 invalid_fields, with each field's problem     401 session_required
           403 cross_origin, forbidden     404 of another enterprise, or not there           409 conflict
           429 rate_limited                503 our database is away

@@ -267,10 +267,16 @@ def _take(page: Page) -> None:
     """A number that is somebody's is given to somebody else; what it is kept by is left as it was."""
     extensions = {"18": "150", "19": None, "20": "152", "22": "151"}
     page.route("**/save-extensions/*", lambda route: route.fulfill(json={"user_extensions": extensions}))
+    _ask_for_taken(page)
+    page.locator("dialog .button").last.click()
+    page.wait_for_selector(".toast")
+
+
+def _ask_for_taken(page: Page) -> None:
     select = page.locator("tbody tr", has_text="Дарья").locator("select")
     select.focus()
     select.select_option("151")
-    page.wait_for_selector(".toast")
+    page.wait_for_selector("dialog")
 
 
 def _fail_to_undo(page: Page) -> None:
@@ -431,6 +437,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "call-internal": Scene(address="#/calls?kind=internal", act=lambda page: page.click(".call-line a")),
     "call-unknown": Scene(address="#/call/1700000000.1"),
     "managers": Scene(address="#/managers"),
+    "managers-asked": Scene(address="#/managers", act=_ask_for_taken, is_whole=False),
     "managers-taken": Scene(address="#/managers", act=_take, is_whole=False),
     "managers-undo-failed": Scene(address="#/managers", act=_fail_to_undo),
     "lines": Scene(address="#/lines"),

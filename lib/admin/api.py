@@ -6,6 +6,7 @@ from typing import Final
 
 from lib.admin import document
 from lib.admin.screens import (
+    alive,
     callbacks,
     calls,
     configuration,
@@ -41,6 +42,7 @@ _SCREENS: Final = (
     popup.OPERATIONS,
     for_operator.OPERATIONS,
     logo.OPERATIONS,
+    alive.OPERATIONS,
 )
 _ASKED = [operation for screen in _SCREENS for operation in screen]
 OPERATIONS: Final = (*_ASKED, document.served(_ASKED))

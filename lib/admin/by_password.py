@@ -21,6 +21,7 @@ from lib.runtime import db
 from lib.runtime.auth import token_sha256
 from lib.runtime.client_address import site_of, source_of
 from lib.runtime.errors import Forbidden, RateLimited, Unauthorized
+from lib.runtime.json_schema import MISSING
 from lib.runtime.passwords import hash_password, is_password, needs_rehash
 from lib.store import administrators, integration_logs, known_browsers, sessions, sign_in_attempts
 from lib.store.sessions import Credentials
@@ -68,7 +69,7 @@ class _Try:
 
 def admit(request: AdminRequest) -> Admitted:
     """Raises RateLimited with the seconds to wait, Unauthorized, and Forbidden for somebody who is no administrator."""
-    missing = {name: "is missing" for name in ("enterprise_number", "login", "password") if name not in request.body}
+    missing = {name: MISSING for name in ("enterprise_number", "login", "password") if name not in request.body}
     guard.refuse(missing)
     made = _Try(
         number=request.body["enterprise_number"],

@@ -16,7 +16,7 @@ _ERROR: Final = record(
             {
                 "code": {"type": "string", "pattern": "^[a-z_]+$"},
                 "message": TEXT,
-                "fields": mapped(TEXT),
+                "fields": mapped(record({"code": TEXT, "params": DATA, "message": TEXT})),
                 "current": DATA,
                 "other": DATA,
             },

@@ -7,6 +7,8 @@ A session belongs to one enterprise: the path of another one does not exist for 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ from lib.runtime.auth import require_operator, token_sha256
 from lib.runtime.client_address import client_address
 from lib.runtime.errors import Forbidden, InvalidPayload, NotFound, Unauthorized
 from lib.runtime.http import Answer, Handler, read_json_object
-from lib.runtime.json_schema import Schema, problems
+from lib.runtime.json_schema import Problem, Schema, problems
 from lib.store import enterprises, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.sessions import Session
@@ -58,11 +60,12 @@ def guarded(operation: Operation) -> Handler:
     return answer
 
 
-def refuse(found: dict[str, str]) -> None:
+def refuse(found: Mapping[str, Problem]) -> None:
     """Raises InvalidPayload with every problem beside its field, if there are any."""
     if found:
-        message = "; ".join(f"{name}: {problem}" for name, problem in list(found.items())[:20])
-        raise InvalidPayload(message, code="invalid_fields", details={"fields": found})
+        message = "; ".join(f"{name}: {problem.message}" for name, problem in list(found.items())[:20])
+        fields = {name: asdict(problem) for name, problem in found.items()}
+        raise InvalidPayload(message, code="invalid_fields", details={"fields": fields})
 
 
 def _require_same_origin(request: Request) -> None:

@@ -12,6 +12,11 @@ def text(most: int, *, least: int = 0, **further: Any) -> dict[str, Any]:
     return {"type": "string", "minLength": least, "maxLength": most, **further}
 
 
+def refused_as(code: str, schema: Schema) -> dict[str, Any]:
+    """`code`: of the problem of a value that is not so, where the page has words for it."""
+    return {**schema, "x-problem": code}
+
+
 def obj(properties: Mapping[str, Schema], *, required: tuple[str, ...] = ()) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": list(required)} if required else {})
@@ -40,7 +45,7 @@ def one_of(*words: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(words)}
 
 
-TEXT: Final = {"type": "string"}
+TEXT: Final[dict[str, Any]] = {"type": "string"}
 NUMBER: Final = {"type": "number"}
 COUNT: Final = {"type": "integer", "minimum": 0}
 ID: Final = {"type": "integer", "minimum": 1}

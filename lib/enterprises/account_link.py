@@ -33,6 +33,12 @@ def url(link: Link) -> str:
     return f"{config.current(config.Public).public_url.rstrip('/')}/retailcrm-admin/?{query}"
 
 
+def without_token(enterprise_number: str) -> str:
+    """Opens the page, which then asks for a password."""
+    query = urlencode({"enterprise_number": enterprise_number})
+    return f"{config.current(config.Public).public_url.rstrip('/')}/retailcrm-admin/?{query}"
+
+
 def issue(link: Link) -> str:
     now = datetime.now(UTC)
     claims = {

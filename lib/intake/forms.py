@@ -91,8 +91,8 @@ BATCH: Final[Schema] = {
 
 def check(body: object, schema: Schema) -> None:
     """Raises InvalidPayload that names the first field that is wrong."""
-    for field, words in json_schema.problems(body, schema).items():
-        raise InvalidPayload(f"{field}: {words}")
+    for field, problem in json_schema.problems(body, schema).items():
+        raise InvalidPayload(f"{field}: {problem.message}")
 
 
 def from_envelope(body: Mapping[str, Any], *, enterprise_number: str, origin: str | None = None) -> NewEvent:

@@ -15,7 +15,7 @@ def account_of(enterprise: Enterprise) -> Account:
     """Raises ConfigError."""
     integration = enterprise.integration(RETAILCRM)
     if not integration.domain or not integration.api_key:
-        raise ConfigError("The address or the API key of RetailCRM is not set")
+        raise ConfigError("The address or the API key of RetailCRM is not set", code="not_configured")
     return Account(
         base_url=address.base_url(integration.domain, config.current(config.RetailCRM).retailcrm_extra_hosts),
         api_key=vault().decrypt(integration.api_key, owner=enterprise.number),

@@ -22,7 +22,7 @@ _HOST_CHARACTERS: Final = 253
 
 def base_url(domain: str, extra_hosts: str) -> str:
     """
-    The address of an account: `demo` of `demo.retailcrm.ru`, with or without https://.
+    The address of an account: `demo.retailcrm.ru`, with or without https:// and what stands behind it in a browser.
 
     `extra_hosts` names simulators (`127.0.0.1:*`), which may be plain http. Raises ConfigError for other hosts.
     """
@@ -30,9 +30,10 @@ def base_url(domain: str, extra_hosts: str) -> str:
     if _is_extra_host(host, extra_hosts) and scheme in {"", "http", "https"}:
         return f"{scheme or 'http'}://{host}"
     label = next((host.removesuffix(suffix) for suffix in HOST_SUFFIXES if host.endswith(suffix)), "")
-    is_name = domain.isascii() and len(host) <= _HOST_CHARACTERS and _LABELS.fullmatch(label)
+    is_name = len(host) <= _HOST_CHARACTERS and _LABELS.fullmatch(label)
     if scheme not in {"", "https"} or not is_name:
-        raise ConfigError(f"domain: must be an https address of RetailCRM (*{', *'.join(HOST_SUFFIXES)})")
+        message = f"domain: must be an https address of RetailCRM (*{', *'.join(HOST_SUFFIXES)})"
+        raise ConfigError(message, code="crm_address")
     return f"https://{host}"
 
 
@@ -42,11 +43,15 @@ def network(url: str, extra_hosts: str) -> Network:
 
 
 def _parts(address: str) -> tuple[str, str]:
-    """Scheme, or nothing, and host with port."""
-    scheme, separator, rest = address.strip().rstrip("/").partition("://")
+    """
+    Scheme, or nothing, and host with port; path, query and fragment are cut off. No host where it is not ASCII, which
+    lower case would make of some letters.
+    """
+    scheme, separator, rest = address.strip().partition("://")
     if not separator:
-        scheme, rest = "", address.strip().rstrip("/")
-    return scheme.lower(), rest.lower()
+        scheme, rest = "", address.strip()
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return scheme.lower(), host.lower() if host.isascii() else ""
 
 
 def _is_extra_host(host: str, extra_hosts: str) -> bool:

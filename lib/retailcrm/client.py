@@ -114,6 +114,11 @@ def read(status: int, text: str, *, retry_after: float | None = None) -> Reply:
         body = pg_json.parse_object(text.encode())
     except InvalidPayload:
         body = {}
+    return judged(status, text, body, retry_after=retry_after)
+
+
+def judged(status: int, text: str, body: Mapping[str, Any], *, retry_after: float | None = None) -> Reply:
+    """`body`: what the text says as JSON, empty when it is none."""
     outcome = _outcome(status, body)
     if outcome == "done":
         return Reply(outcome=outcome, http_status=status, text=text, details=body)
@@ -179,13 +184,16 @@ def _concerns_account(status: int, text: str, body: Mapping[str, Any]) -> bool:
     return not body and text.lstrip().startswith("<")
 
 
-def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
+def own_words(body: Mapping[str, Any]) -> str:
     """RetailCRM's own text: `errorMsg`, and `errors`, which is a map, a list, or missing."""
     errors = body.get("errors") or {}
     items = [f"{key}: {value}" for key, value in errors.items()] if isinstance(errors, dict) else errors
     parts = [str(body.get("errorMsg") or ""), *map(str, items if isinstance(items, list) else [items])]
-    words = "; ".join(filter(None, parts))
-    if words:
+    return "; ".join(filter(None, parts))
+
+
+def _error_text(status: int, text: str, body: Mapping[str, Any]) -> str:
+    if words := own_words(body):
         return words
     if 300 <= status < 400:
         return f"HTTP {status}, a redirect: has the account another address now?"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from lib.enterprises import account_link
@@ -18,9 +18,11 @@ from lib.enterprises.account_link import Link
 from lib.enterprises.rules import directory
 from lib.ledger.crm import Reply
 from lib.retailcrm import access, client, manager, module
+from lib.retailcrm import trouble as troubles
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account, Form
 from lib.retailcrm.options import NUMBER_ACCEPTED
+from lib.retailcrm.trouble import Trouble
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
 from lib.store import configuration, enterprises, integration_logs, module_commands, sessions
@@ -57,10 +59,19 @@ class _Stop(Exception):
 @dataclass(frozen=True, kw_only=True)
 class _Progress:
     command: Command
-    steps: list[dict[str, str]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
-    def step(self, name: str, state: Literal["done", "warning", "failed"], message: str) -> None:
-        self.steps.append({"name": name, "state": state, "message": message})
+    def step(
+        self,
+        name: str,
+        state: Literal["done", "warning", "failed"],
+        message: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        trouble: Trouble | None = None,
+    ) -> None:
+        told = {"params": params or {}, "trouble": asdict(trouble) if trouble else None}
+        self.steps.append({"name": name, "state": state, "message": message, **told})
         with db.connection() as conn:
             module_commands.save_steps(conn, self.command, self.steps)
 
@@ -79,7 +90,7 @@ def run_next(enterprise_number: str) -> bool:
     try:
         verdict = _run(command, enterprise, progress)
     except ConfigError as error:
-        progress.step("settings", "failed", str(error))
+        progress.step("settings", "failed", str(error), trouble=troubles.of_settings(error))
         verdict = Verdict(state="failed", code="not_configured", message=str(error))
     except _Stop as stop:
         verdict = judge(stop.reply, attempts_made=command.attempts_made)
@@ -94,6 +105,39 @@ def run_next(enterprise_number: str) -> bool:
         )
     log.info(command.action, extra={"enterprise": enterprise_number, "state": verdict.state, "code": verdict.code})
     return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """`off`: the module is switched off; `absent`: there is none; `left`: it stays as it was, because of `trouble`."""
+
+    state: Literal["off", "absent", "left"]
+    trouble: Trouble | None = None
+
+
+def release(enterprise: Enterprise) -> Released:
+    """
+    Switches the module off at once, before the connection is forgotten. Its link leads to the sign-in from then on.
+    Raises Unavailable.
+    """
+    if not enterprise.integration().is_connected:
+        return Released(state="absent")
+    try:
+        account = account_of(enterprise)
+    except ConfigError as error:
+        return Released(state="left", trouble=troubles.of_settings(error))
+    reply = module.get(account, config.current(config.Module).module_code, timeout_seconds=READ_SECONDS)
+    if module.is_unknown(reply):
+        return Released(state="absent")
+    if reply.outcome == "done":
+        existing = reply.details.get("integrationModule")
+        wanted = replace(
+            _wanted(enterprise, active=False, link=None), account_url=account_link.without_token(enterprise.number)
+        )
+        reply = _edit(account, enterprise, module.merged(existing if isinstance(existing, dict) else {}, wanted))
+    if reply.outcome != "done":
+        return Released(state="left", trouble=troubles.of(reply))
+    return Released(state="off")
 
 
 def judge(reply: Reply, *, attempts_made: int) -> Verdict:
@@ -154,7 +198,7 @@ def _read(account: Account, code: str, progress: _Progress) -> Mapping[str, Any]
         progress.step("read", "done", "The module is not there yet")
         return {}
     if reply.outcome != "done":
-        progress.step("read", "failed", f"RetailCRM: {reply.error}")
+        progress.step("read", "failed", f"RetailCRM: {reply.error}", trouble=troubles.of(reply))
         raise _Stop(reply)
     found = reply.details.get("integrationModule")
     progress.step("read", "done", "The module is there; what stands in it is kept")
@@ -167,11 +211,29 @@ def _timezone(account: Account, progress: _Progress) -> str | None:
     if zone is None:
         progress.step("timezone", "warning", "RetailCRM does not say its time zone: the telephony's own is used")
     else:
-        progress.step("timezone", "done", f"RetailCRM's time zone is {zone}")
+        progress.step("timezone", "done", f"RetailCRM's time zone is {zone}", params={"zone": zone})
     return zone
 
 
 def _send(account: Account, enterprise: Enterprise, whole: Mapping[str, Any], progress: _Progress) -> module.Complaints:
+    reply = _edit(account, enterprise, whole)
+    if reply.outcome != "done":
+        progress.step("send", "failed", f"RetailCRM: {reply.error}", trouble=troubles.of(reply))
+        raise _Stop(reply)
+    progress.step("send", "done", "RetailCRM has accepted the module")
+    complaints = module.complaints(reply.details)
+    if complaints.user_ids:
+        users = [*complaints.user_ids]
+        message = f"RetailCRM does not know these managers: {', '.join(map(str, users))}"
+        progress.step("managers", "warning", message, params={"users": users})
+    if complaints.sites:
+        shops = [*complaints.sites]
+        message = f"RetailCRM does not know these shops: {', '.join(shops)}"
+        progress.step("lines", "warning", message, params={"shops": shops})
+    return complaints
+
+
+def _edit(account: Account, enterprise: Enterprise, whole: Mapping[str, Any]) -> Reply:
     form = module.edit_form(whole)
     reply = client.send_in_slot(
         account, form, timeout_seconds=config.current(config.RetailCRM).retailcrm_upload_timeout_seconds
@@ -185,17 +247,7 @@ def _send(account: Account, enterprise: Enterprise, whole: Mapping[str, Any], pr
             response={"http_status": reply.http_status, "body": reply.details or reply.text[:4000].replace("\x00", "")},
             error=reply.error if reply.outcome != "done" else None,
         )
-    if reply.outcome != "done":
-        progress.step("send", "failed", f"RetailCRM: {reply.error}")
-        raise _Stop(reply)
-    progress.step("send", "done", "RetailCRM has accepted the module")
-    complaints = module.complaints(reply.details)
-    if complaints.user_ids:
-        users = ", ".join(map(str, complaints.user_ids))
-        progress.step("managers", "warning", f"RetailCRM does not know these managers: {users}")
-    if complaints.sites:
-        progress.step("lines", "warning", f"RetailCRM does not know these shops: {', '.join(complaints.sites)}")
-    return complaints
+    return reply
 
 
 def _success(command: Command, wanted: module.Wanted, complaints: module.Complaints) -> Verdict:

@@ -37,12 +37,13 @@ class Vault:
         version, _, rest = ciphertext.partition(".")
         key_id, _, sealed = rest.partition(".")
         if version != "v1" or key_id not in self._ciphers:
-            raise ConfigError(f"No vault key {key_id[:16]!r}: add it to VAULT_KEYS, or save the API key again")
+            message = f"No vault key {key_id[:16]!r}: add it to VAULT_KEYS, or save the API key again"
+            raise ConfigError(message, code="key_unreadable")
         try:
             data = base64.urlsafe_b64decode(sealed)
             return self._ciphers[key_id].decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode()).decode()
         except (InvalidTag, binascii.Error, ValueError) as error:
-            raise ConfigError("An API key cannot be decrypted: save it again") from error
+            raise ConfigError("An API key cannot be decrypted: save it again", code="key_unreadable") from error
 
     def is_current(self, ciphertext: str) -> bool:
         """Whether the newest key sealed it."""

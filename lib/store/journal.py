@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL, Composed
 
 from lib.runtime.db import Connection
+
+# Of a delivery that was sent again the last generation counts: no later one `later` of this delivery `d` is there.
+_IS_LATEST: Final[LiteralString] = """
+    NOT EXISTS (SELECT 1 FROM deliveries later
+                WHERE later.call_id = d.call_id AND later.crm = d.crm AND later.effect = d.effect
+                  AND later.external_id = d.external_id AND later.extensions = d.extensions
+                  AND later.generation > d.generation)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +70,9 @@ class CallFilter:
 @dataclass(frozen=True, kw_only=True)
 class FoundCall:
     """
-    `deliveries`: `{"effect", "state", "reason", "extensions"}`, in order. `talk_seconds`, `waiting_seconds` and
-    `has_recording` are what the history row says, None while there is none.
+    `deliveries`: `{"effect", "state", "reason", "extensions"}` of each one's last generation, in order. `talk_seconds`,
+    `waiting_seconds` and `has_recording` are what the history row says, None while there is none. `due_at`: when
+    something is decided without a further event, None: never.
     """
 
     id: int
@@ -74,7 +83,9 @@ class FoundCall:
     result: str | None
     owner_extension: str | None
     started_at: datetime
+    last_event_at: datetime
     over_at: datetime | None
+    due_at: datetime | None
     decisions: list[dict[str, Any]]
     talk_seconds: int | None
     waiting_seconds: int | None
@@ -84,12 +95,21 @@ class FoundCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """What RetailCRM answered last; `http_status` None: nothing, or nothing whole."""
+    """What RetailCRM answered last; `http_status` None: nothing, or nothing whole. `body`: an object, or text."""
 
     status: str
     http_status: int | None
     error: str | None
+    body: object
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """When RetailCRM last accepted a pop-up of the latest calls, and a row; None: none of theirs."""
+
+    shown_at: datetime | None
+    stored_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +122,7 @@ def list_logs(
     conn: Connection, enterprise_number: str, chosen: LogFilter, *, after: Key | None, limit: int
 ) -> list[Log]:
     """The latest first."""
-    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
-        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
-    ]
-    if chosen.event_type is not None:
-        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
-    if chosen.status is not None:
-        wanted.append(("status = %(status)s", {"status": chosen.status}))
-    if chosen.since is not None:
-        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
-    if chosen.until is not None:
-        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    wanted = _log_conditions(enterprise_number, chosen)
     if after is not None:
         wanted.append(("(created_at, id) < (%(at)s, %(id)s)", {"at": after.at, "id": after.id}))
     with conn.cursor(row_factory=class_row(Log)) as cursor:
@@ -126,6 +136,40 @@ def list_logs(
         ).fetchall()
 
 
+def count_logs(conn: Connection, enterprise_number: str, chosen: LogFilter, *, limit: int) -> int:
+    """At most `limit`, which bounds the look too."""
+    wanted = _log_conditions(enterprise_number, chosen)
+    query = SQL("SELECT count(*) FROM (SELECT 1 FROM integration_logs WHERE {conditions} LIMIT %(limit)s) found")
+    return _count(conn, query.format(conditions=_all(wanted)), _parameters(wanted) | {"limit": limit})
+
+
+def count_calls(conn: Connection, enterprise_number: str, chosen: CallFilter, *, limit: int) -> int:
+    """At most `limit`, which bounds the look too."""
+    wanted = [("c.enterprise_number = %(number)s", {"number": enterprise_number}), *_conditions(chosen)]
+    query = SQL("SELECT count(*) FROM (SELECT 1 FROM calls c WHERE {conditions} LIMIT %(limit)s) found")
+    return _count(conn, query.format(conditions=_all(wanted)), _parameters(wanted) | {"limit": limit})
+
+
+def _count(conn: Connection, query: Composed, parameters: dict[str, Any]) -> int:
+    row = conn.execute(query, parameters).fetchone()
+    return row[0] if row else 0
+
+
+def _log_conditions(enterprise_number: str, chosen: LogFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
+    wanted: list[tuple[LiteralString, dict[str, Any]]] = [
+        ("enterprise_number = %(number)s AND integration_type = 'retailcrm'", {"number": enterprise_number})
+    ]
+    if chosen.event_type is not None:
+        wanted.append(("event_type = %(event_type)s", {"event_type": chosen.event_type}))
+    if chosen.status is not None:
+        wanted.append(("status = %(status)s", {"status": chosen.status}))
+    if chosen.since is not None:
+        wanted.append(("created_at >= %(since)s", {"since": chosen.since}))
+    if chosen.until is not None:
+        wanted.append(("created_at < %(until)s", {"until": chosen.until}))
+    return wanted
+
+
 def list_calls(
     conn: Connection, enterprise_number: str, chosen: CallFilter, *, after: Key | None, limit: int
 ) -> list[FoundCall]:
@@ -137,7 +181,7 @@ def list_calls(
         return cursor.execute(
             SQL("""
             SELECT c.id, c.main_unique_id AS unique_id, c.kind, c.customer, c.line_id, c.result, c.owner_extension,
-                   c.started_at, c.over_at,
+                   c.started_at, c.last_event_at, c.over_at, c.due_at,
                    jsonb_path_query_array(c.decisions, '$[*] ? (!exists(@.crm) || @.crm == "retailcrm")') AS decisions,
                    said.talk_seconds, said.waiting_seconds, said.has_recording,
                    coalesce(said.deliveries, '[]') AS deliveries
@@ -150,13 +194,16 @@ def list_calls(
                            AS waiting_seconds,
                        bool_or(d.content ->> 'record_url' IS NOT NULL) FILTER (WHERE d.effect = 'upload')
                            AS has_recording
-                FROM deliveries d WHERE d.call_id = c.id AND d.crm = 'retailcrm'
+                FROM deliveries d WHERE d.call_id = c.id AND d.crm = 'retailcrm' AND {is_latest}
             ) said
             WHERE {conditions}
             ORDER BY c.started_at DESC, c.id DESC LIMIT %(limit)s
-            """).format(conditions=_all(wanted)),
+            """).format(conditions=_all(wanted), is_latest=SQL(_IS_LATEST)),
             _parameters(wanted) | {"limit": limit},
         ).fetchall()
+
+
+_ONLY_CHANNELS: Final[LiteralString] = '$[*] ? (@.code == "only_channels")'
 
 
 def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]]:
@@ -165,8 +212,13 @@ def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]
         found.append(("strpos(c.customer, %(phone)s) > 0", {"phone": chosen.phone}))
     if chosen.kind is not None:
         found.append(("c.kind = %(kind)s", {"kind": chosen.kind}))
+    else:
+        # Channels that a host uses for itself are no calls; whoever looks for them asks for the kind `unknown`.
+        found.append((f"NOT (c.kind = 'unknown' AND c.decisions @? '{_ONLY_CHANNELS}')", {}))
     if chosen.result is not None:
-        found.append(("c.result = %(result)s", {"result": chosen.result}))
+        # Of a call that goes on it is not known yet, unless somebody has answered.
+        known = "c.result = %(result)s AND (c.over_at IS NOT NULL OR c.result = 'answered')"
+        found.append((known, {"result": chosen.result}))
     if chosen.since is not None:
         found.append(("c.started_at >= %(since)s", {"since": chosen.since}))
     if chosen.until is not None:
@@ -180,9 +232,11 @@ def _conditions(chosen: CallFilter) -> list[tuple[LiteralString, dict[str, Any]]
             jsonb_path_exists(c.decisions, '$[*] ? (@.code == $code && (!exists(@.crm) || @.crm == "retailcrm"))',
                               jsonb_build_object('code', %(reason)s::text))
         """
-        found.append((f"({decided} OR {delivery('d.reason = %(reason)s')})", {"reason": chosen.reason}))
+        found.append(
+            (f"({decided} OR {delivery(f'd.reason = %(reason)s AND {_IS_LATEST}')})", {"reason": chosen.reason})
+        )
     if chosen.state is not None:
-        found.append((delivery("d.state = %(state)s"), {"state": chosen.state}))
+        found.append((delivery(f"d.state = %(state)s AND {_IS_LATEST}"), {"state": chosen.state}))
     return found
 
 
@@ -198,24 +252,24 @@ def _parameters(wanted: list[tuple[LiteralString, dict[str, Any]]]) -> dict[str,
 def count_today(conn: Connection, enterprise_number: str, *, timezone: str) -> dict[str, Any]:
     """Calls by kind and deliveries by effect and state since midnight in this zone."""
     row = conn.execute(
-        """
+        SQL("""
         WITH midnight AS (
             SELECT date_trunc('day', clock_timestamp() AT TIME ZONE %(zone)s) AT TIME ZONE %(zone)s AS at
         )
         SELECT
-            (SELECT coalesce(jsonb_object_agg(kind, n), '{}') FROM (
+            (SELECT coalesce(jsonb_object_agg(kind, n), '{{}}') FROM (
                 SELECT c.kind, count(*) AS n FROM calls c, midnight
                 WHERE c.enterprise_number = %(number)s AND c.started_at >= midnight.at GROUP BY c.kind) by_kind),
             (SELECT coalesce(jsonb_agg(jsonb_build_object('effect', effect, 'state', state, 'count', n)
                                        ORDER BY effect, state), '[]') FROM (
                 SELECT d.effect, d.state, count(*) AS n
                 FROM calls c JOIN deliveries d ON d.call_id = c.id AND d.crm = 'retailcrm', midnight
-                WHERE c.enterprise_number = %(number)s AND c.started_at >= midnight.at
+                WHERE c.enterprise_number = %(number)s AND c.started_at >= midnight.at AND {is_latest}
                 GROUP BY d.effect, d.state) by_state),
             (SELECT max(c.last_event_at) FROM (
                 SELECT last_event_at FROM calls WHERE enterprise_number = %(number)s
                 ORDER BY started_at DESC LIMIT 100) c)
-        """,
+        """).format(is_latest=SQL(_IS_LATEST)),
         {"zone": timezone, "number": enterprise_number},
     ).fetchone()
     assert row is not None  # noqa: S101  (a constant row)
@@ -260,7 +314,7 @@ def find_last_exchange(conn: Connection, enterprise_number: str) -> Exchange | N
         return cursor.execute(
             """
             SELECT status, (response_data ->> 'http_status')::int AS http_status, error_message AS error,
-                   created_at AS at
+                   response_data -> 'body' AS body, created_at AS at
             FROM integration_logs
             WHERE enterprise_number = %s AND integration_type = 'retailcrm'
               AND created_at > clock_timestamp() - interval '1 day'
@@ -270,6 +324,21 @@ def find_last_exchange(conn: Connection, enterprise_number: str) -> Exchange | N
             """,
             [enterprise_number],
         ).fetchone()
+
+
+def find_arrived(conn: Connection, enterprise_number: str) -> Arrived:
+    with conn.cursor(row_factory=class_row(Arrived)) as cursor:
+        found = cursor.execute(
+            """
+            SELECT max(d.finished_at) FILTER (WHERE d.effect = 'popup') AS shown_at,
+                   max(d.finished_at) FILTER (WHERE d.effect = 'upload') AS stored_at
+            FROM (SELECT id FROM calls WHERE enterprise_number = %s ORDER BY started_at DESC LIMIT 100) latest
+            JOIN deliveries d ON d.call_id = latest.id AND d.crm = 'retailcrm' AND d.state = 'delivered'
+            """,
+            [enterprise_number],
+        ).fetchone()
+    assert found is not None  # noqa: S101  (an aggregate has a row)
+    return found
 
 
 def find_backlog(conn: Connection, enterprise_number: str, *, older_seconds: float) -> Backlog | None:
@@ -343,16 +412,14 @@ def list_failed_rows(
 ) -> list[tuple[int, datetime]]:
     """Calls since then, the oldest first, whose history row RetailCRM does not have and nobody is sending."""
     rows = conn.execute(
-        """
+        SQL("""
         SELECT DISTINCT c.started_at, c.id FROM deliveries d JOIN calls c ON c.id = d.call_id
         WHERE d.enterprise_number = %s AND d.crm = 'retailcrm' AND d.effect = 'upload'
           AND d.state IN ('failed', 'expired', 'in_doubt')
           AND c.started_at >= %s
-          AND NOT EXISTS (SELECT 1 FROM deliveries later
-                          WHERE later.call_id = d.call_id AND later.crm = d.crm AND later.effect = d.effect
-                            AND later.external_id = d.external_id AND later.generation > d.generation)
+          AND {is_latest}
         ORDER BY c.started_at, c.id LIMIT %s
-        """,
+        """).format(is_latest=SQL(_IS_LATEST)),
         [enterprise_number, since, limit],
     )
     return [(call_id, started_at) for started_at, call_id in rows.fetchall()]

@@ -57,6 +57,29 @@ def insert_command(conn: Connection, enterprise_number: str, action: Action) -> 
     return command
 
 
+def supersede(conn: Connection, enterprise_number: str) -> None:
+    """Those that wait are not carried out any more."""
+    conn.execute(
+        """
+        UPDATE module_commands SET state = 'superseded', finished_at = clock_timestamp()
+        WHERE enterprise_number = %s AND state IN ('ready', 'retry')
+        """,
+        [enterprise_number],
+    )
+
+
+def is_busy(conn: Connection, enterprise_number: str) -> bool:
+    """Whether one is being carried out."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM module_commands
+                       WHERE enterprise_number = %s AND state = 'leased' AND lease_until > clock_timestamp())
+        """,
+        [enterprise_number],
+    ).fetchone()
+    return row == (True,)
+
+
 def is_recent(conn: Connection, enterprise_number: str, *, seconds: float) -> bool:
     """Whether the CRM was told who has which extension within so many seconds, or is about to be."""
     row = conn.execute(

@@ -116,6 +116,8 @@ WALK: list[tuple[str, str, Any]] = [
     ("GET", "user-extensions/{number}", None),
     ("POST", "save-extensions/{number}", {"user_extensions": {"18": "150", "19": "152"}}),
     ("POST", "sync-extensions/{number}", {}),
+    ("GET", "alive", None),
+    ("GET", "shops/{number}", None),
     ("GET", "lines/{number}?raw=291111111&line_id=belline1", None),
     ("PUT", "lines/{number}", {"lines": [{"line_id": "0001301", "name": "Shop"}]}),
     ("POST", "register/{number}", {}),

@@ -190,5 +190,5 @@ def test_the_list_is_taken_along(call, connected):
 
     answer = connected.get("callbacks/0367", format="csv")
 
-    [row] = csv.DictReader(io.StringIO(answer.get_data(as_text=True).removeprefix("\ufeff")))
-    assert (row["customer"], row["calls"], row["owner_name"]) == (CUSTOMER, "1", "Anna")
+    [row] = csv.DictReader(io.StringIO(answer.get_data(as_text=True).removeprefix("\ufeff")), delimiter=";")
+    assert (row["Номер клиента"], row["Звонков"], row["Ответственный"]) == ("375 29 111-11-11", "1", "Anna")

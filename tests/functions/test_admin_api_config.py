@@ -11,6 +11,7 @@ from lib.click import settings as clicks
 from lib.redirect import settings as redirect
 from lib.runtime import logs
 from tests.harness.enterprises import enterprise
+from tests.harness.servers import push_envelope
 
 UNHURRIED = {"behaviour": {"other_per_second": 0}}
 KEY = "a-new-key-that-nobody-shall-see-a1b2"
@@ -36,7 +37,17 @@ def checks(answer):
 
 def fields(answer):
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "invalid_fields")
-    return answer.json["error"]["fields"]
+    return {name: problem["message"] for name, problem in answer.json["error"]["fields"].items()}
+
+
+def wrong(answer):
+    """What is wrong with which field, as the page hears it."""
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "invalid_fields")
+    return {name: (problem["code"], problem["params"]) for name, problem in answer.json["error"]["fields"].items()}
+
+
+def saved(sql):
+    return sql("SELECT integrations_config -> 'retailcrm' FROM enterprises")[0][0]
 
 
 def test_the_key_is_shown_by_its_end_only(page):
@@ -153,7 +164,7 @@ def test_a_key_is_found_nowhere_in_clear(connected, crm, database_url, capfd):
     crm.account("other", api_key=KEY, **UNHURRIED)
     version = connected.get("config/0367").json["version"]
 
-    saved = connected.put("config/0367", {"version": version, "api_key": KEY})
+    stored = connected.put("config/0367", {"version": version, "api_key": KEY})
     tested = connected.post("config/0367/test")
     refused = connected.put("config/0367", {"version": version, "api_key": KEY + " "})
     stale = connected.put("config/0367", {"version": version, "api_key": KEY})
@@ -162,12 +173,170 @@ def test_a_key_is_found_nowhere_in_clear(connected, crm, database_url, capfd):
     out, err = capfd.readouterr()
     assert tested.json["success"]
     assert "the end" in out
-    assert not any(KEY in text for text in (saved.text, tested.text, refused.text, stale.text, out, err))
+    assert not any(KEY in text for text in (stored.text, tested.text, refused.text, stale.text, out, err))
     with psycopg.connect(database_url) as conn:
         tables = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         dump = "".join(str(conn.execute(f'SELECT t::text FROM "{name}" t').fetchall()) for (name,) in tables)
     assert "0367" in dump
     assert KEY not in dump
+
+
+def test_a_field_is_refused_by_a_code_with_parameters(page):
+    answer = page.put(
+        "config/0367",
+        {
+            "version": 0,
+            "domain": "",
+            "api_key": "two words",
+            "settings": {"settle_seconds": 601, "owner_policy": "anybody", "colour": "red"},
+        },
+    )
+
+    assert wrong(answer) == {
+        "domain": ("crm_address", {}),
+        "api_key": ("api_key", {}),
+        "settings.settle_seconds": ("range", {"least": 0, "most": 600}),
+        "settings.owner_policy": ("choice", {"choices": ["last_talker", "first_talker"]}),
+        "settings.colour": ("unknown_field", {}),
+    }
+
+
+def test_the_address_is_taken_as_it_stands_in_the_browser(connected, crm):
+    version = connected.get("config/0367").json["version"]
+
+    found = connected.put(
+        "config/0367", {"version": version, "domain": f"{crm.url}/admin/orders?page=2#top", "api_key": "key-of-0367"}
+    )
+
+    assert found.json["domain"] == crm.url
+
+
+@pytest.mark.parametrize("way", ["put", "post"])
+def test_a_key_that_retailcrm_refuses_replaces_none(connected, commands, sql, way):
+    before = saved(sql)
+    path = "config/0367" if way == "put" else "register/0367"
+
+    answer = getattr(connected, way)(path, {"version": before.get("version", 0), "api_key": "nobody-s-key"})
+
+    assert wrong(answer) == {
+        "api_key": ("key_refused", {"status": 403, "words": 'Wrong "apiKey" value.', "host": mine(before)})
+    }
+    assert saved(sql) == before
+    assert commands() == []
+
+
+def mine(section):
+    return section["domain"].removeprefix("http://")
+
+
+def test_a_key_without_the_rights_that_are_needed_replaces_none(connected, crm, sql):
+    before = saved(sql)
+    crm.account("other", api_key=KEY, **UNHURRIED, scopes=["telephony_write", "user_read"])
+
+    answer = connected.post("register/0367", {"version": before.get("version", 0), "api_key": KEY})
+
+    assert wrong(answer) == {"api_key": ("scopes_missing", {"scopes": ["integration_read", "integration_write"]})}
+    assert saved(sql) == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (None, "unreachable", None),
+        ("error_503", "busy", "Service temporary unavailable"),
+        ("error_500", "fault", "Internal server error"),
+        ("html", "not_retailcrm", None),
+        ("truncated_json", "not_retailcrm", None),
+    ],
+)
+def test_an_address_that_does_not_answer_as_it_should_replaces_none(*, connected, crm, sql, fault, code, words):
+    before = saved(sql)
+    given = {"version": before.get("version", 0), "domain": crm.url if fault else "127.0.0.1:9", "api_key": KEY}
+    if fault:
+        crm.account("other", api_key=KEY, **UNHURRIED)
+        crm.fault(fault, account="other", endpoint="other")
+
+    answer = connected.post("register/0367", given)
+
+    [(field, (found, params))] = wrong(answer).items()
+    assert (field, found, params["words"]) == ("domain", code, words)
+    assert saved(sql) == before
+
+
+def test_saving_and_registering_are_one(connected, crm, commands, sql):
+    crm.account("other", api_key=KEY, **UNHURRIED)
+    version = connected.get("config/0367").json["version"]
+
+    answer = connected.post("register/0367", {"version": version, "domain": crm.url, "api_key": KEY})
+
+    assert answer.status_code == 202
+    assert (answer.json["command"]["action"], answer.json["command"]["state"]) == ("register", "ready")
+    assert (answer.json["config"]["version"], answer.json["config"]["api_key"]["last_four"]) == (version + 1, "a1b2")
+    assert connected.get("config/0367").json == answer.json["config"]
+    assert commands() == [{"enterprise_number": "0367"}]
+    late = connected.post("register/0367", {"version": version, "api_key": KEY})
+    assert (late.status_code, late.json["error"]["code"]) == (409, "conflict")
+    assert wrong(connected.post("register/0367", {"api_key": KEY})) == {"version": ("missing", {})}
+    assert sql("SELECT count(*) FROM module_commands") == [(1,)]
+
+
+def test_switching_on_registers(connected, commands, provisioned, crm):
+    provisioned(domain=crm.url, enabled=False)
+    version = connected.get("config/0367").json["version"]
+
+    on = connected.put("config/0367", {"version": version, "enabled": True})
+    same = connected.put("config/0367", {"version": version + 1, "enabled": True})
+
+    assert (on.json["enabled"], same.json["enabled"]) == (True, True)
+    assert commands() == [{"enterprise_number": "0367"}]
+    assert [one["action"] for one in connected.get("register/0367").json["commands"]] == ["register"]
+
+
+def test_deleting_switches_the_module_off_first_and_leaves_a_link_to_the_sign_in(connected, crm, function, commands):
+    connected.post("register/0367")
+    assert function("register-module").post("/", json=push_envelope({"enterprise_number": "0367"})).status_code == 204
+    assert crm.module("0367")["active"] is True
+
+    deleted = connected.delete("config/0367")
+
+    assert deleted.json["module"] == {"state": "off", "trouble": None}
+    module = crm.module("0367")
+    assert module["active"] is False
+    assert module["accountUrl"] == "http://127.0.0.1:8080/retailcrm-admin/?enterprise_number=0367"
+    assert connected.get("config/0367").json["api_key"]["is_set"] is False
+
+
+@pytest.mark.parametrize(("mode", "code"), [("error_503", "busy"), ("error_500", "fault")])
+def test_deleting_says_what_it_could_not_switch_off(connected, crm, sql, mode, code):
+    crm.forget("0367")
+    crm.account("0367", **UNHURRIED, module={"code": "vochi-telephony"})
+    crm.fault(mode, account="0367", endpoint="module_edit")
+
+    deleted = connected.delete("config/0367")
+
+    assert (deleted.json["module"]["state"], deleted.json["module"]["trouble"]["code"]) == ("left", code)
+    assert "api_key" not in saved(sql)
+    [(request,)] = sql("SELECT request_data FROM integration_logs WHERE event_type = 'config'")
+    assert request["module"] == "left"
+
+
+def test_where_there_is_no_module_there_is_nothing_to_switch_off(connected, provisioned):
+    assert connected.delete("config/0367").json["module"] == {"state": "absent", "trouble": None}
+    assert connected.delete("config/0367").json["module"] == {"state": "absent", "trouble": None}
+
+
+def test_nothing_is_deleted_while_the_module_is_being_changed(connected, commands, sql):
+    connected.post("register/0367")
+    before = saved(sql)
+    sql("UPDATE module_commands SET state = 'leased', lease_until = now() + interval '40 s' RETURNING 1")
+
+    answer = connected.delete("config/0367")
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (409, "module_busy")
+    assert saved(sql) == before
+    sql("UPDATE module_commands SET state = 'ready', lease_until = NULL RETURNING 1")
+    assert connected.delete("config/0367").status_code == 200
+    assert sql("SELECT state FROM module_commands") == [("superseded",)]
 
 
 def test_deleting_forgets_the_connection_its_links_and_other_sessions(page, browser, sql):
@@ -184,6 +353,18 @@ def test_deleting_forgets_the_connection_its_links_and_other_sessions(page, brow
     ]
     assert page.get("session").status_code == 200
     assert other.get("session").status_code == 401
+
+
+def test_a_setting_that_cannot_be_followed_is_named(page, sql):
+    sql(
+        "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm}',"
+        " integrations_config -> 'retailcrm' || %s::jsonb) RETURNING 1",
+        '{"settle_seconds": "soon", "smart_redirect_mode": "always", "click_daily_limit": -1}',
+    )
+
+    named = [problem["setting"] for problem in page.get("config/0367").json["problems"]]
+
+    assert named == ["settle_seconds", "smart_redirect_mode", "click_daily_limit"]
 
 
 def test_every_setting_that_is_accepted_is_understood_by_the_rules():

@@ -6,6 +6,12 @@ import json
 
 import pytest
 
+from lib.admin import exports
+from lib.admin.exported_words import HEADS, VALUES
+from lib.admin.screens import callbacks as callbacks_screen
+from lib.admin.screens import calls as calls_screen
+from lib.admin.screens import logs as logs_screen
+from lib.admin.screens import report as report_screen
 from tests.conftest import OPERATOR_TOKEN
 from tests.functions.test_retailcrm_deliver import Gateway
 from tests.harness.page import API
@@ -66,7 +72,7 @@ def ids(answer):
 
 def fields(answer):
     assert answer.status_code == 400
-    return answer.json["error"]["fields"]
+    return {name: problem["message"] for name, problem in answer.json["error"]["fields"].items()}
 
 
 def test_a_call_is_listed_with_its_outcome(connected, missed):
@@ -159,6 +165,23 @@ def test_a_time_at_the_edge_of_the_calendar_is_a_time(many, moment):
     assert len(ids(since)) + len(ids(until)) == 7
 
 
+def test_a_call_at_which_nobody_will_look_again_is_over_and_its_result_unknown(many, sql):
+    sql("UPDATE calls SET last_event_at = now(), result = 'no answer', due_at = NULL RETURNING 1")
+    goes_on = many.get("calls/0367").json["calls"][0]
+    sql("UPDATE calls SET last_event_at = now() - interval '5 hours' RETURNING 1")
+    is_left = many.get("calls/0367").json["calls"][0]
+    sql("UPDATE calls SET due_at = now() RETURNING 1")
+    is_due = many.get("calls/0367").json["calls"][0]
+
+    assert [(call["is_over"], call["result"]) for call in (goes_on, is_left, is_due)] == [
+        (False, None),
+        (True, None),
+        (False, None),
+    ]
+    assert [call["upload"]["state"] for call in (goes_on, is_left, is_due)] == ["open", "none", "open"]
+    assert many.get("calls/0367", result="no answer").json["calls"] == []
+
+
 def test_a_list_can_be_had_as_a_file(many, sql):
     sql("UPDATE calls SET line_id = '=1+1' WHERE main_unique_id = '177.1' RETURNING 1")
 
@@ -166,10 +189,50 @@ def test_a_list_can_be_had_as_a_file(many, sql):
 
     assert answer.mimetype == "text/csv"
     assert answer.text.startswith("\ufeff")
-    [header, first, *others] = csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")))
-    assert header[:4] == ["started_at", "unique_id", "kind", "customer"]
-    assert first[1:5] == ["177.1", "in", "+375291111117", "'=1+1"]
+    [header, first, *others] = csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")), delimiter=";")
+    assert header[:4] == ["Начало", "Код звонка", "Направление", "Номер клиента"]
+    assert first[:5] == ["01.01.2026 13:06:00", "177.1", "Входящий", "375 29 111-11-17", "'=1+1"]
     assert len(others) == 6
+
+
+def test_a_file_is_in_the_language_of_the_page(many):
+    text = many.get("calls/0367", format="csv", language="en").text.removeprefix("\ufeff")
+
+    [header, first, *_] = csv.reader(io.StringIO(text))
+    assert header[:3] == ["Started", "Call ID", "Direction"]
+    assert first[:3] == ["2026-01-01 13:06:00", "177.1", "Incoming"]
+    assert first[6] == "Answered"
+
+
+def test_a_file_has_all_rows_however_many_pages_they_are(many, monkeypatch):
+    monkeypatch.setattr(exports, "_ROWS_AT_ONCE", 2)
+
+    rows = list(csv.reader(io.StringIO(many.get("calls/0367", format="csv").text), delimiter=";"))
+
+    assert [row[1] for row in rows[1:]] == [f"17{last}.1" for last in (7, 6, 5, 4, 3, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("ru", "Здесь 4 последних строк, не все"), ("en", "the latest 4 rows, not all")]
+)
+def test_a_file_says_what_it_leaves_out(many, monkeypatch, language, said):
+    monkeypatch.setattr(exports, "MOST_ROWS", 4)
+
+    *rows, last = many.get("calls/0367", format="csv", language=language).text.splitlines()
+
+    assert len(rows) == 1 + 4
+    assert said in last
+    assert {"ru": "01.01.2026 13:03:00", "en": "2026-01-01 13:03:00"}[language] in last
+
+
+def test_every_column_and_value_of_a_file_has_words(connected):
+    for words in (HEADS, VALUES):
+        assert set(words["ru"]) == set(words["en"])
+    for column, known in VALUES["ru"].items():
+        assert set(known) == set(VALUES["en"][column])
+    assert {*calls_screen._COLUMNS, *logs_screen._COLUMNS, *callbacks_screen._COLUMNS, *report_screen._COLUMNS} <= set(
+        HEADS["ru"]
+    )
 
 
 def test_a_call_tells_its_whole_story(connected, missed):
@@ -214,6 +277,38 @@ def test_a_row_that_failed_is_sent_again_and_it_is_known_who_wanted_it(connected
     assert request == {"by": "admin", "unique_id": gateway.unique_id, "deliveries": asked.json["deliveries"]}
 
 
+def test_of_a_row_that_was_sent_again_the_last_generation_counts_everywhere(connected, gateway, crm):
+    crm.fault("success_false", account="0367", endpoint="upload", status=400, error_msg="Validation error", requests=1)
+    gateway.ring(["150"])
+    gateway.missed()
+    assert connected.get("stats/0367").json["today"]["history"] == {"delivered": 0, "waiting": 0, "failed": 1}
+    assert len(connected.get("calls/0367", state="failed").json["calls"]) == 1
+
+    connected.post(f"calls/0367/{gateway.unique_id}/replay")
+    gateway.wake()
+
+    stats = connected.get("stats/0367").json
+    assert stats["today"]["history"] == {"delivered": 1, "waiting": 0, "failed": 0}
+    assert connected.get("calls/0367", state="failed").json["calls"] == []
+    assert connected.get("calls/0367", reason="permanent").json["calls"] == []
+    [call] = connected.get("calls/0367", state="delivered").json["calls"]
+    assert [row["state"] for row in call["deliveries"] if row["effect"] == "upload"] == ["delivered"]
+    assert "permanent" not in call["reasons"]
+    told = connected.get(f"calls/0367/{gateway.unique_id}").json["told"]
+    assert [row["is_latest"] for row in told if row["effect"] == "upload"] == [False, True]
+
+
+def test_who_clicked_is_named_in_the_log(connected, sql):
+    for user in ("18", "999"):
+        sql(
+            "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, status) "
+            "VALUES ('0367', 'retailcrm', 'make_call', %s, 'error') RETURNING 1",
+            json.dumps({"phone": "+375291111111", "userId": user}),
+        )
+
+    assert connected.get("logs/0367").json["managers"] == {"18": "Anna"}
+
+
 def test_a_replay_sets_the_timer_of_the_rows_so_that_no_lost_message_loses_it(connected, missed, sql):
     sql("UPDATE deliveries SET state = 'failed', reason = 'permanent' WHERE effect = 'upload' RETURNING 1")
     sql("UPDATE row_timers SET wake_at = NULL RETURNING 1")
@@ -242,7 +337,7 @@ def test_the_log_shows_exchanges_and_what_administrators_did(connected, missed):
 
     assert [log["event_type"] for log in logs] == ["mapping", "upload", "hangup", "popup"]
     assert connected.get("logs/0367", event_type="popup").json["logs"][0]["request_data"]["event"]["codes"] == ["150"]
-    assert connected.get("logs/0367", status="error").json == {"logs": [], "next": None}
+    assert connected.get("logs/0367", status="error").json == {"logs": [], "managers": {}, "next": None}
 
 
 def test_the_log_has_pages_and_a_file(connected, missed):
@@ -251,7 +346,8 @@ def test_the_log_has_pages_and_a_file(connected, missed):
     file = connected.get("logs/0367", format="csv")
 
     assert [log["event_type"] for log in first.json["logs"] + second.json["logs"]] == ["upload", "hangup", "popup"]
-    assert len(list(csv.reader(io.StringIO(file.text)))) == 4
+    rows = list(csv.reader(io.StringIO(file.text), delimiter=";"))
+    assert [row[1] for row in rows] == ["Что произошло", "Запись в истории", "Закрытие карточки", "Карточка клиента"]
 
 
 def test_the_overview_counts_today(connected, missed):

@@ -33,6 +33,11 @@ def by_user(answer):
     return {manager["user_id"]: manager for manager in answer.json["managers"]}
 
 
+def wrong(answer):
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "invalid_fields")
+    return {name: (problem["code"], problem["params"]) for name, problem in answer.json["error"]["fields"].items()}
+
+
 def mapping_of(sql):
     return sql("SELECT integrations_config #> '{retailcrm,user_extensions}' FROM enterprises")[0][0]
 
@@ -41,7 +46,7 @@ def test_managers_are_listed_with_both_extensions(connected):
     answer = connected.get("managers/0367")
 
     managers = by_user(answer)
-    assert answer.json["crm"] == {"is_available": True, "message": None, "is_registered": True}
+    assert answer.json["crm"] == {"is_available": True, "trouble": None, "is_registered": True}
     assert managers[18]["first_name"] == "Manager 18"
     assert (managers[18]["extension"], managers[18]["crm_extension"]) == ("150", "150")
     assert (managers[19]["extension"], managers[19]["crm_extension"]) == ("151", "109")
@@ -181,14 +186,11 @@ def test_every_problem_stands_at_its_manager_and_nothing_is_saved(connected, com
     answer = connected.post("save-extensions/0367", {"user_extensions": {"18": "777", "19": "109", "20": "109"}})
     malformed = connected.post("save-extensions/0367", {"user_extensions": {"x": "150", "18": "SIP/150"}})
 
-    assert answer.json["error"]["fields"] == {
-        "user_extensions.18": "777 is not an extension of this enterprise",
-        "user_extensions.20": "109 is also given to manager 19",
+    assert wrong(answer) == {
+        "user_extensions.18": ("no_such_extension", {"extension": "777"}),
+        "user_extensions.20": ("given_twice", {"extension": "109", "user_id": 19}),
     }
-    assert malformed.json["error"]["fields"] == {
-        "user_extensions.x": "the name must be a user id of RetailCRM",
-        "user_extensions.18": "must be an extension of digits, or null",
-    }
+    assert wrong(malformed) == {"user_extensions.x": ("name", {}), "user_extensions.18": ("extension", {})}
     assert mapping_of(sql) == before
     assert commands() == []
 
@@ -230,10 +232,8 @@ def test_a_line_that_is_wrong_changes_none(connected, sql):
     unknown = connected.put("lines/0367", {"lines": [{"line_id": "0001301", "name": "x"}, {"line_id": "nobody"}]})
     malformed = connected.put("lines/0367", {"lines": [{"line_id": "0001301", "incoming_transform": "375"}]})
 
-    assert unknown.json["error"]["fields"] == {"lines[1].line_id": "is not a line of this enterprise"}
-    assert malformed.json["error"]["fields"] == {
-        "lines[0].incoming_transform": "must be a prefix and a length, as +375{9}, or nothing"
-    }
+    assert wrong(unknown) == {"lines[1].line_id": ("no_such_line", {})}
+    assert wrong(malformed) == {"lines[0].incoming_transform": ("number_rule", {})}
     assert sql("SELECT name FROM lines WHERE line_id = '0001301'") == [("",)]
 
 
@@ -251,3 +251,89 @@ def test_the_tester_says_what_a_number_becomes(connected, query, with_rule, with
     answer = connected.get("lines/0367", **query)
 
     assert answer.json["test"] == {"raw": query["raw"], "with_rule": with_rule, "without_rule": without_rule}
+
+
+def test_a_shop_that_the_account_does_not_have_is_refused_at_its_line(connected, crm, sql):
+    account(crm, sites=["main", "second"])
+
+    offered = connected.get("shops/0367").json
+    refused = connected.put(
+        "lines/0367",
+        {"lines": [{"line_id": "0001302", "site_code": "second"}, {"line_id": "0001301", "site_code": "nowhere"}]},
+    )
+    accepted = connected.put("lines/0367", {"lines": [{"line_id": "0001302", "site_code": "second"}]})
+
+    assert offered == {
+        "shops": [{"code": "main", "name": "main"}, {"code": "second", "name": "second"}],
+        "trouble": None,
+    }
+    assert wrong(refused) == {"lines[1].site_code": ("no_such_shop", {"shop": "nowhere"})}
+    assert accepted.json["unchecked"] is None
+    assert sql("SELECT line_id, site_code FROM lines WHERE site_code IS NOT NULL") == [("0001302", "second")]
+
+
+def test_where_the_shops_are_not_known_they_are_saved_unchecked_and_it_is_said(connected, crm):
+    account(crm, scopes=["telephony_write", "telephony_read", "integration_read", "integration_write", "user_read"])
+
+    offered = connected.get("shops/0367").json
+    saved = connected.put("lines/0367", {"lines": [{"line_id": "0001301", "site_code": "nowhere"}]})
+
+    assert (offered["shops"], offered["trouble"]["code"]) == ([], "key_refused")
+    assert offered["trouble"]["words"] == "Access denied."
+    assert saved.json["unchecked"]["code"] == "key_refused"
+    assert saved.json["lines"][0]["site_code"] == "nowhere"
+
+
+def test_a_shop_that_is_saved_already_does_not_keep_a_line_from_being_changed(connected, sql):
+    sql("UPDATE lines SET site_code = 'gone' WHERE line_id = '0001301' RETURNING 1")
+
+    changed = connected.put("lines/0367", {"lines": [{"line_id": "0001301", "name": "Shop", "site_code": "gone"}]})
+
+    assert changed.json["lines"][0]["name"] == "Shop"
+
+
+def test_differences_with_the_crm_are_logged_and_set_right_by_what_is_here(connected, commands, function, crm, sql):
+    first = connected.get("managers/0367").json
+    again = connected.get("managers/0367").json
+    push(function("register-module"))
+
+    assert (first["repair"], again["repair"]) == ("begun", "tried")
+    assert commands() == [{"enterprise_number": "0367"}]
+    [(request,)] = sql("SELECT request_data FROM integration_logs WHERE event_type = 'repair_mapping'")
+    assert request["differences"][0] == {"kind": "other", "user_id": 19, "ours": "151", "crm": "109"}
+    after = connected.get("managers/0367").json
+    assert (after["differences"], after["repair"]) == ([], "none")
+    assert {
+        item["userId"]: item["code"] for item in crm.module("0367")["integrations"]["telephony"]["additionalCodes"]
+    } == {
+        18: "150",
+        19: "151",
+        20: "152",
+        21: "153",
+    }
+
+
+def test_what_only_the_crm_has_stays_there_and_nobody_is_pushed_while_it_is_off(connected, crm, provisioned, sql):
+    crm.forget("0367")
+    account(crm, additional_codes=[{"user_id": user, "code": str(user + 132)} for user in (18, 19, 20)])
+    provisioned(domain=crm.url, user_extensions={"18": "150", "19": "151"})
+    of_theirs = connected.get("managers/0367").json
+    provisioned(domain=crm.url, user_extensions={"18": "151", "19": "150"}, enabled=False)
+    while_off = connected.get("managers/0367").json
+
+    assert ([item["kind"] for item in of_theirs["differences"]], of_theirs["repair"]) == (["not_ours"], "none")
+    assert (len(while_off["differences"]), while_off["repair"]) == (3, "none")
+    assert sql("SELECT count(*) FROM module_commands") == [(0,)]
+
+
+def test_why_the_crm_was_not_read_is_a_code(connected, crm, provisioned, sql):
+    crm.fault("error_503", account="0367", endpoint="users")
+    busy = connected.get("managers/0367").json["crm"]
+    provisioned()
+    away = connected.get("managers/0367").json["crm"]
+    sql("UPDATE enterprises SET integrations_config = integrations_config #- '{retailcrm,api_key}' RETURNING 1")
+    nothing = connected.get("managers/0367").json["crm"]
+
+    assert (busy["trouble"]["code"], busy["trouble"]["words"]) == ("busy", "Service temporary unavailable")
+    assert away["trouble"] == {"code": "unreachable", "words": None, "params": {}}
+    assert nothing["trouble"]["code"] == "not_configured"

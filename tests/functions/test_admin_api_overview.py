@@ -11,18 +11,19 @@ from lib.admin import paging
 from lib.runtime import db
 from lib.store import journal
 from tests.functions.test_admin_api_journal import connected, crm, gateway  # noqa: F401  (fixtures)
+from tests.harness.servers import push_envelope
 
 
 @pytest.fixture
 def happen(sql):
     """An exchange with RetailCRM some minutes ago."""
 
-    def write(minutes, *, http_status, error, event_type="popup"):
+    def write(minutes, *, http_status, error, event_type="popup", words=None):
         sql(
             "INSERT INTO integration_logs (enterprise_number, integration_type, event_type, request_data, response_data, status, error_message, created_at) "
             "VALUES ('0367', 'retailcrm', %s, '{}', %s, %s, %s, clock_timestamp() - %s * interval '1 minute') RETURNING 1",
             event_type,
-            json.dumps({"http_status": http_status}),
+            json.dumps({"http_status": http_status, "body": {"success": False, "errorMsg": words} if words else ""}),
             "error" if error else "success",
             error,
             minutes,
@@ -41,29 +42,86 @@ def item(answer, code):
 
 
 @pytest.mark.parametrize(
-    ("http_status", "error", "state"),
+    ("http_status", "error", "words", "state"),
     [
-        (200, None, "connected"),
-        (400, "Validation error", "connected"),
-        (401, "denied", "key_refused"),
-        (403, "Access denied.", "key_refused"),
-        (402, "Payment required", "account_refused"),
-        (301, "HTTP 301, a redirect: has the account another address now?", "account_refused"),
-        (404, "Account does not exist.", "account_refused"),
-        (400, "Telephony not enabled", "connected"),
-        (None, "No answer within 3 s", "crm_away"),
-        (503, "Service temporary unavailable", "crm_away"),
+        (200, None, None, "connected"),
+        (400, "Validation error", "Validation error", "connected"),
+        (401, "denied", "denied", "key_refused"),
+        (403, "Access denied.", "Access denied.", "key_refused"),
+        (402, "Payment required", "Payment required", "account_refused"),
+        (301, "HTTP 301, a redirect: has the account another address now?", None, "account_refused"),
+        (404, "Account does not exist.", "Account does not exist.", "account_refused"),
+        (400, "Telephony not enabled", "Telephony not enabled", "module_inactive"),
+        (None, "No answer within 3 s", None, "crm_away"),
+        (503, "Service temporary unavailable", "Service temporary unavailable", "crm_away"),
     ],
 )
-def test_the_connection_is_said_in_one_word(page, happen, http_status, error, state):
-    happen(5, http_status=http_status, error=error)
+def test_the_connection_is_said_in_one_word_and_only_retailcrms_own_are_quoted(  # noqa: PLR0917
+    page, happen, http_status, error, words, state
+):
+    happen(5, http_status=http_status, error=error, words=words)
 
     answer = page.get("stats/0367")
 
     assert answer.json["connection"]["state"] == state
     if state != "connected":
-        assert (answer.json["connection"]["message"], answer.json["attention"][0]["code"]) == (error, state)
-        assert item(answer, state)["action"] == {"kind": "open", "screen": "connection"}
+        assert (answer.json["connection"]["message"], answer.json["attention"][0]["code"]) == (words, state)
+        expected = {"kind": "register"} if state == "module_inactive" else {"kind": "open", "screen": "connection"}
+        assert item(answer, state)["action"] == expected
+
+
+@pytest.mark.parametrize(
+    ("retailcrm", "state"),
+    [
+        ({"user_extensions": {"18": None}}, "nobody_mapped"),
+        ({"api_key": "v1.old.AAAA"}, "misconfigured"),
+        ({"domain": "https://crm.example.com"}, "misconfigured"),
+    ],
+)
+def test_nothing_works_that_cannot(page, sql, retailcrm, state):
+    sql(
+        "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm}',"
+        " integrations_config -> 'retailcrm' || %s::jsonb) RETURNING 1",
+        json.dumps(retailcrm),
+    )
+
+    answer = page.get("stats/0367")
+
+    assert answer.json["connection"]["state"] == state
+    assert state in codes(answer)
+
+
+def test_what_was_shown_and_stored_is_said_and_what_was_not(connected, gateway, crm):  # noqa: F811
+    before = connected.get("stats/0367").json["connection"]
+    crm.fault("success_false", account="0367", endpoint="event", status=400, error_msg="Validation error")
+    gateway.ring(["150"])
+    without_cards = connected.get("stats/0367").json["connection"]
+    gateway.missed()
+    with_row = connected.get("stats/0367").json["connection"]
+    crm.clear()
+    gateway.unique_id += "1"
+    gateway.ring(["150"])
+    at_last = connected.get("stats/0367").json["connection"]
+
+    assert (before["state"], before["shown_at"], before["stored_at"]) == ("connected", None, None)
+    assert (without_cards["state"], without_cards["shown_at"]) == ("nothing_shown", None)
+    assert with_row["stored_at"]
+    assert (at_last["state"], bool(at_last["shown_at"])) == ("connected", True)
+
+
+def test_a_key_that_a_command_was_refused_with_is_said_at_once(connected, crm, function, sql):  # noqa: F811
+    connected.post("register/0367")
+    crm.account("0367", api_key="another", behaviour={"other_per_second": 0})
+    assert function("register-module").post("/", json=push_envelope({"enterprise_number": "0367"})).status_code == 204
+
+    answer = connected.get("stats/0367")
+
+    assert answer.json["connection"]["state"] == "key_refused"
+    assert item(answer, "command_failed")["trouble"] == {
+        "code": "key_refused",
+        "words": 'Wrong "apiKey" value.',
+        "params": {"status": 403},
+    }
 
 
 def test_the_last_exchange_counts_and_an_old_one_is_no_outage(page, happen):
@@ -89,7 +147,7 @@ def test_an_outage_of_yesterday_is_over(page, happen):
         (
             {"domain": "https://demo.retailcrm.ru", "api_key": "x", "enabled": False},
             "disabled",
-            {"kind": "switch_on"},
+            {"kind": "register"},
         ),
     ],
 )
@@ -217,7 +275,7 @@ def test_a_call_without_a_popup_says_why(connected, gateway):  # noqa: F811
     [row] = connected.get("calls/0367").json["calls"]
 
     assert row["popup"] == {"state": "none", "reason": "no_mapping", "extensions": []}
-    assert row["upload"] == {"state": "none", "reason": None}
+    assert row["upload"] == {"state": "open", "reason": None}  # it goes on
 
 
 def test_a_backlog_is_said_with_how_many_events_wait_and_since_when(page, sql):

@@ -163,8 +163,14 @@ def test_every_missing_field_is_named(visitor):
     answer = visitor.post("session", {"login": ""})
     unknown = visitor.post("session", {"login": "x", "colour": "red"})
 
-    assert answer.json["error"]["fields"] == {"login": "must be text of 1 to 200 characters"}
-    assert unknown.json["error"]["fields"] == {"colour": "is not known here"}
+    assert answer.json["error"]["fields"] == {
+        "login": {
+            "code": "length",
+            "params": {"least": 1, "most": 200},
+            "message": "must be text of 1 to 200 characters",
+        }
+    }
+    assert unknown.json["error"]["fields"]["colour"]["code"] == "unknown_field"
     assert visitor.post("session").json["error"]["fields"].keys() == {"enterprise_number", "login", "password"}
 
 

@@ -151,7 +151,7 @@ def test_the_command_says_that_all_is_well_or_that_nothing_came(call, capsys, mo
     _, well = run(monkeypatch, capsys)
 
     assert "Событий за это время нет" in nothing
-    assert "Станция делает всё, что нужно" in well
+    assert "АТС делает всё, что нужно" in well
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -72,7 +75,7 @@ def test_a_key_that_is_refused_shows_which_check_failed_and_what_to_do(number, e
     somebody.press("Проверить")
 
     expect(somebody.page.locator(".step.failed")).to_contain_text("Скопируйте его ещё раз")
-    somebody.reads("поправьте отмеченное")
+    somebody.reads("исправьте ошибки")
     somebody.is_accessible()
 
 
@@ -94,6 +97,7 @@ def test_somebody_elses_save_is_shown_before_it_is_replaced(number, enrol, visit
     somebody = visit().sign_in(number)
     somebody.go("connection")
     somebody.page.locator("[name=api_key]").fill(f"key-of-{number}")
+    crm.account(f"{number}-other", api_key="another-key-9876")
     administrator.save(api_key="another-key-9876")
 
     somebody.press("Сохранить и зарегистрировать")
@@ -139,6 +143,150 @@ def test_deleting_asks_first_and_leaves_nothing(number, enrol, visit):
     somebody.reads("Подключение удалено")
     expect(somebody.page.locator("[name=domain]")).to_have_value("")
     somebody.reads("Не подключено")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ru", "Удалить", "Удалить навсегда", "Подключение удалено, модуль в RetailCRM выключен"),
+        ("en", "Delete", "Delete for good", "The connection is deleted, and the module in RetailCRM is off"),
+    ],
+)
+def test_deleting_leaves_no_module_that_is_on(number, enrol, visit, crm, words):
+    language, delete, forever, done = words
+    administrator = enrol(number)
+    administrator.register()
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("connection")
+
+    somebody.press(delete)
+    somebody.page.get_by_role("dialog").get_by_role("button", name=forever).click()
+    somebody.reads(done)
+
+    assert crm.module(number)["active"] is False
+    assert crm.module(number)["accountUrl"].endswith(f"/retailcrm-admin/?enterprise_number={number}")
+    assert administrator.signed_in().config()["api_key"]["is_set"] is False
+
+
+def test_what_could_not_be_switched_off_is_said_after_deleting(number, enrol, visit, crm):
+    administrator = enrol(number)
+    administrator.register()
+    crm.fault("error_500", account=number, endpoint="module_edit")
+    somebody = visit().sign_in(number)
+    somebody.go("connection")
+
+    somebody.press("Удалить")
+    somebody.page.get_by_role("dialog").get_by_role("button", name="Удалить навсегда").click()
+
+    somebody.reads("Подключение удалено, но модуль в RetailCRM выключить не удалось")
+    somebody.reads("У RetailCRM внутренняя ошибка")
+    assert crm.module(number)["active"] is True
+    assert administrator.signed_in().config()["api_key"]["is_set"] is False
+    somebody.is_accessible()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ru", "Сохранить и зарегистрировать", "RetailCRM не приняла этот ключ. Прежние настройки не изменены."),
+        ("en", "Save and register", "RetailCRM rejected this key. The saved settings stay as they were."),
+    ],
+)
+def test_a_key_that_is_refused_replaces_none(number, enrol, visit, crm, words):
+    language, save, sentence = words
+    administrator = enrol(number)
+    administrator.register()
+    before = administrator.config()
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("connection")
+    somebody.page.locator("[name=api_key]").fill("not-the-key-of-anybody")
+
+    somebody.press(save)
+
+    somebody.reads(sentence)
+    somebody.reads('Wrong "apiKey" value.')
+    expect(somebody.page.locator("[name=api_key]")).to_be_focused()
+    somebody.is_accessible()
+    assert administrator.config() == before
+    assert administrator.register()["code"] == "done"
+
+
+def test_a_tab_that_is_closed_while_it_saves_leaves_nothing_half_done(number, enrol, visit, crm):
+    administrator = enrol(number, is_connected=False)
+    crm.fault("ok", account=number, endpoint="credentials", delay_ms=1000)
+    somebody = visit().sign_in(number)
+    somebody.go("connection")
+    somebody.page.locator("[name=domain]").fill(crm.url)
+    somebody.page.locator("[name=api_key]").fill(f"key-of-{number}")
+
+    with somebody.page.expect_request("**/api/register/*"):
+        somebody.press("Сохранить и зарегистрировать")
+    somebody.page.close()
+
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not _is_registered(crm, number):
+        time.sleep(0.2)
+    assert crm.module(number)["active"] is True
+    assert administrator.config()["api_key"]["is_set"] is True
+
+
+def _is_registered(crm, number):
+    return any(entry["applied"] for entry in crm.entries(number, "module_edit"))
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("ru", ("По адресу {host} никто не отвечает", "Нужен адрес аккаунта RetailCRM", "Укажите адрес")),
+        ("en", ("Nobody answers at {host}", "The address of a RetailCRM account is needed", "Enter the address")),
+    ],
+)
+def test_an_address_that_is_wrong_or_dead_is_said_in_the_pages_words(*, number, enrol, visit, crm, language, sentences):
+    dead, foreign, _ = sentences
+    administrator = enrol(number)
+    before = administrator.config()
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("connection")
+    domain, save = somebody.page.locator("[name=domain]"), somebody.page.locator("form [type=submit]")
+    somebody.page.locator("[name=api_key]").fill(f"key-of-{number}")
+
+    domain.fill("127.0.0.1:9")
+    save.click()
+    somebody.reads(dead.format(host="127.0.0.1:9"))
+    domain.fill("crm.example.com")
+    save.click()
+    somebody.reads(foreign)
+    for developers in ("Nothing was sent", "No connection", "must be", "https address"):
+        expect(somebody.page.locator("main")).not_to_contain_text(developers)
+    assert administrator.config() == before
+
+    domain.fill(f"{crm.url}/admin/orders?page=2")
+    save.click()
+    somebody.reads({"ru": "модуль зарегистрирован и включён", "en": "the module is registered and on"}[language])
+    assert administrator.config()["domain"] == crm.url
+
+
+def test_a_dead_host_and_a_key_that_cannot_be_read_are_said_by_the_test_in_the_pages_words(number, enrol, visit, stack):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("connection")
+    somebody.page.locator("[name=domain]").fill("127.0.0.1:9")
+    somebody.page.locator("[name=api_key]").fill("any-key")
+    somebody.press("Проверить")
+    expect(somebody.page.locator(".step.failed")).to_contain_text("никто не отвечает")
+    expect(somebody.page.locator("main")).not_to_contain_text("No connection")
+    expect(somebody.page.locator("main")).not_to_contain_text("RetailCRM отвечает")
+
+    with psycopg.connect(stack.database_url) as conn:
+        conn.execute(
+            "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm,api_key}',"
+            " '\"v1.old.AAAA\"') WHERE number = %s",
+            [number],
+        )
+    somebody.page.reload()
+    somebody.press("Проверить")
+    expect(somebody.page.locator(".step.failed")).to_contain_text("Сохранённый ключ не читается")
+    expect(somebody.page.locator("main")).not_to_contain_text("VAULT_KEYS")
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def test_events_that_led_to_nothing_are_said_and_lead_to_their_call(number, enro
     somebody = visit(language=language, size=size, theme=theme).sign_in(number)
 
     said = {
-        "ru": ("3 события за последний час ни к чему не привели", "В них нет номера", "Ни один звонок станции"),
-        "en": ("3 events in the last hour led to nothing", "No number in them", "No call of the telephone host"),
+        "ru": ("3 события за последний час ни к чему не привели", "В них нет номера", "Ни один звонок АТС"),
+        "en": ("3 events in the last hour led to nothing", "No number in them", "No call of the phone system"),
     }[language]
     for sentence in said:
         expect(somebody.page.locator("main")).to_contain_text(sentence, timeout=40_000)
@@ -100,7 +100,7 @@ def test_a_checkup_that_was_capped_says_so(number, enrol, visit):
     somebody.go("host")
 
     somebody.reads("Прочитаны только последние события")
-    somebody.reads("Станция делает всё, что нужно")
+    somebody.reads("АТС делает всё, что нужно")
     somebody.is_accessible()
 
 

@@ -45,6 +45,50 @@ def test_a_rule_that_cannot_be_meant_is_explained_at_its_field(number, enrol, vi
     somebody.reads("Правило пишется так")
 
 
+@pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
+def test_the_shop_of_a_line_is_one_that_the_account_has(number, enrol, visit, crm, look):
+    language, size, theme = look
+    administrator = enrol(number)
+    crm.account(number, sites=["main", "second"])
+    somebody = visit(language=language, size=size, theme=theme).sign_in(number)
+    somebody.go("lines")
+    shop = somebody.page.get_by_role("region", name="0001301").get_by_label({"ru": "Магазин", "en": "Shop"}[language])
+    expect(shop.locator("option")).to_have_count(3)
+    somebody.is_accessible()
+
+    shop.select_option("second")
+    crm.account(number, sites=["main"])
+    somebody.press({"ru": "Сохранить", "en": "Save"}[language])
+    somebody.reads({"ru": "Магазина «second» в RetailCRM нет", "en": "RetailCRM has no shop “second”"}[language])
+    expect(shop).to_have_attribute("aria-invalid", "true")
+    shop.select_option("main")
+    somebody.press({"ru": "Сохранить", "en": "Save"}[language])
+
+    somebody.reads({"ru": "Линии сохранены", "en": "Lines saved"}[language])
+    saved = {each["line_id"]: each for each in administrator.ask("GET", f"lines/{number}")["lines"]}
+    assert (saved["0001301"]["site_code"], saved["0001302"]["site_code"]) == ("main", None)
+
+
+def test_a_shop_that_is_gone_and_shops_that_are_not_known_are_said(number, enrol, visit, crm):
+    administrator = enrol(number)
+    crm.account(number, sites=["main", "second"])
+    administrator.ask("PUT", f"lines/{number}", {"lines": [{"line_id": "0001301", "site_code": "second"}]})
+    crm.account(number, sites=["main"])
+    somebody = visit().sign_in(number)
+    somebody.go("lines")
+    line = somebody.page.get_by_role("region", name="0001301")
+    expect(line).to_contain_text("Магазина «second» в RetailCRM больше нет")
+    expect(line.get_by_label("Магазин")).to_have_value("second")
+    somebody.is_accessible()
+
+    crm.account(number, scopes=["telephony_write", "integration_read", "integration_write", "user_read"])
+    somebody.page.reload()
+    somebody.reads("Список магазинов из RetailCRM не получен")
+    line.get_by_label("Магазин").fill("main")
+    somebody.press("Сохранить")
+    somebody.reads("проверить магазины в RetailCRM не удалось")
+
+
 def test_on_a_phone_the_tester_comes_to_the_line_that_is_edited(number, enrol, visit):
     enrol(number)
     somebody = visit(size="phone").sign_in(number)
@@ -90,12 +134,12 @@ def test_a_situation_shows_what_would_be_sent_and_nothing_is(number, enrol, visi
     enrol(number)
     somebody = visit(language=language, size=size, theme=theme).sign_in(number)
     somebody.go("try")
-    somebody.reads({"ru": "Карточку увидят: Anna (150)", "en": "The card will be seen by Anna (150)"}[language])
+    somebody.reads({"ru": "Карточку увидят: Anna (150)", "en": "The pop-up will be seen by Anna (150)"}[language])
     somebody.is_accessible()
 
     somebody.page.get_by_role("button", name={"ru": "Внутренний звонок", "en": "Internal call"}[language]).click()
 
-    somebody.reads({"ru": "Карточка здесь не нужна", "en": "No card is needed here"}[language])
+    somebody.reads({"ru": "Карточка здесь не нужна", "en": "No pop-up is needed here"}[language])
     somebody.is_accessible()
     assert crm.entries(number, "event") == crm.entries(number, "upload") == []
 

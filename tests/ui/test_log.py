@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+from datetime import datetime
 
 import psycopg
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from lib.store import integration_logs
@@ -28,7 +32,10 @@ def journal(stack):
                 SELECT %s, 'retailcrm', 'popup',
                        jsonb_build_object('event', jsonb_build_object('phone', '+375291111111', 'codes',
                            jsonb_build_array('150'), 'callExternalId', '1758798777.' || n)),
-                       '{"http_status": 200}', CASE WHEN n %% 10 = 0 THEN 'error' ELSE 'success' END,
+                       CASE WHEN n %% 10 = 0
+                            THEN jsonb_build_object('http_status', 400, 'body',
+                                jsonb_build_object('success', false, 'errorMsg', 'No such code ' || n))
+                            ELSE '{"http_status": 200}' END, CASE WHEN n %% 10 = 0 THEN 'error' ELSE 'success' END,
                        CASE WHEN n %% 10 = 0 THEN 'No such code ' || n END, now() - make_interval(secs => %s - n)
                 FROM generate_series(1, %s) n
                 """,
@@ -55,7 +62,7 @@ def test_the_log_shows_errors_first_and_everything_page_by_page(number, enrol, v
 
     expect(everything.locator("tbody tr")).to_have_count(MANY)
     expect(more).to_have_count(0)
-    somebody.reads({"ru": "Показано 130 записей. Это все", "en": "130 entries are shown. That is all"}[language])
+    somebody.reads({"ru": "Показаны все записи: 130", "en": "All 130 entries are shown"}[language])
 
 
 def test_thousands_of_entries_are_read_without_waiting(number, enrol, visit, journal):
@@ -69,7 +76,7 @@ def test_thousands_of_entries_are_read_without_waiting(number, enrol, visit, jou
     for pages in range(1, 13):
         more.click()
         expect(rows).to_have_count(min(50 + 100 * pages, THOUSANDS))
-    somebody.reads(re.compile(r"Показано 1\s?230 записей\. Это все"))
+    somebody.reads(re.compile(r"Показаны все записи: 1\s?230"))
 
     opened = somebody.page.evaluate(
         """async () => {
@@ -96,14 +103,14 @@ def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, v
 
     somebody.press("Только ошибки")
     expect(somebody.page.locator("main tbody tr")).to_have_count(2)
-    somebody.page.get_by_label("О чём").select_option("upload")
+    somebody.page.get_by_label("Тип события").select_option("upload")
     somebody.reads("Ничего не нашлось")
     somebody.is_accessible()
 
     assert re.search(r"#/log\?status=error&type=upload", somebody.page.url)
     somebody.page.reload()
     somebody.reads("Ничего не нашлось")
-    somebody.press("Сбросить отбор")
+    somebody.press("Сбросить фильтры")
     expect(somebody.page.locator("main table").last.locator("tbody tr")).to_have_count(20)
 
 
@@ -117,7 +124,9 @@ def test_the_details_of_an_exchange_are_shown_on_demand_and_lead_to_the_call(num
     row.get_by_text("Подробности").click()
 
     expect(row).to_contain_text('"callExternalId": "1758798777.3"')
-    expect(row.get_by_role("link", name="Открыть звонок")).to_have_attribute("href", "#/call/1758798777.3")
+    link = row.get_by_role("link", name="Открыть звонок 1758798777.3")
+    expect(link).to_have_attribute("href", "#/call/1758798777.3")
+    expect(row.locator("summary")).to_have_text(re.compile(r"Подробности Карточка клиента, \d\d:\d\d:\d\d"))
     somebody.is_accessible()
 
 
@@ -133,8 +142,17 @@ def test_the_log_is_a_file_for_a_spreadsheet_too(number, enrol, visit, journal):
         somebody.page.get_by_role("link", name="Скачать CSV").click()
 
     content = download.value.path().read_text(encoding="utf-8-sig")
-    assert content.count("No such code") == 2
-    assert "popup" in content
+    head, *rows = csv.reader(io.StringIO(content), delimiter=";")
+    assert head == ["Время", "Что произошло", "Результат", "Ответ", "Отправлено", "Получено"]
+    assert [row[1:4] for row in rows] == [
+        ["Карточка клиента", "ошибка", "No such code 20"],
+        ["Карточка клиента", "ошибка", "No such code 10"],
+    ]
+    assert datetime.strptime(rows[0][0], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007  (as the enterprise's clock shows it)
+    somebody.press("English")
+    with somebody.page.expect_download() as download:
+        somebody.page.get_by_role("link", name="Download CSV").click()
+    assert download.value.path().read_text(encoding="utf-8-sig").startswith("Time,What happened,")
 
 
 def test_an_empty_log_says_what_will_stand_there(number, enrol, visit):
@@ -177,6 +195,26 @@ def test_why_a_click_was_refused_is_told_in_words(*, number, enrol, visit, stack
         somebody.reads(sentence)
     expect(somebody.page.locator("main table").last).not_to_contain_text("In English")
     somebody.is_accessible()
+
+
+@pytest.mark.parametrize(("language", "stranger"), [("ru", "пользователь RetailCRM 999"), ("en", "RetailCRM user 999")])
+def test_a_refused_click_names_its_user_and_no_extension_that_is_none(
+    *, number, enrol, visit, stack, language, stranger
+):
+    enrol(number)
+    make_call = f"{stack.url('gateway')}/retailcrm/make-call"
+    with psycopg.connect(stack.database_url) as conn:
+        [(client_id,)] = conn.execute("SELECT client_id FROM enterprises WHERE number = %s", [number]).fetchall()
+    for user, phone in (("999", "+375291111111"), ("18", "0")):
+        given = {"clientId": client_id, "phone": phone, "userId": user}
+        assert requests.get(make_call, params=given, timeout=10).status_code == 400
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("log")
+
+    table = somebody.page.locator("main table").last
+    expect(table).to_contain_text(f"+375 29 111-11-11, {stranger}")
+    expect(table).to_contain_text("0, Anna")
+    expect(table).not_to_contain_text({"ru": "с номера", "en": "from"}[language])
 
 
 @pytest.mark.parametrize(

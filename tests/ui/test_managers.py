@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -28,9 +30,19 @@ def row(somebody, name):
 
 
 def give(somebody, name, number):
+    """With the mouse; says yes where the number is somebody else's."""
     select = row(somebody, name).locator("select")
     select.focus()
+    is_taken = re.search("назначен:|assigned to", select.locator(f"option[value='{number}']").inner_text())
     select.select_option(number)
+    if is_taken:
+        somebody.page.get_by_role("dialog").get_by_role("button", name=name).click()
+
+
+def assigned(administrator, number):
+    """Who has which extension, by the user id, without those who have none."""
+    found = administrator.ask("GET", f"user-extensions/{number}")["user_extensions"]
+    return {user: extension for user, extension in found.items() if extension}
 
 
 @pytest.mark.parametrize("look", [("ru", "desktop", "light"), ("en", "phone", "dark")])
@@ -45,10 +57,8 @@ def test_a_number_is_taken_over_and_given_back(number, staff, visit, crm, look):
 
     give(somebody, "Daria", "151")
 
-    somebody.reads(
-        {"ru": "Daria: номер 151. Раньше он был у: Boris", "en": "Daria: number 151. It was Boris's before"}[language]
-    )
-    somebody.reads({"ru": "RetailCRM приняла номера", "en": "RetailCRM accepted the numbers"}[language])
+    somebody.reads({"ru": "Daria: номер 151. Раньше: Boris", "en": "Daria: extension 151. Previously: Boris"}[language])
+    somebody.reads({"ru": "RetailCRM приняла номера", "en": "RetailCRM accepted the extensions"}[language])
     expect(row(somebody, "Boris").locator(".badge")).to_have_text({"ru": "не назначен", "en": "not assigned"}[language])
     codes = {
         item["userId"]: item["code"] for item in crm.module(number)["integrations"]["telephony"]["additionalCodes"]
@@ -95,7 +105,7 @@ def test_an_undo_that_failed_stays_in_the_row_and_is_offered_there_again(number,
     expect(row(somebody, "Daria")).not_to_contain_text("Вернуть не удалось")
 
 
-def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit, crm):
+def test_what_is_otherwise_in_the_crm_is_set_right_and_said_with_what_was_done(number, staff, visit, crm):
     staff(number)
     crm.forget(number)
     crm.account(
@@ -108,16 +118,21 @@ def test_what_is_otherwise_in_the_crm_is_said_and_set_right(number, staff, visit
     somebody.go("managers")
     somebody.reads("Anna: здесь 150, в RetailCRM 152")
     somebody.reads("Daria: в RetailCRM 117, здесь номера нет")
+    somebody.reads("отправляем их в RetailCRM")
+    somebody.reads("RetailCRM приняла номера")
+    codes = {
+        item["userId"]: item["code"] for item in crm.module(number)["integrations"]["telephony"]["additionalCodes"]
+    }
+    assert codes == {18: "150", 19: "151", 20: "152", 21: "153", 22: "117"}
     somebody.is_accessible()
 
-    somebody.press("Взять 117")
-    expect(row(somebody, "Daria").locator(".badge")).to_have_text("117")
-    somebody.press("Отправить наши")
-
-    somebody.reads("RetailCRM приняла номера")
     somebody.page.reload()
-    expect(row(somebody, "Anna").locator(".badge")).to_have_text("150")
-    expect(somebody.page.get_by_text("В RetailCRM не так")).to_have_count(0)
+    somebody.reads("Daria: в RetailCRM 117, здесь номера нет")
+    expect(somebody.page.locator("main")).not_to_contain_text("Anna: здесь 150")
+    somebody.press("Принять 117")
+    expect(row(somebody, "Daria").locator(".badge")).to_have_text("117")
+    somebody.go("log")
+    somebody.reads("Anna: здесь 150, там 152")
 
 
 def test_without_the_crm_numbers_are_assigned_all_the_same(number, staff, visit, crm):
@@ -147,3 +162,89 @@ def test_three_hundred_managers_are_found_by_name_and_number(number, staff, visi
     somebody.page.get_by_label("Имя, почта или номер").fill("")
     somebody.press("Без номера")
     expect(rows).to_have_count(300)
+
+
+ASSIGNED = {"18": "150", "19": "151", "20": "152", "21": "153"}
+
+
+@pytest.mark.parametrize(
+    ("language", "enter", "title"),
+    [("ru", "Enter — назначить", "Забрать номер 152?"), ("en", "Enter assigns", "Take extension 152?")],
+)
+def test_arrows_choose_and_only_enter_saves(*, number, staff, visit, language, enter, title):
+    administrator = staff(number)
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("managers")
+    select = row(somebody, "Anna").locator("select")
+    select.focus()
+
+    for _ in range(2):
+        somebody.page.keyboard.press("ArrowDown")
+    expect(row(somebody, "Anna")).to_contain_text(enter)
+    somebody.is_accessible()
+    assert (select.input_value(), assigned(administrator, number)) == ("152", ASSIGNED)
+    somebody.page.keyboard.press("Escape")
+    expect(select).to_have_value("150")
+    for _ in range(2):
+        somebody.page.keyboard.press("ArrowDown")
+    somebody.page.keyboard.press("Enter")
+    dialog = somebody.page.get_by_role("dialog", name=title)
+    expect(dialog).to_contain_text("Vera")
+    somebody.is_accessible()
+    dialog.get_by_role("button").first.click()
+
+    expect(select).to_have_value("150")
+    expect(select).to_be_focused()
+    assert assigned(administrator, number) == ASSIGNED
+
+
+def test_leaving_the_list_saves_what_was_chosen_with_arrows(number, staff, visit):
+    administrator = staff(number)
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+    row(somebody, "Daria").locator("select").focus()
+
+    somebody.page.keyboard.press("ArrowDown")  # 109, which nobody has
+    assert assigned(administrator, number) == ASSIGNED
+    somebody.page.keyboard.press("Tab")
+
+    somebody.reads("Daria: номер 109")
+    assert assigned(administrator, number) == {**ASSIGNED, "22": "109"}
+
+
+def test_one_undo_restores_what_several_changes_took(number, staff, visit):
+    administrator = staff(number)
+    somebody = visit().sign_in(number)
+    somebody.go("managers")
+
+    for taken in ("151", "152", "153"):
+        give(somebody, "Anna", taken)
+        somebody.reads(f"Anna: номер {taken}")
+    assert assigned(administrator, number) == {"18": "153"}
+    expect(somebody.page.locator(".toast")).to_have_count(1)
+    somebody.press("Вернуть всё (3)")
+
+    expect(row(somebody, "Gleb").locator(".badge")).to_have_text("153")
+    assert assigned(administrator, number) == ASSIGNED
+
+
+@pytest.mark.parametrize(
+    ("language", "of_nobody", "of_boris"),
+    [
+        ("ru", "109 (свободен)", "151 (Boris) — назначен: Gleb"),
+        ("en", "109 (available)", "151 (Boris), now assigned to Gleb"),
+    ],
+)
+def test_a_number_is_named_by_whose_telephone_it_is(*, number, staff, visit, language, of_nobody, of_boris):
+    staff(number, user_extensions={"18": "150", "21": "151"})
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("managers")
+
+    select = row(somebody, "Anna").locator("select")
+    select.focus()
+
+    choices = select.locator("option")
+    expect(choices.filter(has_text="150")).to_have_text("150 (Anna)")
+    expect(choices.filter(has_text="151")).to_have_text(of_boris)
+    expect(choices.filter(has_text="152")).to_have_text("152 (Vera)")
+    expect(choices.filter(has_text="109")).to_have_text(of_nobody)

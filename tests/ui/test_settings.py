@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -43,7 +44,7 @@ def test_what_cannot_be_is_said_at_its_field(number, enrol, visit):
     somebody.page.locator(".save-bar [type=submit]").click()
 
     somebody.reads("Введите число от 0 до 600.")
-    somebody.reads("Введите число от 0.001 до 48.")
+    somebody.reads("Введите число от 0,001 до 48.")
     expect(somebody.page.locator("[name=settle_seconds]")).to_be_focused()
     somebody.is_accessible()
 
@@ -57,7 +58,7 @@ def test_somebody_elses_save_is_shown_and_mine_is_kept(number, enrol, visit):
 
     somebody.page.locator(".save-bar [type=submit]").click()
     somebody.reads("Пока вы правили, правила сохранил кто-то другой")
-    somebody.reads("Завершить, если конец не пришёл: 120 с")
+    somebody.reads("Завершать без сигнала окончания через: 120 с")
     somebody.is_accessible()
     somebody.press("Сохранить мои")
 
@@ -88,7 +89,7 @@ def test_smart_redirect_is_set_for_all_and_for_a_line(number, enrol, visit):
     somebody.go("settings")
     somebody.page.get_by_label("Показать имя клиента").check()
     somebody.page.get_by_label("0001302").select_option("off")
-    somebody.page.get_by_label("Названия магазинов").fill("main = Магазин\nodd line")
+    somebody.page.get_by_label("Названия магазинов").fill("main = Магазин = склад")
 
     somebody.page.locator(".save-bar [type=submit]").click()
     somebody.reads("Правила сохранены")
@@ -96,7 +97,7 @@ def test_smart_redirect_is_set_for_all_and_for_a_line(number, enrol, visit):
     settings = administrator.config()["settings"]
     assert settings["smart_redirect_mode"] == "name-only"
     assert settings["smart_redirect_lines"] == {"0001302": {"algorithm": "last_call", "mode": "off"}}
-    assert settings["smart_redirect_shop_names"] == {"main": "Магазин"}
+    assert settings["smart_redirect_shop_names"] == {"main": "Магазин = склад"}
     somebody.is_accessible()
 
 
@@ -142,7 +143,7 @@ def test_every_country_is_one_choice_and_a_limit_has_its_bounds(number, enrol, v
     somebody.page.locator("[name=click_daily_limit]").fill("99999")
 
     somebody.page.locator(".save-bar [type=submit]").click()
-    somebody.reads("Введите число от 1 до 20000.")
+    somebody.reads("Введите число от 1 до 20 000.")
     expect(somebody.page.locator("[name=click_daily_limit]")).to_be_focused()
     somebody.page.locator("[name=click_daily_limit]").fill("20000")
     somebody.page.locator(".save-bar [type=submit]").click()
@@ -150,3 +151,73 @@ def test_every_country_is_one_choice_and_a_limit_has_its_bounds(number, enrol, v
 
     assert administrator.config()["settings"]["click_countries"] == ["*"]
     expect(somebody.page.get_by_role("button", name="Любая страна — убрать")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "size", "label", "odd", "twice", "saved"),
+    [
+        (
+            "ru",
+            "phone",
+            "Названия магазинов",
+            "Строка 2, «odd line»",
+            "код main уже есть в строке 1",
+            "Правила сохранены",
+        ),
+        ("en", "desktop", "Names of shops", "Line 2, “odd line”", "code main is in line 1", "The rules are saved"),
+    ],
+)
+def test_a_line_that_says_nothing_is_named_and_not_dropped(
+    *, number, enrol, visit, language, size, label, odd, twice, saved
+):
+    administrator = enrol(number)
+    somebody = visit(language=language, size=size).sign_in(number)
+    somebody.go("settings")
+    names = somebody.page.get_by_label(label)
+
+    names.fill("main = Shop\nodd line")
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads(odd)
+    expect(names).to_be_focused()
+    expect(names).to_have_attribute("aria-invalid", "true")
+    somebody.is_accessible()
+    assert administrator.config()["settings"]["smart_redirect_shop_names"] is None
+    names.fill("main = Shop\nmain = Other")
+    somebody.page.locator(".save-bar [type=submit]").click()
+    somebody.reads(twice)
+    names.fill("main = Shop\nother = Second")
+    somebody.page.locator(".save-bar [type=submit]").click()
+
+    somebody.reads(saved)
+    kept = administrator.config()["settings"]["smart_redirect_shop_names"]
+    assert kept == {"main": "Shop", "other": "Second"}
+
+
+def test_a_line_that_says_nothing_is_not_lost_by_a_click_elsewhere(number, enrol, visit):
+    enrol(number)
+    somebody = visit().sign_in(number)
+    somebody.go("settings")
+    somebody.page.get_by_label("Названия магазинов").fill("odd line")
+
+    somebody.page.get_by_role("link", name="Журнал").click()
+
+    somebody.reads("Изменения не сохранены")
+
+
+@pytest.mark.parametrize(
+    ("language", "label"), [("ru", "Пауза перед записью в историю"), ("en", "Pause before the history row")]
+)
+def test_a_rule_that_cannot_be_followed_is_named_in_the_pages_words(*, number, enrol, visit, stack, language, label):
+    enrol(number)
+    with psycopg.connect(stack.database_url) as conn:
+        conn.execute(
+            "UPDATE enterprises SET integrations_config = jsonb_set(integrations_config, '{retailcrm,settle_seconds}',"
+            " '\"soon\"') WHERE number = %s",
+            [number],
+        )
+    somebody = visit(language=language).sign_in(number)
+    somebody.go("settings")
+
+    notice = somebody.page.locator(".notice").first
+    expect(notice).to_contain_text(label)
+    expect(notice).not_to_contain_text("soon")

@@ -2,14 +2,24 @@
 // in place, and the request that met it is made again, so no form is lost.
 
 import { words } from "./i18n.js";
+import * as link from "./link.js";
 
 const ROOT = "/retailcrm-admin/api/";
+const PATIENCE_MS = 5000;
 
-/** `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is worth asking again. */
+/**
+ * `fields`: what is wrong with which field, in words; `details`: the error as it came; `wait`: seconds until it is
+ * worth asking again.
+ */
 export class Problem extends Error {
+  /** @param {string} message @param {Record<string, any>} known */
   constructor(message, { code, status = 0, fields = {}, details = {}, wait = null }) {
     super(message);
-    Object.assign(this, { code, status, fields, details, wait });
+    this.code = code;
+    this.status = status;
+    this.fields = fields;
+    this.details = details;
+    this.wait = wait;
   }
 }
 
@@ -17,6 +27,12 @@ let signInAgain = null;
 /** `ask()` resolves when somebody is signed in again. */
 export const onSessionOver = (ask) => {
   signInAgain = ask;
+};
+
+let slow = () => {};
+/** `say()` is called when a change, or long work, has had no answer for some seconds. */
+export const onSlow = (say) => {
+  slow = say;
 };
 
 export const get = (path, query, options) => ask("GET", path + search(query), undefined, options);
@@ -57,22 +73,53 @@ async function ask(method, path, body, options) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw await problem(response.status, { code: "not_json" });
+  } finally {
+    read.get(response)?.();
   }
 }
 
+// What is to be let go of once an answer is read: a screen that asks every few seconds may stay open for a day.
+const read = new WeakMap();
+
+/**
+ * A question that the server does not begin to answer within PATIENCE_MS is given up: whoever asked may try again.
+ * A change is not, for nobody would know whether it was made; `onSlow` says meanwhile that it takes long.
+ * @param {{ signal?: AbortSignal, patient?: boolean, accept?: string }} [options]
+ */
 async function send(method, path, body, { signal, patient = true, accept = "application/json" } = {}) {
   const headers = { Accept: accept, ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  signal?.addEventListener("abort", end);
+  if (signal?.aborted) end();
+  const isQuestion = method === "GET" && accept === "application/json";
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = isQuestion;
+    if (isQuestion) stop.abort();
+    else slow();
+  }, PATIENCE_MS);
   let response;
   try {
     response = await fetch(ROOT + path, {
-      method, headers, signal, credentials: "same-origin", cache: "no-store",
+      method, headers, signal: stop.signal, credentials: "same-origin", cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
+    if (isLate) throw await problem(0, { code: "no_answer" });
     if (error.name === "AbortError") throw error;
+    link.lost();
     throw await problem(0, { code: "no_network" });
+  } finally {
+    clearTimeout(timer);
   }
-  if (response.ok) return response;
+  read.set(response, () => signal?.removeEventListener("abort", end));
+  if (response.ok) {
+    link.heard({ isData: method === "GET" });
+    return response;
+  }
+  if (response.status === 502 || response.status === 504) link.lost();
+  else if (response.status >= 500 && method === "GET") link.stale();
   let error = {};
   try {
     error = (await response.json()).error ?? {};
@@ -87,31 +134,16 @@ async function send(method, path, body, { signal, patient = true, accept = "appl
 async function problem(status, error, wait = null) {
   const t = await words("errors");
   const code = error.code ?? `status_${status}`;
-  const known = t.has(`codes.${code}`) ? t(`codes.${code}`) : null;
   const kind = status >= 500 ? "server" : status === 0 ? "network" : "other";
-  const message = known ?? (status < 500 && error.message ? t("said", { words: error.message }) : t(kind));
-  const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, said]) => [name, sentence(t, said)]));
+  const message = t(t.has(`codes.${code}`) ? `codes.${code}` : kind);
+  const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, wrong]) => [name, sentence(t, wrong)]));
   return new Problem(message, { code, status, fields, details: error, wait });
 }
 
-// The API says what a value must be in English; these are its forms.
-const FORMS = [
-  ["missing", /^is missing$/],
-  ["range", /^must be (?:a number|a whole number)(?: or null)? from (?<least>\S+) to (?<most>\S+)$/],
-  ["length", /^must be text(?: or null)? of (?<least>\d+) to (?<most>\d+) characters$/],
-  ["host", /^(?=.*(?:host|RetailCRM|https)).+$/],
-  ["key_again", /^must be entered again for another domain$/],
-  ["key", /^must be an API key/],
-  ["number", /^must be a (?:whole )?number/],
-  ["choice", /^must be one of (?<choices>.+)$/],
-];
-
-function sentence(t, said) {
-  for (const [name, form] of FORMS) {
-    const found = form.exec(said);
-    if (found) return t(`fields.${name}`, { ...found.groups, said });
-  }
-  return t("said", { words: said });
+/** What is wrong with a field: { code, params }; `params.words` is what RetailCRM said to it. */
+function sentence(t, { code, params = {} }) {
+  const said = t(t.has(`fields.${code}`) ? `fields.${code}` : "fields.form", { ...params, choices: params.choices?.join(", "), scopes: params.scopes?.join(", ") });
+  return params.words ? `${said} ${t("crm_words", { words: params.words })}` : said;
 }
 
 function search(query = {}) {

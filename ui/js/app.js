@@ -24,6 +24,7 @@ let isFirst = true;
 async function begin() {
   t = await words("shell");
   api.onSessionOver(signInAgain);
+  api.onSlow(() => toast(t("slow")));
   const { link, code } = cameByLink();
   let refused = code && (await sentenceOf(code));
   let other = null;
@@ -49,8 +50,8 @@ async function begin() {
 }
 
 /**
- * How the page was opened by an account link. `link`: what to sign in with, the token itself where files are only served.
- * `code`: why the gateway refused the link.
+ * How the page was opened by an account link. `link`: what to sign in with, the token itself where files are only
+ * served. `code`: why the gateway refused the link.
  */
 function cameByLink() {
   const { query } = router.place();
@@ -120,7 +121,8 @@ function draw() {
   drawn = frame(t, { language: changeLanguage, signOut });
 }
 
-async function show() {
+/** `before`: what is remembered of the visit that somebody comes back to. */
+async function show(before = null) {
   leave.abort();
   leave = new AbortController();
   const { signal } = leave;
@@ -129,34 +131,36 @@ async function show() {
   const owner = INNER[name] ?? name;
   router.unguard();
   drawn.mark(owner);
-  if (!SCREENS.includes(owner)) return place("nowhere", t("nowhere.title"), nowhere(), signal);
+  if (!SCREENS.includes(owner)) return place("nowhere", nowhere(), { signal, before, title: t("nowhere.title") });
   const slow = setTimeout(() => fill(drawn.main, skeleton(t("loading"), { tall: true })), 150);
   let title = t(`nav.${owner}`);
   let content;
   try {
     const [screen, ours] = await Promise.all([import(`./screens/${name}.js`), words(name)]);
     title = ours("title");
-    content = await screen.show({ t: ours, common: t, path: path.slice(1), query, signal });
+    content = await screen.show({ t: ours, common: t, path: path.slice(1), query, signal, before });
   } catch (error) {
     if (signal.aborted) return undefined;
     if (!(error instanceof api.Problem)) console.error(error);
-    const again = button(t("again"), show, { kind: "plain", small: true });
+    const again = button(t("again"), () => show(before), { kind: "plain", small: true });
     const problem = error instanceof api.Problem ? error : { message: t("broken") };
     content = [heading(title), trouble(problem, t, again)];
   } finally {
     clearTimeout(slow);
   }
-  return place(name, title, content, signal);
+  return place(name, content, { signal, before, title });
 }
 
-function place(name, title, content, signal) {
+function place(name, content, { signal, before, title }) {
   if (signal.aborted) return;
   fill(drawn.main, h("div", { class: "screen", data: { screen: name } }, content));
-  document.title = `${title} · ${t("product")}`;
+  const { enterprise_name: ours } = session.session();
+  document.title = ours ? `${ours} RetailCRM` : t("product");
   // The browser itself speaks of a page that has just been opened.
   if (!isFirst) {
-    scrollTo(0, 0);
-    drawn.main.querySelector("h1")?.focus({ preventScroll: true });
+    const left = before?.focus && [...drawn.main.querySelectorAll("a[href]")].find((link) => link.getAttribute("href") === before.focus);
+    (left || drawn.main.querySelector("h1"))?.focus({ preventScroll: true });
+    scrollTo(0, before?.scroll ?? 0);
     announce(title);
   }
   isFirst = false;

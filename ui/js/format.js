@@ -48,8 +48,10 @@ export function moment(at) {
 }
 /** 3 minutes ago */
 export function ago(at) {
-  const past = (Date.now() - new Date(at)) / 1000;
-  const [unit, size] = [["day", 86400], ["hour", 3600], ["minute", 60]].find(([, s]) => past >= s) ?? ["second", 1];
+  const past = (Date.now() - Number(new Date(at))) / 1000;
+  /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const [unit, size] = units.find(([, length]) => past >= length) ?? ["second", 1];
   return formatter(Intl.RelativeTimeFormat, { numeric: "auto" }).format(-Math.max(0, Math.floor(past / size)), unit);
 }
 /** 1:05, or 1:02:03 */
@@ -69,8 +71,8 @@ export function phone(raw) {
 export function fromLocal(text) {
   if (!text) return null;
   const guess = new Date(`${text.slice(0, 16)}:00Z`);
-  const first = new Date(guess - offset(guess));
-  return new Date(guess - offset(first)).toISOString();
+  const first = new Date(Number(guess) - offset(guess));
+  return new Date(Number(guess) - offset(first)).toISOString();
 }
 /** The reverse. */
 export const toLocal = (at) => (at ? new Date(+new Date(at) + offset(new Date(at))).toISOString().slice(0, 16) : "");

@@ -26,8 +26,34 @@ export function go(path, query) {
 
 /** Changes the query of the address without going anywhere: the screen has shown it already. */
 export function note(query) {
-  history.replaceState(null, "", to(place().path, query));
+  history.replaceState(history.state, "", to(place().path, query));
   here = location.hash;
+  visit().address = here;
+}
+
+// The entries of the browser's history that are of this page, in order; the entry itself holds only its number.
+const visits = [];
+
+/** What is remembered of the entry of now: { address, scroll, focus, rows }, for when somebody comes back to it. */
+export function visit() {
+  const at = history.state?.visit ?? 0;
+  visits[at] ??= { address: location.hash };
+  return visits[at];
+}
+
+/** A link to where this screen was last, its filter included: `href`, and `back(event)` for a click on it. */
+export function lastOf(screen) {
+  const own = (address) => address?.split(/[?/]/, 2)[1] === screen;
+  const before = visits[(history.state?.visit ?? 0) - 1]?.address;
+  const href = visits.findLast((each) => own(each?.address))?.address ?? to(screen);
+  return {
+    href,
+    back(event) {
+      if (href !== before || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      history.back(); // with its place in the list
+    },
+  };
 }
 
 let dirty = () => false;
@@ -43,23 +69,45 @@ export const unguard = () => {
 };
 export const mayLeave = async () => !dirty() || (await askToLeave());
 
-/** Calls `show` for the address as it is now, and whenever it changes. `ask`: whether what is unsaved may be lost. */
+/**
+ * Calls `show(visit)` for the address as it is now, and whenever it changes; `visit` is what is remembered where
+ * somebody comes back, else null. `ask`: whether what is unsaved may be lost.
+ */
 export function start(show, ask) {
   askToLeave = ask;
+  history.scrollRestoration = "manual"; // the browser would scroll before the screen is there
+  addEventListener("scroll", () => (visit().scroll = scrollY), { passive: true });
+  addEventListener("focusin", () => (visit().focus = document.activeElement?.getAttribute("href")));
   addEventListener("hashchange", async () => {
     if (location.hash === here) return;
     const wanted = location.hash;
     if (dirty()) {
-      history.replaceState(null, "", here || "#/");
+      history.replaceState(history.state, "", here || "#/");
       if (!(await askToLeave())) return;
       unguard();
       history.pushState(null, "", wanted);
     }
     here = location.hash;
-    show();
+    show(arrive());
   });
   addEventListener("beforeunload", (event) => {
     if (dirty()) event.preventDefault();
   });
-  show();
+  arrive();
+  show(null);
+}
+
+let current = 0;
+/** An entry that a link has just made has no number yet; what was ahead of it is gone. */
+function arrive() {
+  if (history.state?.visit === undefined) {
+    current += 1;
+    visits.length = current;
+    history.replaceState({ ...history.state, visit: current }, "");
+    visit();
+    return null;
+  }
+  current = history.state.visit;
+  const known = visits[current];
+  return known ? { ...known } : null;
 }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { setTimezone } from "./format.js";
 
-/** { enterprise_number, enterprise_name, login, idle_minutes }, or null. */
+/** { enterprise_number, enterprise_name, timezone, login, idle_minutes }, or null. */
 let current = null;
 export const session = () => current;
 /** A path of the API for this enterprise: of("calls", "175…") is calls/0367/175… */
@@ -17,7 +17,7 @@ export const of = (operation, ...parts) =>
 export async function restore() {
   if (!note.isThere()) return null;
   try {
-    await accept(await api.get("session", {}, { patient: false }));
+    accept(await api.get("session", {}, { patient: false }));
   } catch (problem) {
     if (problem.code !== "session_required") throw problem;
     current = null;
@@ -42,7 +42,7 @@ function store(act) {
 }
 
 export async function signIn(given) {
-  await accept(await api.post("session", given, { patient: false }));
+  accept(await api.post("session", given, { patient: false }));
   return current;
 }
 
@@ -55,11 +55,8 @@ export async function signOut() {
   note.remove();
 }
 
-async function accept(found) {
+function accept(found) {
   current = found;
   note.write();
-  try {
-    const { enterprise } = await api.get(of("config"), {}, { patient: false });
-    setTimezone(enterprise.timezone);
-  } catch {} // times are shown in the browser's zone, then
+  setTimezone(found.timezone);
 }

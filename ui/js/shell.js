@@ -4,6 +4,7 @@ import { button } from "./components/button.js";
 import { fill, h } from "./dom.js";
 import { currentLanguage, LANGUAGES } from "./i18n.js";
 import { icon } from "./icons.js";
+import { watch } from "./link.js";
 import { to } from "./router.js";
 import { session } from "./session.js";
 
@@ -11,6 +12,8 @@ import { session } from "./session.js";
 export const SCREENS = ["overview", "calls", "callbacks", "report", "managers", "lines", "host", "", "connection", "settings", "log", "try"];
 const THEMES = ["auto", "light", "dark"];
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" };
+
+let watching = new AbortController();
 
 /** Draws the frame; { main, mark(name) }, where `mark` shows which screen is open. `on`: { language, signOut }. */
 export function frame(t, on) {
@@ -61,7 +64,11 @@ export function frame(t, on) {
     main.focus();
     main.scrollIntoView();
   }
-  fill(document.getElementById("app"), skip, h("div", { class: "frame" }, side, main));
+  const link = h("div", { role: "status" });
+  fill(document.getElementById("app"), skip, link, h("div", { class: "frame" }, side, main));
+  watching.abort();
+  watching = new AbortController();
+  watch(link, t, watching.signal);
   document.getElementById("toasts").setAttribute("aria-label", t("notifications"));
   return {
     main,

@@ -163,6 +163,13 @@ ROUTES: Final = (
     ),
     Route(
         method="GET",
+        path="/api/v5/reference/sites",
+        kind="sites",
+        scope="reference_read",
+        decide=lambda given: Decision(answer=directory.sites(given.account)),
+    ),
+    Route(
+        method="GET",
         path="/api/v5/settings",
         kind="settings",
         decide=lambda given: Decision(answer=directory.settings(given.account)),

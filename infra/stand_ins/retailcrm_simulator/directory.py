@@ -55,6 +55,18 @@ def user(account: Account, user_id: int) -> Answer:
     return success({"user": user_json(found)}) if found else refusal(404, NOT_FOUND)
 
 
+def sites(account: Account) -> Answer:
+    """By code; PHP writes an empty map as []."""
+    return success(
+        {
+            "sites": {
+                code: {"code": code, "name": code, "url": f"https://{code}.example.com"} for code in account.sites
+            }
+            or []
+        }
+    )
+
+
 def groups(_: Account, incoming: Incoming) -> Answer:
     errors: dict[str, str] = {}
     page = _page(incoming, errors)

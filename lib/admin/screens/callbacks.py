@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -54,23 +54,48 @@ NOBODY: Final = "nobody"
 
 
 def show(request: AdminRequest) -> Answer:
-    number, limit = request.enterprise.number, paging.limit(request.query)
+    query = request.query
+    if paging.is_csv(query):
+        return _export(request)
+    rows, following = _page(request, after=paging.after(query), limit=paging.limit(query))
+    with db.connection() as conn:
+        counts = callbacks.count_open(conn, request.enterprise.number)
+        seen = drawn_story.faces(conn, request.enterprise)
+    cursor = paging.cursor(following) if following else None
+    return {"callbacks": rows, "owners": _owners(counts, seen), "days": callbacks.DAYS, "next": cursor}, 200
+
+
+def _page(request: AdminRequest, *, after: Key | None, limit: int) -> tuple[list[dict[str, Any]], Key | None]:
+    """Rows for the page, and the key of the last where there may be more."""
     extension = request.query.get("extension")
     with db.connection() as conn:
         found = callbacks.list_open(
             conn,
-            number,
+            request.enterprise.number,
             extension="" if extension == NOBODY else extension,
-            after=paging.after(request.query),
+            after=after,
             limit=limit,
         )
-        counts = callbacks.count_open(conn, number)
         seen = drawn_story.faces(conn, request.enterprise)
-    rows = [_row(item, seen) for item in found]
-    if paging.is_csv(request.query):
-        return exports.answer(request, "callbacks", _COLUMNS, [[row[name] for name in _COLUMNS] for row in rows])
-    following = paging.cursor(Key(at=found[-1].last_at, id=found[-1].id)) if len(found) == limit else None
-    return {"callbacks": rows, "owners": _owners(counts, seen), "days": callbacks.DAYS, "next": following}, 200
+    following = Key(at=found[-1].last_at, id=found[-1].id) if len(found) == limit else None
+    return [_row(item, seen) for item in found], following
+
+
+def _export(request: AdminRequest) -> Answer:
+    chosen = request.query.get("extension")
+    with db.connection() as conn:
+        counts = callbacks.count_open(conn, request.enterprise.number)
+    count = sum(one.customers for one in counts if chosen is None or (one.owner_extension or NOBODY) == chosen)
+
+    def page(after: Key | None, limit: int) -> tuple[Sequence[Sequence[Any]], Key | None]:
+        rows, following = _page(request, after=after, limit=limit)
+        return [[_cell(row, name) for name in _COLUMNS] for row in rows], following
+
+    return exports.answer(request, exports.Export(of="callbacks", columns=_COLUMNS, count=count, page=page))
+
+
+def _cell(row: Mapping[str, Any], name: str) -> object:
+    return exports.phone(row[name]) if name == "customer" else row[name]
 
 
 def say(request: AdminRequest) -> Answer:
@@ -145,6 +170,7 @@ OPERATIONS: Final = (
         query=obj(
             {
                 **{name: paging.QUERY[name] for name in ("limit", "after", "format")},
+                "language": exports.LANGUAGE,
                 "extension": text(20, description="of who talked with them last; `nobody`: those without an owner"),
             }
         ),

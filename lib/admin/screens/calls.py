@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
 from lib.admin import audit, exports, paging
+from lib.admin.exported_words import VALUES, Language
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import (
     COUNT,
@@ -23,17 +25,21 @@ from lib.admin.schemas import (
     obj,
     one_of,
     record,
+    refused_as,
     text,
 )
 from lib.admin.screens import drawn_story
 from lib.admin.screens.drawn_story import DECISION, EFFECT, KIND, RESULT, STATE, STORY, Faces
+from lib.calls import explain
 from lib.calls.numbers import sought
+from lib.calls.settings import Settings
 from lib.crms import RETAILCRM
 from lib.enterprises.rules import directory
 from lib.intake.messages import WakeCall, call_message
 from lib.ledger import replay as replaying
 from lib.ledger import story
 from lib.ledger.replay import Request
+from lib.retailcrm import trouble
 from lib.runtime import db, pubsub
 from lib.runtime.errors import Conflict, NotFound, Unavailable
 from lib.runtime.http import Answer
@@ -61,6 +67,7 @@ _COLUMNS: Final = (
 )
 _REPLAYABLE: Final = ("failed", "expired", "in_doubt")
 _CALLS_AT_ONCE: Final = 500
+ONLY_CHANNELS: Final = "only_channels"
 # Of several deliveries the first of these states counts; superseded deliveries do not count.
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     "failed": (*_REPLAYABLE, "not_shown"),
@@ -81,12 +88,11 @@ _NO_ROW: Final = ("integration_disabled", "internal", "only_channels", "no_phone
 
 
 def search(request: AdminRequest) -> Answer:
-    query, limit = request.query, paging.limit(request.query)
+    query = request.query
     users = directory(request.enterprise).extension_users
     extensions = {str(user): extension for extension, user in users.items()}
     extension = query.get("extension") or extensions.get(query.get("manager", ""))
-    if "manager" in query and extension is None:
-        return _found(request, [], None)
+    is_nobody = "manager" in query and extension is None
     chosen = CallFilter(
         phone=sought(query.get("phone", ""), request.enterprise.region) or None,
         extension=extension,
@@ -97,11 +103,39 @@ def search(request: AdminRequest) -> Answer:
         since=paging.moment(query, "since"),
         until=paging.moment(query, "until"),
     )
+    if paging.is_csv(query):
+        return _export(request, None if is_nobody else chosen)
+    if is_nobody:
+        return {"calls": [], "next": None}, 200
+    rows, following = _page(request, chosen, after=paging.after(query), limit=paging.limit(query))
+    return {"calls": rows, "next": paging.cursor(following) if following else None}, 200
+
+
+def _page(
+    request: AdminRequest, chosen: CallFilter, *, after: Key | None, limit: int
+) -> tuple[list[dict[str, Any]], Key | None]:
+    """Rows for the page, and the key of the last where there may be more."""
     with db.connection() as conn:
-        found = journal.list_calls(conn, request.enterprise.number, chosen, after=paging.after(query), limit=limit)
+        found = journal.list_calls(conn, request.enterprise.number, chosen, after=after, limit=limit)
         seen = drawn_story.faces(conn, request.enterprise)
-    following = paging.cursor(Key(at=found[-1].started_at, id=found[-1].id)) if len(found) == limit else None
-    return _found(request, [as_row(item, seen) for item in found], following)
+        silent_since = db.now(conn) - Settings.from_config(request.enterprise.integration().stored).call_max
+    rows = [as_row(item, seen, silent_since=silent_since) for item in found]
+    return rows, Key(at=found[-1].started_at, id=found[-1].id) if len(found) == limit else None
+
+
+def _export(request: AdminRequest, chosen: CallFilter | None) -> Answer:
+    """`chosen` None: of a manager who is nobody here, so of no calls."""
+    language = exports.language_of(request)
+    count = 0
+    if chosen is not None:
+        with db.connection() as conn:
+            count = journal.count_calls(conn, request.enterprise.number, chosen, limit=exports.MOST_ROWS + 1)
+
+    def page(after: Key | None, limit: int) -> tuple[Sequence[Sequence[Any]], Key | None]:
+        rows, following = _page(request, chosen, after=after, limit=limit) if chosen is not None else ([], None)
+        return [_cells(row, language) for row in rows], following
+
+    return exports.answer(request, exports.Export(of="calls", columns=_COLUMNS, count=count, page=page))
 
 
 def tell(request: AdminRequest) -> Answer:
@@ -111,7 +145,7 @@ def tell(request: AdminRequest) -> Answer:
     with db.connection() as conn:
         ledger = {item.id: item for item in replays.list_for_call(conn, number, _call_id(conn, request))}
         seen = drawn_story.faces(conn, request.enterprise)
-    rows = [{**row, **_replay_of(ledger.get(row["id"]))} for row in told["told"]]
+    rows = [{**_with_words(row), **_replay_of(ledger.get(row["id"]))} for row in told["told"]]
     drawn = drawn_story.drawn({**told, "told": rows}, seen)
     return {**drawn, "is_replayable": any(row["is_replayable"] for row in rows)}, 200
 
@@ -169,11 +203,24 @@ def _is_replayable(item: Replayable) -> bool:
     return replaying.why_not(item) is None
 
 
+def _with_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What RetailCRM itself said to each attempt, apart from our own sentences on it."""
+    attempts = [{**one, "words": trouble.words_of(one["response"])} for one in row["attempts"]]
+    return {**row, "attempts": attempts}
+
+
 def _replay_of(item: Replayable | None) -> dict[str, Any]:
     if item is None:  # it was entered a moment ago
-        return {"is_replayable": False, "generation": 0, "requested_by": None, "requested_at": None}
+        return {
+            "is_replayable": False,
+            "is_latest": True,
+            "generation": 0,
+            "requested_by": None,
+            "requested_at": None,
+        }
     return {
         "is_replayable": _is_replayable(item),
+        "is_latest": item.is_latest,
         "generation": item.generation,
         "requested_by": item.requested_by,
         "requested_at": item.requested_at,
@@ -196,51 +243,74 @@ def _wake(enterprise_number: str, call_id: int) -> None:
         log.warning("not published, the sweep will", extra={"call_id": call_id, "reason": str(error)})
 
 
-def _found(request: AdminRequest, rows: Sequence[dict[str, Any]], following: str | None) -> Answer:
-    if paging.is_csv(request.query):
-        return exports.answer(request, "calls", _COLUMNS, [_cells(row) for row in rows])
-    return {"calls": rows, "next": following}, 200
-
-
-def as_row(item: FoundCall, seen: Faces) -> dict[str, Any]:
-    """The fields that the page needs for a sentence on the call."""
+def as_row(item: FoundCall, seen: Faces, *, silent_since: datetime) -> dict[str, Any]:
+    """
+    The fields that the page needs for a sentence on the call. `silent_since`: a call without news since then, at which
+    nobody will look again, is over, though nothing said so.
+    """
     line = seen.known.lines.get(item.line_id or "")
     owner = seen.of(item.owner_extension)
     codes = [str(decision.get("code")) for decision in item.decisions]
+    is_channel = item.kind == "unknown" and ONLY_CHANNELS in codes
+    is_left = item.due_at is None and item.last_event_at < silent_since
+    is_over = item.over_at is not None or is_channel or is_left
+    fields = asdict(item)
+    del fields["last_event_at"], fields["due_at"]
     return {
-        **asdict(item),
+        **fields,
+        # "No answer" holds from the end on; an answer is never taken back.
+        "result": item.result if item.over_at is not None or item.result == "answered" else None,
         "decisions": [
             {name: value for name, value in decision.items() if name != "crm"} for decision in item.decisions
         ],
-        "is_over": item.over_at is not None,
+        "is_over": is_over,
         "line_name": (line.name or None) if line else None,
         "owner_user_id": owner["user_id"],
         "owner_name": owner["name"],
-        "popup": _outcome(item, "popup", codes, _NO_POPUP)
+        "popup": _outcome(item, "popup", codes, _NO_POPUP, is_open=not is_over)
         | {"extensions": sorted({e for d in item.deliveries if d["effect"] == "popup" for e in d["extensions"]})},
-        "upload": _outcome(item, "upload", codes, _NO_ROW),
+        "upload": _outcome(item, "upload", codes, _NO_ROW, is_open=not is_over or item.due_at is not None),
         "reasons": list(dict.fromkeys([*codes, *(d["reason"] for d in item.deliveries if d["reason"])])),
     }
 
 
-def _outcome(item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str]) -> dict[str, Any]:
-    """Of an upload, the latest generation counts: what failed before it was sent again."""
+def _outcome(
+    item: FoundCall, effect: str, codes: Sequence[str], why_none: Sequence[str], *, is_open: bool
+) -> dict[str, Any]:
+    """
+    Of an upload, the latest generation counts: what failed before it was sent again. `is_open`: there may be one yet.
+    """
     made = [delivery for delivery in item.deliveries if delivery["effect"] == effect]
     counted = made[-1:] if effect == "upload" else made
     for state, words in _OUTCOMES.items():
         found = next((delivery for delivery in counted if delivery["state"] in words), None)
         if found is not None:
             return {"state": state, "reason": found["reason"] if state != "delivered" else None}
-    reason = made[0]["reason"] if made else None
-    return {"state": "none", "reason": reason or next((code for code in why_none if code in codes), None)}
+    decided = next((code for code in why_none if code in codes), None)
+    return _without((made[0]["reason"] if made else None) or decided, is_open=is_open)
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    words = {"popup": row["popup"]["state"], "history": row["upload"]["state"], "reasons": " ".join(row["reasons"])}
+def _without(reason: str | None, *, is_open: bool) -> dict[str, Any]:
+    """Of what there is none of, for this reason; a row that waits for its recording comes yet."""
+    if reason == "waiting_for_recording":
+        return {"state": "waiting", "reason": reason}
+    return {"state": "open" if is_open and reason is None else "none", "reason": reason}
+
+
+def _cells(row: Mapping[str, Any], language: Language) -> tuple[Any, ...]:
+    said = VALUES[language]["reason"]
+    decided = (explain.sentence(item["code"], item["params"], language) for item in row["decisions"])
+    why = (item["reason"] for item in row["deliveries"] if item["reason"])
+    words = {
+        "customer": exports.phone(row["customer"]),
+        "popup": row["popup"]["state"],
+        "history": row["upload"]["state"],
+        "reasons": " ".join(dict.fromkeys([*decided, *(f"{said.get(code, code)}." for code in why)])),
+    }
     return tuple({**row, **words}[name] for name in _COLUMNS)
 
 
-_OUTCOME: Final = {"state": one_of("delivered", "waiting", "failed", "none"), "reason": MAYBE_TEXT}
+_OUTCOME: Final = {"state": one_of("delivered", "waiting", "failed", "none", "open"), "reason": MAYBE_TEXT}
 CALLS: Final = record(
     {
         "calls": listed(
@@ -289,7 +359,8 @@ OPERATIONS: Final = (
         query=obj(
             {
                 **paging.QUERY,
-                "phone": text(100, pattern="[0-9]", description="a number, or a part of one"),
+                "language": exports.LANGUAGE,
+                "phone": refused_as("phone_part", text(100, pattern="[0-9]", description="a number, or a part of one")),
                 "extension": text(20),
                 "manager": text(20, pattern="^[0-9]+$", description="a user id of RetailCRM"),
                 "kind": {"type": "string", "enum": ["in", "out", "internal", "unknown"]},

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import phonenumbers
 
 from lib import crms
-from lib.admin import audit, guard
+from lib.admin import audit, guard, orders, proof, troubles
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, record, text
+from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, obj, one_of, record, refused_as, text
 from lib.calls.settings import RANGES, Settings
 from lib.click import settings as click
 from lib.redirect import settings as redirect
-from lib.retailcrm import address
+from lib.retailcrm import address, registration
+from lib.retailcrm.client import Account
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError, Conflict
 from lib.runtime.http import Answer
-from lib.runtime.json_schema import Schema
+from lib.runtime.json_schema import Problem, Schema
 from lib.runtime.vault import vault
-from lib.store import configuration, sessions
+from lib.store import configuration, module_commands, sessions
 from lib.store.enterprises import Enterprise
 from lib.store.integration import RETAILCRM, Integration, version_of
 
@@ -49,6 +51,8 @@ _REDIRECT: Final[Mapping[str, Schema]] = {
     "shadow": _SWITCH,
 }
 COUNTRIES: Final = sorted(phonenumbers.SUPPORTED_REGIONS)
+_NO_ADDRESS: Final = Problem(code="crm_address", message="must be an https address of RetailCRM")
+_KEY_AGAIN: Final = Problem(code="key_again", message="must be entered again for another domain")
 # Null restores the default.
 SETTINGS: Final[Mapping[str, Schema]] = {
     "owner_policy": _choice("last_talker", "first_talker"),
@@ -87,38 +91,90 @@ SETTINGS: Final[Mapping[str, Schema]] = {
         "propertyNames": {"pattern": "^[ -~]{1,100}$", "description": "a line"},
     },
 }
-DOMAIN: Final = text(255, least=1, description="the address of the account, as demo.retailcrm.ru")
-API_KEY: Final = text(255, least=1, pattern="^[!-~]+$", description="an API key: characters without spaces")
+DOMAIN: Final = refused_as(
+    "crm_address", text(255, least=1, description="the address of the account, as demo.retailcrm.ru")
+)
+API_KEY: Final = refused_as(
+    "api_key", text(255, least=1, pattern="^[!-~]+$", description="an API key: characters without spaces")
+)
 
 
 def show(request: AdminRequest) -> Answer:
-    return _shown(request.enterprise, request.enterprise.integration()), 200
+    return shown(request.enterprise, request.enterprise.integration()), 200
 
 
 def save(request: AdminRequest) -> Answer:
-    """Merges the fields of the request; others stay. Another domain needs its own API key."""
-    number, given = request.enterprise.number, request.body
+    """
+    Merges the fields of the request; others stay. Another domain needs its own API key, and RetailCRM's refusal of the
+    key stores nothing. Switching on registers.
+    """
+    prove(request, must_answer=False)
     with db.transaction() as conn:
-        before = configuration.lock(conn, number)
-        saved = Integration.from_config(RETAILCRM, before)
-        if given["version"] != saved.version:
-            raise Conflict(
-                "Somebody saved other settings meanwhile: look at them, then save again",
-                details={"current": _shown(request.enterprise, saved)},
-            )
-        changes = _changes(given, saved, number)
-        merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
-        changed = sorted(name for name in changes if merged.get(name) != before.get(name))
-        if changed:
-            merged["version"] = saved.version + 1
-            configuration.write(conn, number, merged)
-            audit.remember(conn, request, "config", {"changed": changed, "version": merged["version"]})
-    return _shown(request.enterprise, Integration.from_config(RETAILCRM, merged)), 200
+        before, after = store(conn, request)
+        is_switched_on = after.is_connected and after.enabled and not before.enabled
+        if is_switched_on:
+            orders.enter(conn, request, "register")
+    if is_switched_on:
+        orders.wake(request.enterprise.number)
+    return shown(request.enterprise, after), 200
+
+
+def prove(request: AdminRequest, *, must_answer: bool) -> None:
+    """
+    Raises InvalidPayload for an address or a key of the request that cannot be, or that RetailCRM does not accept, and
+    Conflict. RetailCRM is asked outside of any transaction: what is saved meanwhile makes this save a Conflict too.
+    """
+    given, saved = request.body, request.enterprise.integration()
+    if not {"domain", "api_key"} & given.keys():
+        return
+    _require_version(request, saved)
+    url = _changes(given, saved, request.enterprise.number).get("domain", saved.domain)
+    if "api_key" not in given or not url:
+        return
+    try:
+        account = Account(base_url=base_url(url), api_key=given["api_key"])
+    except ConfigError:  # what is saved cannot be meant
+        guard.refuse({"domain": _NO_ADDRESS})
+    else:
+        proof.require(account, must_answer=must_answer)
+
+
+def store(conn: db.Connection, request: AdminRequest) -> tuple[Integration, Integration]:
+    """What was saved before, and what is after the request. Raises InvalidPayload, Conflict."""
+    number, given = request.enterprise.number, request.body
+    before = configuration.lock(conn, number)
+    saved = Integration.from_config(RETAILCRM, before)
+    _require_version(request, saved)
+    changes = _changes(given, saved, number)
+    merged = {name: value for name, value in {**before, **changes}.items() if value is not None}
+    changed = sorted(name for name in changes if merged.get(name) != before.get(name))
+    if changed:
+        merged["version"] = saved.version + 1
+        configuration.write(conn, number, merged)
+        audit.remember(conn, request, "config", {"changed": changed, "version": merged["version"]})
+    return saved, Integration.from_config(RETAILCRM, merged)
+
+
+def _require_version(request: AdminRequest, saved: Integration) -> None:
+    if request.body["version"] != saved.version:
+        raise Conflict(
+            "Somebody saved other settings meanwhile: look at them, then save again",
+            details={"current": shown(request.enterprise, saved)},
+        )
 
 
 def delete(request: AdminRequest) -> Answer:
-    """Removes all of the connection: the key, the mapping, the links, and all other sessions."""
+    """
+    Switches the module off in RetailCRM, then removes all of the connection: the key, the mapping, the links, and all
+    other sessions. `module` says what could not be switched off. Raises Conflict while a command is being carried out.
+    """
     number = request.enterprise.number
+    with db.transaction() as conn:
+        # None that waits may switch the module on again.
+        module_commands.supersede(conn, number)
+        if module_commands.is_busy(conn, number):
+            raise Conflict("The module is being changed at this moment: wait a little", code="module_busy")
+    released = registration.release(request.enterprise)
     with db.transaction() as conn:
         before = configuration.lock(conn, number)
         after = {"enabled": False, "version": version_of(before) + 1}
@@ -126,8 +182,10 @@ def delete(request: AdminRequest) -> Answer:
         # A registration that has not ended may have issued the next version already.
         sessions.raise_link_version(conn, number, above=(sessions.find_link_version(conn, number) or 0) + 1)
         sessions.revoke_others(conn, number, session_id=request.session.id)
-        audit.remember(conn, request, "config", {"deleted": sorted(before), "version": after["version"]})
-    return _shown(request.enterprise, Integration.from_config(RETAILCRM, after)), 200
+        details = {"deleted": sorted(before), "version": after["version"], "module": released.state}
+        audit.remember(conn, request, "config", details)
+    answer = shown(request.enterprise, Integration.from_config(RETAILCRM, after))
+    return {**answer, "module": {"state": released.state, "trouble": troubles.as_json(released.trouble)}}, 200
 
 
 def base_url(domain: str) -> str:
@@ -137,7 +195,7 @@ def base_url(domain: str) -> str:
 
 def _changes(given: Mapping[str, Any], saved: Integration, number: str) -> dict[str, Any]:
     """Raises InvalidPayload with everything that is wrong."""
-    problems: dict[str, str] = {}
+    problems: dict[str, Problem] = {}
     changes: dict[str, Any] = dict(given.get("settings", {}))
     if "enabled" in given:
         changes["enabled"] = given["enabled"]
@@ -145,11 +203,11 @@ def _changes(given: Mapping[str, Any], saved: Integration, number: str) -> dict[
         try:
             changes["domain"] = base_url(given["domain"])
         except ConfigError as error:
-            problems["domain"] = str(error).removeprefix("domain: ")
+            problems["domain"] = dataclasses.replace(_NO_ADDRESS, message=str(error).removeprefix("domain: "))
         else:
             is_elsewhere = saved.api_key and not is_same_address(changes["domain"], saved)
             if is_elsewhere and "api_key" not in given:
-                problems["api_key"] = "must be entered again for another domain"
+                problems["api_key"] = _KEY_AGAIN
     if "api_key" in given:
         changes["api_key"] = vault().encrypt(given["api_key"], owner=number)
     guard.refuse(problems)
@@ -163,7 +221,7 @@ def is_same_address(url: str, saved: Integration) -> bool:
         return False
 
 
-def _shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
+def shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
     lines = saved.options.get(redirect.PREFIX + "lines")
     redirected = [
         problem
@@ -187,12 +245,21 @@ def _shown(enterprise: Enterprise, saved: Integration) -> dict[str, Any]:
         "defaults": _DEFAULTS | {click.COUNTRIES: sorted(click.usual_countries(enterprise.region))},
         "countries": COUNTRIES,
         "problems": [
-            *saved.problems,
-            *dict.fromkeys(redirected),
-            *click.read(saved.options, enterprise.region).problems,
+            {"setting": _setting_of(problem), "message": problem}
+            for problem in (
+                *saved.problems,
+                *dict.fromkeys(redirected),
+                *click.read(saved.options, enterprise.region).problems,
+            )
         ],
         "unserved": crms.unserved(enterprise.integrations),
     }
+
+
+def _setting_of(problem: str) -> str:
+    """Each begins with the name of its setting."""
+    found = re.match("[a-z_]+", problem)
+    return found[0] if found else ""
 
 
 def _shown_key(number: str, saved: Integration) -> dict[str, Any]:
@@ -216,22 +283,31 @@ def _defaults() -> dict[str, Any]:
 
 _DEFAULTS: Final = _defaults()
 
-CONFIG: Final = record(
-    {
-        "enterprise": record({"number": TEXT, "name": TEXT, "region": TEXT, "timezone": TEXT}),
-        "version": COUNT,
-        "enabled": FLAG,
-        "domain": MAYBE_TEXT,
-        "api_key": record({"is_set": FLAG, "is_readable": FLAG, "last_four": MAYBE_TEXT}),
-        "settings": DATA,
-        "defaults": DATA,
-        "countries": listed(TEXT),
-        "problems": listed(TEXT),
-        "unserved": listed(TEXT),
-        "last_sync": MAYBE_TEXT,
-        "crm_timezone": MAYBE_TEXT,
-    }
+_CONFIG: Final[Mapping[str, Schema]] = {
+    "enterprise": record({"number": TEXT, "name": TEXT, "region": TEXT, "timezone": TEXT}),
+    "version": COUNT,
+    "enabled": FLAG,
+    "domain": MAYBE_TEXT,
+    "api_key": record({"is_set": FLAG, "is_readable": FLAG, "last_four": MAYBE_TEXT}),
+    "settings": DATA,
+    "defaults": DATA,
+    "countries": listed(TEXT),
+    "problems": listed(record({"setting": TEXT, "message": TEXT})),
+    "unserved": listed(TEXT),
+    "last_sync": MAYBE_TEXT,
+    "crm_timezone": MAYBE_TEXT,
+}
+CONFIG: Final = record(_CONFIG)
+DELETED: Final = record(
+    {**_CONFIG, "module": record({"state": one_of("off", "absent", "left"), "trouble": troubles.MAYBE_TROUBLE})}
 )
+VERSION: Final[Schema] = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 2**53,
+    "description": "the version that was shown",
+    "x-problem": "version",
+}
 
 OPERATIONS: Final = (
     Operation(
@@ -249,12 +325,7 @@ OPERATIONS: Final = (
         gives=CONFIG,
         body=obj(
             {
-                "version": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "maximum": 2**53,
-                    "description": "the version that was shown",
-                },
+                "version": VERSION,
                 "enabled": {"type": "boolean"},
                 "domain": DOMAIN,
                 "api_key": API_KEY,
@@ -264,5 +335,12 @@ OPERATIONS: Final = (
         ),
         answers={200: "What is saved now", 409: "Somebody else saved meanwhile; `current` is what they saved"},
     ),
-    Operation(method="DELETE", path="/config/{number}", summary="Forget the connection", handle=delete, gives=CONFIG),
+    Operation(
+        method="DELETE",
+        path="/config/{number}",
+        summary="Switch the module off in RetailCRM, then forget the connection; `module`: what became of it",
+        handle=delete,
+        gives=DELETED,
+        answers={200: "Forgotten", 409: "The module is being changed at this moment"},
+    ),
 )

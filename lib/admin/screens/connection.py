@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from lib.admin import progress
+from lib.admin import progress, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
 from lib.admin.schemas import DATA, FLAG, MAYBE_NUMBER, TEXT, listed, obj, one_of, record
 from lib.admin.screens import configuration
 from lib.admin.screens.configuration import API_KEY, DOMAIN
 from lib.ledger.crm import Reply
-from lib.retailcrm import access, manager, module
+from lib.retailcrm import access, manager, module, trouble
 from lib.retailcrm.client import Account
+from lib.retailcrm.trouble import Trouble
 from lib.runtime import config
 from lib.runtime.errors import ConfigError
 from lib.runtime.http import Answer
@@ -27,13 +28,14 @@ TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """`facts`: what the sentence is about, for a page that says it in another language."""
+    """`facts`: what the page's sentence is about; `trouble`: why it could not be found out; `message` in English."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
     message: str
     latency_ms: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    trouble: Trouble | None = None
 
 
 def test(request: AdminRequest) -> Answer:
@@ -54,7 +56,7 @@ def _checks(request: AdminRequest) -> Iterator[Check]:
     try:
         account = _account(request)
     except ConfigError as error:
-        yield Check(name="settings", state="failed", message=str(error))
+        yield Check(name="settings", state="failed", message=str(error), trouble=trouble.of_settings(error))
         return
     reply, latency_ms = _timed(access.get_credentials, account)
     if reply.outcome != "done":
@@ -70,14 +72,15 @@ def _account(request: AdminRequest) -> Account:
     stored, given = request.enterprise.integration(), request.body
     domain = given.get("domain") or stored.domain
     if not domain:
-        raise ConfigError("Enter the address of the account first")
+        raise ConfigError("Enter the address of the account first", code="not_configured")
     url = configuration.base_url(domain)
     if "api_key" in given:
         return Account(base_url=url, api_key=given["api_key"])
     if not stored.api_key:
-        raise ConfigError("Enter the API key first")
+        raise ConfigError("Enter the API key first", code="not_configured")
     if not configuration.is_same_address(url, stored):
-        raise ConfigError("Enter the API key too: the one that is saved belongs to another address")
+        message = "Enter the API key too: the one that is saved belongs to another address"
+        raise ConfigError(message, code="key_of_another_address")
     return Account(base_url=url, api_key=vault().decrypt(stored.api_key, owner=request.enterprise.number))
 
 
@@ -157,6 +160,7 @@ def _failed(name: str, reply: Reply, latency_ms: float) -> Check:
         message=f"RetailCRM: {reply.error}",
         latency_ms=latency_ms,
         facts={"outcome": reply.outcome, "http_status": reply.http_status},
+        trouble=trouble.of(reply),
     )
 
 
@@ -167,6 +171,7 @@ CHECK: Final = record(
         "message": TEXT,
         "latency_ms": MAYBE_NUMBER,
         "facts": DATA,
+        "trouble": troubles.MAYBE_TROUBLE,
     }
 )
 CHECKS: Final = record({"success": FLAG, "checks": listed(CHECK)})

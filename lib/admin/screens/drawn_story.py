@@ -59,6 +59,11 @@ class Faces:
             return {"name": None, "user_id": None}
         return {"name": self.names.get(extension), "user_id": self.known.extension_users.get(extension)}
 
+    def name_of_user(self, user_id: int) -> str | None:
+        """Of a manager, as the owner of their extension is called here."""
+        held = (extension for extension, user in self.known.extension_users.items() if user == user_id)
+        return next((self.names[extension] for extension in held if extension in self.names), None)
+
 
 def faces(conn: db.Connection, enterprise: Enterprise) -> Faces:
     phones = people.list_internal_phones(conn, enterprise.number)
@@ -190,9 +195,11 @@ _ATTEMPT: Final = record(
         "outcome": MAYBE_TEXT,
         "http_status": maybe(COUNT),
         "error": MAYBE_TEXT,
+        "words": MAYBE_TEXT,
         "request": DATA,
         "response": MAYBE_TEXT,
-    }
+    },
+    optional=("words",),
 )
 _TOLD: Final = record(
     {
@@ -205,12 +212,13 @@ _TOLD: Final = record(
         "at": MAYBE_NUMBER,
         "managers": listed(record({"extension": TEXT, "name": MAYBE_TEXT, "user_id": MAYBE_ID})),
         "is_replayable": FLAG,
+        "is_latest": FLAG,
         "generation": COUNT,
         "requested_by": MAYBE_TEXT,
         "requested_at": MAYBE_MOMENT,
         "attempts": listed(_ATTEMPT),
     },
-    optional=("is_replayable", "generation", "requested_by", "requested_at"),
+    optional=("is_replayable", "is_latest", "generation", "requested_by", "requested_at"),
 )
 _BAR: Final = record({"kind": one_of("wait", "hold", "ring", "dial", "talk"), "since": NUMBER, "until": MAYBE_NUMBER})
 STORY: Final = record(

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from lib.admin import audit, guard, progress
+from lib.admin import audit, guard, orders, progress, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.progress import Work
 from lib.admin.schemas import (
@@ -26,12 +26,14 @@ from lib.admin.schemas import (
 )
 from lib.admin.screens import mapping
 from lib.admin.screens import module as module_screen
+from lib.admin.screens.mapping import Difference
 from lib.admin.screens.module import BEGUN, COMMAND
 from lib.ledger.crm import Reply
-from lib.retailcrm import module, people
+from lib.retailcrm import module, people, repair, trouble
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account
 from lib.retailcrm.people import Person, Staff
+from lib.retailcrm.trouble import Trouble
 from lib.runtime import config, db
 from lib.runtime.errors import ConfigError
 from lib.runtime.http import Answer
@@ -44,7 +46,7 @@ from lib.store.module_commands import Command
 TIMEOUT_SECONDS: Final = 8.0
 BUDGET_SECONDS: Final = 18.0
 
-_Heard = tuple[Sequence[Person], dict[int, str] | None, str | None]
+_Heard = tuple[Sequence[Person], dict[int, str] | None, Trouble | None]
 
 
 def list_managers(request: AdminRequest) -> Answer:
@@ -53,30 +55,38 @@ def list_managers(request: AdminRequest) -> Answer:
 
 def _list_managers(request: AdminRequest) -> Work:
     number = request.enterprise.number
-    persons, codes, trouble = yield from _ask_crm(request)
+    persons, codes, found_trouble = yield from _ask_crm(request)
     with db.connection() as conn:
         numbers = {phone.extension for phone in staff.list_internal_phones(conn, number)}
         statuses = staff.list_statuses(conn, number)
         unknown = staff.list_unknown_to_crm(conn, number)
-    ours = _import_once(request, codes or {}) if trouble is None else request.enterprise.integration().user_extensions
+    ours = (
+        _import_once(request, codes or {})
+        if found_trouble is None
+        else request.enterprise.integration().user_extensions
+    )
     known = {person.user_id: person for person in persons}
     everybody = sorted({*known, *map(int, ours), *(codes or {})})
+    differences = mapping.differences(ours, codes, numbers) if codes is not None else []
     return {
-        "crm": {"is_available": trouble is None, "message": trouble, "is_registered": codes is not None},
+        "crm": {
+            "is_available": found_trouble is None,
+            "trouble": troubles.as_json(found_trouble),
+            "is_registered": codes is not None,
+        },
         "managers": [
             {
                 **_name(known.get(user)),
                 "user_id": user,
-                "is_in_crm": user in known if trouble is None else None,
+                "is_in_crm": user in known if found_trouble is None else None,
                 "extension": ours.get(str(user)),
                 "crm_extension": (codes or {}).get(user),
                 "status": statuses.get(user),
             }
             for user in everybody
         ],
-        "differences": [asdict(item) for item in mapping.differences(ours, codes, numbers)]
-        if codes is not None
-        else [],
+        "differences": [asdict(item) for item in differences],
+        "repair": _repair(request, [item for item in differences if item.user_id in known]),
         "unknown_to_crm": [asdict(item) for item in unknown],
     }
 
@@ -112,7 +122,7 @@ def save_mapping(request: AdminRequest) -> Answer:
             command = module_commands.insert_command(conn, number, "push_mapping")
             audit.remember(conn, request, "mapping", {"changes": changes, "taken": [asdict(item) for item in taken]})
     if command:
-        module_screen.wake(number)
+        orders.wake(number)
     return _shown(Integration.from_config(RETAILCRM, section), command) | {
         "taken": [asdict(item) for item in taken]
     }, 200
@@ -121,9 +131,8 @@ def save_mapping(request: AdminRequest) -> Answer:
 def sync(request: AdminRequest) -> Answer:
     """Our mapping wins; the CRM's extensions of other managers stay."""
     with db.transaction() as conn:
-        command = module_commands.insert_command(conn, request.enterprise.number, "push_mapping")
-        audit.remember(conn, request, "module_command", {"action": "push_mapping", "command_id": command.id})
-    module_screen.wake(request.enterprise.number)
+        command = orders.enter(conn, request, "push_mapping")
+    orders.wake(request.enterprise.number)
     return {"command": module_screen.as_json(command)}, 202
 
 
@@ -132,18 +141,18 @@ def _ask_crm(request: AdminRequest) -> Generator[dict[str, Any], None, _Heard]:
     try:
         account = account_of(request.enterprise)
     except ConfigError as error:
-        return [], None, str(error)
+        return [], None, trouble.of_settings(error)
     found = Staff(people=[])
     for found in people.list_people(account, timeout_seconds=TIMEOUT_SECONDS, budget_seconds=BUDGET_SECONDS):
         if not found.failure:
             yield {"progress": {"page": found.page, "pages": found.pages, "people": len(found.people)}}
     if found.failure:
-        return [], None, f"RetailCRM: {found.failure.error}"
+        return [], None, trouble.of(found.failure)
     reply = _module(account)
     if module.is_unknown(reply):
         return found.people, None, None
     if reply.outcome != "done":
-        return [], None, f"RetailCRM: {reply.error}"
+        return [], None, trouble.of(reply)
     return found.people, module.codes_of(reply.details.get("integrationModule") or {}), None
 
 
@@ -163,6 +172,17 @@ def _import_once(request: AdminRequest, codes: Mapping[int, str]) -> Mapping[str
             configuration.write(conn, request.enterprise.number, section)
             audit.remember(conn, request, "mapping", {"imported": found})
     return Integration.from_config(RETAILCRM, section).user_extensions
+
+
+def _repair(request: AdminRequest, differences: Sequence[Difference]) -> str:
+    """What we have wins, as long as the integration is on; what only RetailCRM has stays there."""
+    repairable = [asdict(item) for item in differences if item.kind in {"other", "not_in_crm"}]
+    if not repairable or not request.enterprise.integration().enabled:
+        return "none"
+    begun = repair.even_out(request.enterprise.number, repairable)
+    if begun == "begun":
+        orders.wake(request.enterprise.number)
+    return begun
 
 
 def _with_mapping(section: Mapping[str, Any], after: mapping.Mapped) -> dict[str, Any]:
@@ -201,7 +221,7 @@ UNKNOWN: Final = {
 }
 MANAGERS: Final = record(
     {
-        "crm": record({"is_available": FLAG, "message": MAYBE_TEXT, "is_registered": FLAG}),
+        "crm": record({"is_available": FLAG, "trouble": troubles.MAYBE_TROUBLE, "is_registered": FLAG}),
         "managers": listed(
             record(
                 {
@@ -227,6 +247,7 @@ MANAGERS: Final = record(
                 }
             )
         ),
+        "repair": one_of("none", "begun", "tried"),
         "unknown_to_crm": listed(record(UNKNOWN)),
     }
 )
@@ -260,7 +281,7 @@ OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/managers/{number}",
-        summary="RetailCRM's users with their extensions here and there; the first time, what is there is taken over",
+        summary="RetailCRM's users with their extensions here and there: taken over once, then set right",
         handle=list_managers,
         gives=MANAGERS,
         also=progress.LINES,
@@ -295,6 +316,7 @@ OPERATIONS: Final = (
                         "type": ["string", "null"],
                         "pattern": "^[0-9]{1,10}$",
                         "description": "an extension of digits, or null",
+                        "x-problem": "extension",
                     },
                 }
             },

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lib.runtime.json_schema import Problem
+
 Mapped = Mapping[str, str | None]
 
 
@@ -32,17 +34,21 @@ class Difference:
     crm: str | None
 
 
-def problems(changes: Mapped, numbers: Collection[str]) -> dict[str, str]:
+def problems(changes: Mapped, numbers: Collection[str]) -> dict[str, Problem]:
     """By field, as `user_extensions.19`."""
-    found: dict[str, str] = {}
+    found: dict[str, Problem] = {}
     owners: dict[str, str] = {}
     for user, extension in changes.items():
         if extension is None:
             continue
         if extension not in numbers:
-            found[f"user_extensions.{user}"] = f"{extension} is not an extension of this enterprise"
+            message = f"{extension} is not an extension of this enterprise"
+            params: dict[str, object] = {"extension": extension}
+            found[f"user_extensions.{user}"] = Problem(code="no_such_extension", message=message, params=params)
         elif owners.setdefault(extension, user) != user:
-            found[f"user_extensions.{user}"] = f"{extension} is also given to manager {owners[extension]}"
+            message = f"{extension} is also given to manager {owners[extension]}"
+            params = {"extension": extension, "user_id": int(owners[extension])}
+            found[f"user_extensions.{user}"] = Problem(code="given_twice", message=message, params=params)
     return found
 
 

@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
-from lib.admin import audit
+from lib.admin import guard, orders, troubles
 from lib.admin.operation import AdminRequest, Operation
-from lib.admin.schemas import COUNT, FLAG, ID, MAYBE_MOMENT, MAYBE_TEXT, MOMENT, TEXT, listed, one_of, record
-from lib.runtime import config, db, pubsub
-from lib.runtime.errors import InvalidPayload, Unavailable
+from lib.admin.schemas import (
+    COUNT,
+    DATA,
+    FLAG,
+    ID,
+    MAYBE_MOMENT,
+    MAYBE_TEXT,
+    MOMENT,
+    TEXT,
+    listed,
+    obj,
+    one_of,
+    record,
+)
+from lib.admin.screens import configuration
+from lib.runtime import config, db
+from lib.runtime.errors import InvalidPayload
 from lib.runtime.http import Answer
+from lib.runtime.json_schema import MISSING
 from lib.store import module_commands
-from lib.store.module_commands import Action, Command
-
-log = logging.getLogger(__name__)
+from lib.store.integration import Integration
+from lib.store.module_commands import Command
 
 _SHOWN: Final = 10
 
 
 def register(request: AdminRequest) -> Answer:
-    return {"command": as_json(_ask(request, "register"))}, 202
+    """
+    Registers what is saved; with an address or a key in the request, saves them in the same transaction, after
+    RetailCRM has accepted them: what it does not accept replaces nothing. Registering switches the integration on.
+    """
+    number = request.enterprise.number
+    saved = request.enterprise.integration()
+    if {"domain", "api_key"} & request.body.keys():
+        if "version" not in request.body:
+            guard.refuse({"version": MISSING})
+        configuration.prove(request, must_answer=True)
+        with db.transaction() as conn:
+            _, saved = configuration.store(conn, request)
+            _require_connection(saved)
+            command = orders.enter(conn, request, "register")
+    else:
+        _require_connection(saved)
+        with db.transaction() as conn:
+            command = orders.enter(conn, request, "register")
+    orders.wake(number)
+    return {"command": as_json(command), "config": configuration.shown(request.enterprise, saved)}, 202
 
 
 def deactivate(request: AdminRequest) -> Answer:
-    return {"command": as_json(_ask(request, "deactivate"))}, 202
+    _require_connection(request.enterprise.integration())
+    with db.transaction() as conn:
+        command = orders.enter(conn, request, "deactivate")
+    orders.wake(request.enterprise.number)
+    return {"command": as_json(command)}, 202
 
 
 def show(request: AdminRequest) -> Answer:
@@ -36,14 +72,6 @@ def show(request: AdminRequest) -> Answer:
         "is_busy": any(command.state in {"ready", "leased", "retry"} for command in commands),
         "commands": [as_json(command) for command in commands],
     }, 200
-
-
-def wake(enterprise_number: str) -> None:
-    """The command is stored: should this message be lost, the next tick finds the command."""
-    try:
-        pubsub.publish(pubsub.MODULE_COMMANDS, {"enterprise_number": enterprise_number})
-    except Unavailable as error:
-        log.warning("not published, the tick will", extra={"enterprise": enterprise_number, "reason": str(error)})
 
 
 def as_json(command: Command) -> dict[str, Any]:
@@ -61,14 +89,9 @@ def as_json(command: Command) -> dict[str, Any]:
     }
 
 
-def _ask(request: AdminRequest, action: Action) -> Command:
-    if not request.enterprise.integration().is_connected:
+def _require_connection(integration: Integration) -> None:
+    if not integration.is_connected:
         raise InvalidPayload("Save the address and the API key of RetailCRM first", code="not_configured")
-    with db.transaction() as conn:
-        command = module_commands.insert_command(conn, request.enterprise.number, action)
-        audit.remember(conn, request, "module_command", {"action": action, "command_id": command.id})
-    wake(request.enterprise.number)
-    return command
 
 
 COMMAND: Final = record(
@@ -76,7 +99,18 @@ COMMAND: Final = record(
         "id": ID,
         "action": one_of("register", "deactivate", "push_mapping"),
         "state": one_of("ready", "leased", "retry", "done", "failed", "superseded"),
-        "steps": listed(record({"name": TEXT, "state": one_of("done", "warning", "failed"), "message": TEXT})),
+        "steps": listed(
+            record(
+                {
+                    "name": TEXT,
+                    "state": one_of("done", "warning", "failed"),
+                    "message": TEXT,
+                    "params": DATA,
+                    "trouble": troubles.MAYBE_TROUBLE,
+                },
+                optional=("params", "trouble"),
+            )
+        ),
         "code": MAYBE_TEXT,
         "message": MAYBE_TEXT,
         "attempts_made": COUNT,
@@ -85,6 +119,7 @@ COMMAND: Final = record(
         "finished_at": MAYBE_MOMENT,
     }
 )
+REGISTERED: Final = record({"command": COMMAND, "config": configuration.CONFIG})
 BEGUN: Final = record({"command": COMMAND})
 MODULE: Final = record({"module": record({"code": TEXT, "name": TEXT}), "is_busy": FLAG, "commands": listed(COMMAND)})
 
@@ -99,10 +134,11 @@ OPERATIONS: Final = (
     Operation(
         method="POST",
         path="/register/{number}",
-        summary="Register the module, or register it again; links of the account that were issued before end",
+        summary="Register the module, with an address and a key after RetailCRM has accepted them; earlier links end",
         handle=register,
-        gives=BEGUN,
-        answers={202: "Begun: follow it with GET"},
+        gives=REGISTERED,
+        body=obj({"version": configuration.VERSION, "domain": configuration.DOMAIN, "api_key": configuration.API_KEY}),
+        answers={202: "Saved and begun: follow it with GET", 409: "Somebody else saved meanwhile; `current`"},
     ),
     Operation(
         method="DELETE",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
+from lib.admin import troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import (
     COUNT,
@@ -50,12 +51,29 @@ _FAILED: Final = ("failed", "not_shown", "expired", "in_doubt")
 _OPEN_CONNECTION: Final = {"kind": "open", "screen": "connection"}
 
 
+State = Literal[
+    "connected",
+    "not_configured",
+    "misconfigured",
+    "disabled",
+    "key_refused",
+    "account_refused",
+    "crm_away",
+    "module_inactive",
+    "nobody_mapped",
+    "nothing_shown",
+    "nothing_stored",
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What is known of an enterprise at this moment. `failed`: calls whose history row can be sent again."""
 
     now: datetime
     exchange: Exchange | None = None
+    popups: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
     clock: HostClock | None = None
     command: Command | None = None
     unknown: Sequence[Unknown] = ()
@@ -74,9 +92,12 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """The state of the connection; `message` is RetailCRM's own text."""
+    """
+    The state of the connection, by what was really shown and stored; `message` is RetailCRM's own text.
+    `nothing_shown`, `nothing_stored`: today's pop-ups, or rows, all failed.
+    """
 
-    state: Literal["connected", "not_configured", "disabled", "key_refused", "account_refused", "crm_away"]
+    state: State
     message: str | None = None
     since: datetime | None = None
 
@@ -91,6 +112,8 @@ def show(request: AdminRequest) -> Answer:
         facts = Facts(
             now=now,
             exchange=journal.find_last_exchange(conn, number),
+            popups=_by_outcome(today["deliveries"], "popup"),
+            rows=_by_outcome(today["deliveries"], "upload"),
             clock=host_clocks.find(conn, number),
             command=next(iter(module_commands.list_commands(conn, number, limit=1)), None),
             unknown=people.list_unknown_to_crm(conn, number),
@@ -105,13 +128,14 @@ def show(request: AdminRequest) -> Answer:
             silence=silence.read(conn, number),
             over_limit=integration_logs.find_refused_last_hour(conn, number, "make_call", "daily_limit"),
         )
+        arrived = journal.find_arrived(conn, number)
     found = connection(enterprise, facts)
     return {
-        "connection": {**asdict(found), "domain": enterprise.integration().domain},
+        "connection": {**asdict(found), **asdict(arrived), "domain": enterprise.integration().domain},
         "today": {
             "calls": today["calls"],
-            "popups": _by_outcome(today["deliveries"], "popup"),
-            "history": _by_outcome(today["deliveries"], "upload"),
+            "popups": facts.popups,
+            "history": facts.rows,
             "deliveries": today["deliveries"],
         },
         "last_event_at": facts.last_event_at,
@@ -121,20 +145,65 @@ def show(request: AdminRequest) -> Answer:
 
 
 def connection(enterprise: Enterprise, facts: Facts) -> Connection:
-    integration, last = enterprise.integration(), facts.exchange
+    integration = enterprise.integration()
     if not integration.is_connected:
         return Connection(state="not_configured")
     if not integration.enabled:
         return Connection(state="disabled")
-    if last is not None and last.status != "success" and last.http_status in {401, 403}:
-        return Connection(state="key_refused", message=last.error, since=last.at)
-    refused_since = _refused_since(facts)
-    if refused_since is not None:
-        return Connection(state="account_refused", message=last.error if last else None, since=refused_since)
-    since = facts.away_since or _fault_at(last, facts.now)
-    if since is not None:
-        return Connection(state="crm_away", message=last.error if last else None, since=since)
+    if not _is_readable(enterprise):
+        return Connection(state="misconfigured")
+    return _by_what_was_answered(facts) or _by_what_arrived(enterprise, facts)
+
+
+def _by_what_was_answered(facts: Facts) -> Connection | None:
+    """What concerns everything that RetailCRM is told; None: nothing does."""
+    last = facts.exchange
+    found: dict[State, datetime | None] = {
+        "key_refused": _key_refused_at(facts),
+        "account_refused": _refused_since(facts),
+        "crm_away": facts.away_since or _fault_at(last, facts.now),
+        "module_inactive": last.at if last is not None and _says_module_is_off(last) else None,
+    }
+    for state, since in found.items():
+        if since is not None:
+            return Connection(state=state, message=_words(last), since=since)
+    return None
+
+
+def _is_readable(enterprise: Enterprise) -> bool:
+    """Whether what is saved leads to an account; else nothing can be asked of one."""
+    try:
+        account_of(enterprise)
+    except ConfigError:
+        return False
+    return True
+
+
+def _by_what_arrived(enterprise: Enterprise, facts: Facts) -> Connection:
+    if not any(enterprise.integration().user_extensions.values()):
+        return Connection(state="nobody_mapped")
+    if facts.popups.get("failed") and not facts.popups.get("delivered"):
+        return Connection(state="nothing_shown")
+    if facts.rows.get("failed") and not facts.rows.get("delivered"):
+        return Connection(state="nothing_stored")
     return Connection(state="connected")
+
+
+def _key_refused_at(facts: Facts) -> datetime | None:
+    """By the last exchange, or by a command that came to it later."""
+    last, command = facts.exchange, facts.command
+    if last is not None and last.status != "success" and last.http_status in {401, 403}:
+        return last.at
+    if command is None or command.code != "key_refused" or command.finished_at is None:
+        return None
+    return command.finished_at if last is None or last.at <= command.finished_at else None
+
+
+def _words(last: Exchange | None) -> str | None:
+    """RetailCRM's own: of an exchange without an answer there are none."""
+    if last is None or last.status == "success" or not isinstance(last.body, dict):
+        return None
+    return client.own_words(last.body) or None
 
 
 def _fault_at(last: Exchange | None, now: datetime) -> datetime | None:
@@ -197,7 +266,9 @@ def _of_connection(found: Connection) -> Iterator[dict[str, Any]]:
     words = {"words": found.message, "since": found.since}
     match found.state:
         case "disabled":
-            yield _item("disabled", "The integration is switched off: nothing is sent", {"kind": "switch_on"})
+            yield _item("disabled", "The integration is switched off: nothing is sent", {"kind": "register"})
+        case "misconfigured":
+            yield _item("misconfigured", "The address or the API key that is saved cannot be used", _OPEN_CONNECTION)
         case "key_refused":
             message = f"RetailCRM refuses the API key: {found.message}"
             yield _item("key_refused", message, _OPEN_CONNECTION, **words)
@@ -213,13 +284,14 @@ def _of_module(facts: Facts) -> Iterator[dict[str, Any]]:
     command, last = facts.command, facts.exchange
     if last is not None and _says_module_is_off(last):
         message = f"The module is switched off in RetailCRM: {last.error}"
-        yield _item("module_inactive", message, {"kind": "register"}, words=last.error, since=last.at)
+        yield _item("module_inactive", message, {"kind": "register"}, words=_words(last), since=last.at)
     if command is None:
         yield _item("not_registered", "The module was never registered from here", {"kind": "register"})
     elif command.state in {"failed", "retry"}:
         action = {"kind": "sync" if command.action == "push_mapping" else command.action}
         message = command.message or "RetailCRM did not do what was asked"
-        yield _item("command_failed", message, action, command=command.action, reason=command.code)
+        found = next((step["trouble"] for step in command.steps if step.get("trouble")), None)
+        yield _item("command_failed", message, action, command=command.action, reason=command.code, trouble=found)
 
 
 def _of_people(enterprise: Enterprise, unknown: Sequence[Unknown]) -> Iterator[dict[str, Any]]:
@@ -300,7 +372,7 @@ def _by_outcome(counted: Sequence[Mapping[str, Any]], effect: str) -> dict[str, 
 
 _ACTION: Final = record(
     {
-        "kind": one_of("open", "switch_on", "register", "deactivate", "sync", "replay"),
+        "kind": one_of("open", "register", "deactivate", "sync", "replay"),
         "screen": one_of("connection", "managers", "lines", "host", "settings"),
         "since": MOMENT,
     },
@@ -321,6 +393,7 @@ _ITEM: Final = {
     "properties": {
         "code": one_of(
             "not_configured",
+            "misconfigured",
             "disabled",
             "key_refused",
             "account_refused",
@@ -346,6 +419,7 @@ _ITEM: Final = {
         "words": MAYBE_TEXT,
         "command": TEXT,
         "reason": MAYBE_TEXT,
+        "trouble": troubles.MAYBE_TROUBLE,
         **UNKNOWN,
         "since": MAYBE_MOMENT,
         "lines": listed(TEXT),
@@ -363,12 +437,12 @@ STATS: Final = record(
     {
         "connection": record(
             {
-                "state": one_of(
-                    "connected", "not_configured", "disabled", "key_refused", "account_refused", "crm_away"
-                ),
+                "state": one_of(*get_args(State)),
                 "message": MAYBE_TEXT,
                 "since": MAYBE_MOMENT,
                 "domain": MAYBE_TEXT,
+                "shown_at": MAYBE_MOMENT,
+                "stored_at": MAYBE_MOMENT,
             }
         ),
         "today": record(

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from lib.admin import audit
+from lib.admin import audit, troubles
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import COUNT, DATA, FLAG, MAYBE_TEXT, TEXT, listed, maybe, obj, one_of, record, text
 from lib.calls.e164 import e164
 from lib.calls.plan import EndNotice, RingNotice
 from lib.enterprises.rules import directory
 from lib.ledger.crm import Reply
-from lib.retailcrm import client, telephony
+from lib.retailcrm import client, telephony, trouble
 from lib.retailcrm.account import account_of
 from lib.retailcrm.client import Account, Form
 from lib.runtime import config, db
@@ -76,10 +76,12 @@ def show_popup(request: AdminRequest) -> Answer:
         )
         steps.append(_send(request.enterprise, account, "hangup", telephony.end_form(end, end.extensions)))
     code, message = _judged(steps[0].reply, extension)
+    refused = trouble.of(steps[0].reply) if code == "refused" else None
     return {
         "accepted": code == "accepted",
         "code": code,
         "message": message,
+        "trouble": troubles.as_json(refused),
         "extension": extension,
         "phone": phone,
         "steps": [step.as_json() for step in steps],
@@ -122,7 +124,7 @@ def _account(enterprise: Enterprise) -> Account:
     try:
         return account_of(enterprise)
     except ConfigError as error:
-        raise InvalidPayload(str(error), code="not_configured") from error
+        raise InvalidPayload(str(error), code=trouble.of_settings(error).code) from error
 
 
 def _send(enterprise: Enterprise, account: Account, name: str, form: Form) -> Step:
@@ -144,6 +146,7 @@ POPUP: Final = record(
         "accepted": FLAG,
         "code": one_of("accepted", "not_exist_codes", "refused"),
         "message": TEXT,
+        "trouble": troubles.MAYBE_TROUBLE,
         "extension": TEXT,
         "phone": TEXT,
         "steps": listed(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from lib.admin import exports, report_periods
+from lib.admin import exports, paging, report_periods
 from lib.admin.operation import AdminRequest, Operation
 from lib.admin.schemas import COUNT, MAYBE_NUMBER, MAYBE_TEXT, TEXT, listed, obj, one_of, record, text
 from lib.admin.screens import drawn_story
 from lib.admin.screens.drawn_story import Faces
 from lib.runtime import db
-from lib.runtime.errors import InvalidPayload
 from lib.runtime.http import Answer
 from lib.store import reports
 from lib.store.reports import Counted
@@ -28,7 +26,7 @@ def show(request: AdminRequest) -> Answer:
     zone, span = ZoneInfo(timezone), request.query.get("span", "day")
     with db.connection() as conn:
         now = db.now(conn)
-        period = report_periods.period(span, _day(request) or now.astimezone(zone).date())  # type: ignore[arg-type]
+        period = report_periods.period(span, paging.day(request.query, "date") or now.astimezone(zone).date())  # type: ignore[arg-type]
         earlier = report_periods.before(span, period)  # type: ignore[arg-type]
         since, until = period.moments(zone)
         found = reports.count(conn, number, since=since, until=until, timezone=timezone, step=period.step)
@@ -37,7 +35,9 @@ def show(request: AdminRequest) -> Answer:
         seen = drawn_story.faces(conn, request.enterprise)
     owners = _owners(found, seen)
     if request.query.get("format") == "csv":
-        return exports.answer(request, "report", _COLUMNS, [[row[name] for name in _COLUMNS] for row in owners])
+        rows = [[row[name] for name in _COLUMNS] for row in owners]
+        whole = exports.Export(of="report", columns=_COLUMNS, count=len(rows), page=lambda _after, _limit: (rows, None))
+        return exports.answer(request, whole)
     return {
         "span": span,
         "step": period.step,
@@ -49,18 +49,6 @@ def show(request: AdminRequest) -> Answer:
         "parts": [{"at": item.part.isoformat(), **_numbers(item)} for item in found if item.part is not None],
         "owners": owners,
     }, 200
-
-
-def _day(request: AdminRequest) -> date | None:
-    if "date" not in request.query:
-        return None
-    try:
-        return date.fromisoformat(request.query["date"])
-    except ValueError as error:
-        problem = "is no day of the calendar"
-        raise InvalidPayload(
-            f"date: {problem}", code="invalid_fields", details={"fields": {"date": problem}}
-        ) from error
 
 
 def _total(found: Sequence[Counted]) -> dict[str, Any]:
@@ -121,6 +109,7 @@ OPERATIONS: Final = (
             {
                 "span": {"type": "string", "enum": ["day", "week", "month"]},
                 "date": text(10, pattern=r"^\d{4}-\d\d-\d\d$", description="a day of the period; without it today"),
+                "language": exports.LANGUAGE,
                 "format": {"type": "string", "enum": ["json", "csv"]},
             }
         ),

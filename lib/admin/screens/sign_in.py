@@ -41,6 +41,7 @@ def sign_in(request: AdminRequest) -> Answer:
     content = {
         "enterprise_number": number,
         "enterprise_name": enterprise.name if enterprise else "",
+        "timezone": enterprise.timezone if enterprise else None,
         "login": request.body.get("login") if user_id else None,
         "idle_minutes": config.current(config.Sessions).session_idle_minutes,
     }
@@ -58,6 +59,7 @@ def show(request: AdminRequest) -> Answer:
     return {
         "enterprise_number": request.enterprise.number,
         "enterprise_name": request.enterprise.name,
+        "timezone": request.enterprise.timezone,
         "login": request.session.login,
         "signed_in_at": request.session.created_at,
         "idle_minutes": config.current(config.Sessions).session_idle_minutes,
@@ -83,6 +85,7 @@ SESSION: Final = record(
     {
         "enterprise_number": TEXT,
         "enterprise_name": TEXT,
+        "timezone": MAYBE_TEXT,
         "login": MAYBE_TEXT,
         "signed_in_at": MOMENT,
         "idle_minutes": COUNT,

@@ -31,9 +31,9 @@ def test_an_extension_has_one_manager(before, changes, after, taken):
 def test_problems_stand_at_their_manager():
     changes = {"18": "150", "19": "150", "20": "999", "21": None}
 
-    assert mapping.problems(changes, NUMBERS) == {
-        "user_extensions.19": "150 is also given to manager 18",
-        "user_extensions.20": "999 is not an extension of this enterprise",
+    assert {name: (one.code, one.params) for name, one in mapping.problems(changes, NUMBERS).items()} == {
+        "user_extensions.19": ("given_twice", {"extension": "150", "user_id": 18}),
+        "user_extensions.20": ("no_such_extension", {"extension": "999"}),
     }
 
 

@@ -20,7 +20,12 @@ SHAPE = {
         "map": {
             "type": "object",
             "propertyNames": {"pattern": "^[0-9]+$", "description": "a user id"},
-            "additionalProperties": {"type": "string", "pattern": "^[0-9]{1,3}$", "description": "an extension"},
+            "additionalProperties": {
+                "type": "string",
+                "pattern": "^[0-9]{1,3}$",
+                "description": "an extension",
+                "x-problem": "extension",
+            },
         },
     },
 }
@@ -51,4 +56,18 @@ SHAPE = {
     ],
 )
 def test_every_problem_stands_at_its_field(value, found):
-    assert problems(value, SHAPE) == found
+    assert {name: problem.message for name, problem in problems(value, SHAPE).items()} == found
+
+
+def test_a_problem_is_a_code_with_parameters():
+    value = {"count": 4, "mode": "maybe", "seconds": "1", "lines": [{"x": 1}], "map": {"x": "150", "1": "15x"}}
+
+    assert {name: (one.code, one.params) for name, one in problems(value, SHAPE).items()} == {
+        "name": ("missing", {}),
+        "count": ("range", {"least": 1, "most": 3}),
+        "mode": ("choice", {"choices": ["on", "off"]}),
+        "seconds": ("range", {"least": 0, "most": 60}),
+        "lines[0].x": ("unknown_field", {}),
+        "map.x": ("name", {}),
+        "map.1": ("extension", {}),
+    }

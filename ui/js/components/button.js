@@ -6,6 +6,8 @@ import { icon } from "../icons.js";
 /**
  * kind: "" (the main one), "plain", "quiet", "danger"; `small`; `act`: what it does, may be async. While that lasts the
  * button says `busy` and ignores presses. `label` names a button that is an icon only. Errors are the caller's.
+ * @param {{ kind?: string, small?: boolean, icon?: string | null, busy?: string | null, label?: string | null,
+ *   type?: string, [attribute: string]: any }} [options]
  */
 export function button(text, act, { kind = "", small = false, icon: drawn = null, busy = null, label = null, type = "button", ...more } = {}) {
   const words = h("span", {}, text);
@@ -37,6 +39,9 @@ export async function working(made, act, busy = null) {
   }
 }
 
-/** A link that looks like a button. */
+/**
+ * A link that looks like a button.
+ * @param {{ kind?: string, small?: boolean, icon?: string | null, [attribute: string]: any }} [options]
+ */
 export const linkButton = (text, href, { kind = "", small = false, icon: drawn = null, ...more } = {}) =>
   h("a", { class: ["button", kind, small && "small"].filter(Boolean).join(" "), href, ...more }, drawn && icon(drawn, { size: small ? 16 : 18 }), text);

@@ -15,7 +15,7 @@ export function countryName(code, anywhere = "") {
 /** A field whose value is a list of codes, or ["*"]; in the order in which it was saved. `codes`: of all countries. */
 export function countriesField(label, hint, codes, t) {
   const names = new Map([ANYWHERE, ...codes].map((code) => [code, countryName(code, t("countries.anywhere"))]));
-  const order = [...names.keys()].sort((a, b) => (b === ANYWHERE) - (a === ANYWHERE) || names.get(a).localeCompare(names.get(b), currentLanguage()));
+  const order = [...names.keys()].sort((a, b) => Number(b === ANYWHERE) - Number(a === ANYWHERE) || names.get(a).localeCompare(names.get(b), currentLanguage()));
   let chosen = new Set();
   let saved = [];
   const list = h("ul", { class: "row countries" });

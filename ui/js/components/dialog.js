@@ -3,11 +3,13 @@
 import { h, uid } from "../dom.js";
 import { button } from "./button.js";
 
-/** Opens a modal dialog; `build(close)` makes its content below the title. Resolves with what `close(value)` is given. */
+/**
+ * Opens a modal dialog; `build(close)` makes its content below the title. Resolves with what `close(value)` is given.
+ */
 export function open(title, build, { dismissable = true } = {}) {
   return new Promise((resolve) => {
     const id = uid("title");
-    const back = document.activeElement;
+    const back = /** @type {HTMLElement | null} */ (document.activeElement);
     let answer = null;
     const dialog = h("dialog", { class: "dialog", "aria-labelledby": id });
     const close = (value = null) => {

@@ -3,6 +3,12 @@
 import { h, fill, uid } from "../dom.js";
 import { icon } from "../icons.js";
 
+/**
+ * What a field may be told; attributes that are not named here go to its control.
+ * @typedef {{ hint?: string | null, unit?: string | null, optional?: string | null, type?: string, value?: any,
+ *   [attribute: string]: any }} Options
+ */
+
 /** { element, input, value(), set(value), fail(sentence or null) } of a labelled control. */
 function framed(label, input, { hint = null, unit = null, optional = null } = {}) {
   const id = input.id || (input.id = uid("field"));
@@ -34,12 +40,18 @@ function framed(label, input, { hint = null, unit = null, optional = null } = {}
   return { element, input, fail, value: () => input.value, set: (value) => (input.value = value ?? "") };
 }
 
-/** Text, number, password, search, datetime-local…: `type`; other attributes go to the input. */
+/**
+ * Text, number, password, search, datetime-local…: `type`; other attributes go to the input.
+ * @param {string} label @param {Options} [options]
+ */
 export function textField(label, { hint, unit, optional, type = "text", ...attributes } = {}) {
   return framed(label, h("input", { class: "input", type, ...attributes }), { hint, unit, optional });
 }
 
-/** `choices`: [[value, text], …] */
+/**
+ * `choices`: [[value, text], …]
+ * @param {string} label @param {any[][]} choices @param {Options} [options]
+ */
 export function selectField(label, choices, { hint, value = "", ...attributes } = {}) {
   const options = choices.map(([key, text]) => h("option", { value: key }, text));
   return framed(label, h("select", { class: "input", value, ...attributes }, options), { hint });

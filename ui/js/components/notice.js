@@ -5,7 +5,10 @@ import { icon } from "../icons.js";
 
 const ICONS = { good: "ok", warn: "warning", bad: "failed", "": "info" };
 
-/** tone: "", "good", "warn", "bad"; `quote`: somebody else's words; `list`: a list below; `actions`: buttons; `alert`: said at once. */
+/**
+ * tone: "", "good", "warn", "bad"; `quote`: somebody else's words; `list`: a list below; `actions`: buttons; `alert`:
+ * said at once.
+ */
 export function notice(tone, title, { text = null, quote = null, list = null, actions = [], alert = false } = {}) {
   return h(
     "div",
@@ -16,7 +19,9 @@ export function notice(tone, title, { text = null, quote = null, list = null, ac
   );
 }
 
-/** A place for a sentence that stays by what it is about: `say(sentence, action)`, and `say(null)` when it is settled. */
+/**
+ * A place for a sentence that stays by what it is about: `say(sentence, action)`, and `say(null)` when it is settled.
+ */
 export function remark() {
   const element = h("div", { class: "row remark" });
   const say = (sentence, action = null) =>

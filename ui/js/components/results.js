@@ -35,6 +35,23 @@ export function results({ find, draw, common, wide = false }) {
   return { element, load, renew, turn: () => turn };
 }
 
+const [FIRST_ROWS, MOST_AT_ONCE, MOST_AGAIN] = [50, 200, 1000];
+
+/**
+ * The first page, and as much of the further ones as somebody had on the screen: `ask({ limit, after })` answers with
+ * { [name]: rows, next }; `rows`: how many there were.
+ */
+export async function pages(ask, name, rows = 0) {
+  const wanted = Math.min(rows, MOST_AGAIN);
+  const page = await ask({ limit: Math.min(Math.max(wanted, FIRST_ROWS), MOST_AT_ONCE) });
+  while (page.next && page[name].length < wanted) {
+    const further = await ask({ limit: MOST_AT_ONCE, after: page.next });
+    page[name].push(...further[name]);
+    page.next = further.next;
+  }
+  return page;
+}
+
 /**
  * What stands below a list: how much of it is shown, and a button for the next page while there is one.
  * page: { count, next }; `add(next)` asks for the page after and appends it: { count, next } of that one.
@@ -56,7 +73,7 @@ export function more({ count, next }, add, { t, common }) {
     }
   }, { kind: "plain", busy: common("loading") });
   const say = () => {
-    shown.textContent = [t("found", { count }), next ? "" : t("end")].filter(Boolean).join(". ");
+    shown.textContent = t(next ? "found" : "all", { count });
     ask.hidden = !next;
   };
   say();

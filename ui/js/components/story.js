@@ -1,13 +1,14 @@
 // The story of a call: what came of it, the picture, why, and every request with its answer.
 
 import { badge } from "./badge.js";
-import { button } from "./button.js";
+import { button, linkButton } from "./button.js";
 import { lanes } from "./lanes.js";
 import { notice } from "./notice.js";
 import { why } from "./why.js";
 import { h } from "../dom.js";
 import { duration, exactTime, moment, seconds } from "../format.js";
 import { words } from "../i18n.js";
+import { to } from "../router.js";
 
 const TONES = { delivered: "good", failed: "bad", not_shown: "bad", in_doubt: "warn", expired: "warn", retry: "warn" };
 const WAITING = new Set(["ready", "leased", "retry", "held"]);
@@ -34,15 +35,18 @@ export async function parts(story, { again = null } = {}) {
 
 const isPreview = (story) => story.told.some((row) => row.state === "preview");
 const people = (rows) => [...new Set(rows.flatMap((row) => row.managers.map(({ extension, name }) => (name ? `${name} (${extension})` : extension))))].join(", ");
-const lastWords = (row) => row?.attempts.findLast((attempt) => attempt.error)?.error ?? null;
+/** RetailCRM's own words to the last attempt that failed: where it said nothing there are none. */
+const lastWords = (row) => row?.attempts.findLast((attempt) => attempt.error)?.words ?? null;
 const explained = (story, codes, say) => {
   const found = codes.map((code) => story.decisions.find((decision) => decision.code === code)).find(Boolean);
   return found ? say.decision(found) : null;
 };
+/** What was sent again has another row; that one counts. */
+const latest = (story) => story.told.filter((row) => row.is_latest !== false);
 const has = (story, codes) => story.decisions.some(({ code }) => codes.has(code));
 
 function popupVerdict(story, t, say) {
-  const rows = story.told.filter((row) => row.effect === "popup");
+  const rows = latest(story).filter((row) => row.effect === "popup");
   if (isPreview(story) && rows.length) return notice("good", t("verdict.would_popup", { people: people(rows) }), { text: explained(story, ["no_mapping"], say) });
   const shown = rows.filter((row) => row.state === "delivered");
   const lost = rows.filter((row) => LOST.has(row.state));
@@ -52,20 +56,22 @@ function popupVerdict(story, t, say) {
     const some = lost.length > 0 || has(story, new Set(["no_mapping"]));
     const unseen = rows.filter((row) => row.state === "not_shown");
     const text = [after, unseen.length && `${people(unseen)}: ${say.reason(unseen[0].reason)}`, explained(story, ["no_mapping"], say)].filter(Boolean).join(". ");
-    return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text });
+    return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text, actions: unseen.length ? [assign(t)] : [] });
   }
   if (rows.some((row) => WAITING.has(row.state))) return notice("", t("verdict.popup_waiting", { people: people(rows) }));
   if (lost.length) {
     const quote = lastWords(lost[0]);
-    return notice("bad", t("verdict.popup_failed"), { text: `${people(lost)}: ${say.reason(lost[0].reason)}`, quote: quote && t("verdict.crm_says", { words: quote }) });
+    return notice("bad", t("verdict.popup_failed"), { text: `${people(lost)}: ${say.reason(lost[0].reason)}`, quote: quote && t("verdict.crm_says", { words: quote }), actions: lost[0].state === "not_shown" ? [assign(t)] : [] });
   }
   const reason = explained(story, NO_POPUP, say);
   const needless = has(story, UNNEEDED);
   return notice(needless ? "" : "warn", t(needless ? "verdict.popup_unneeded" : "verdict.popup_none"), { text: reason ?? (story.rang.length ? null : t("verdict.nobody_rang")) });
 }
 
+const assign = (t) => linkButton(t("verdict.assign"), to("managers"), { kind: "plain", small: true });
+
 function rowVerdict(story, t, say, again) {
-  const rows = story.told.filter((row) => row.effect === "upload" && row.state !== "superseded");
+  const rows = latest(story).filter((row) => row.effect === "upload" && row.state !== "superseded");
   const row = rows.at(-1);
   const owner = (one) => (people([one]) ? t("verdict.owner", { owner: people([one]) }) : t("verdict.no_owner"));
   if (!row) {
@@ -90,7 +96,7 @@ function decisions(story, t, say) {
     "section",
     { class: "card stack" },
     h("h2", {}, t("decisions")),
-    plain.length ? list(plain) : h("p", { class: "muted" }, t(story.told.some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing")),
+    plain.length ? list(plain) : h("p", { class: "muted" }, t(latest(story).some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing")),
     technical.length ? h("details", {}, h("summary", { class: "small" }, t("signals", { count: technical.length })), list(technical)) : null,
   );
 }
@@ -100,7 +106,7 @@ const unique = (items) => [...new Map(items.map((item) => [`${item.said}`, item]
 /** `at` is seconds after the call began, or a moment. */
 function time(story, at) {
   if (at === null || at === undefined) return h("span", { class: "number small muted" });
-  const after = typeof at === "number" ? at : (new Date(at) - new Date(story.started_at)) / 1000;
+  const after = typeof at === "number" ? at : (Number(new Date(at)) - Number(new Date(story.started_at))) / 1000;
   return h("span", { class: "number small muted" }, duration(Math.max(0, after)));
 }
 
@@ -124,11 +130,11 @@ function tell(row, { story, t, say, again }) {
     ),
     reason && h("p", { class: "small muted" }, reason),
     row.requested_by && h("p", { class: "small muted" }, t("asked_again", { who, at: moment(row.requested_at) })),
-    row.attempts.length ? attempts(row, t) : null,
+    row.attempts.length ? attempts(row, t, say) : null,
   );
 }
 
-function attempts(row, t) {
+function attempts(row, t, say) {
   const summary = row.state === "preview" ? t("exactly") : t("attempts", { count: row.attempts.length });
   return h(
     "details",
@@ -138,13 +144,13 @@ function attempts(row, t) {
       "ol",
       { class: "stack" },
       row.attempts.map((attempt, index) => {
-        const took = attempt.finished_at && attempt.started_at ? (new Date(attempt.finished_at) - new Date(attempt.started_at)) / 1000 : null;
+        const took = attempt.finished_at && attempt.started_at ? (Number(new Date(attempt.finished_at)) - Number(new Date(attempt.started_at))) / 1000 : null;
         const ended = attempt.http_status ? t("answered_with", { status: String(attempt.http_status) }) : t("no_answer");
         return h(
           "li",
           { class: "stack tight" },
           row.state === "preview" ? null : h("p", { class: "small" }, [t("attempt", { number: index + 1, at: exactTime(attempt.started_at) }), ended, took !== null && t("took", { seconds: seconds(took, 2) })].filter(Boolean).join(" · ")),
-          attempt.error && h("p", { class: "problem" }, attempt.error),
+          attempt.error && h("p", { class: "problem" }, attempt.words ?? say.reason(attempt.outcome ?? "in_doubt")),
           part(t("request"), JSON.stringify(attempt.request, null, 2)),
           attempt.response ? part(t("response"), pretty(attempt.response)) : null,
         );

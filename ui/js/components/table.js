@@ -3,7 +3,8 @@
 import { h } from "../dom.js";
 
 /**
- * columns: [{ title, cell(row), end, main, number, bare }]; `main` is the row's heading, `bare` needs no name on a phone. `caption` is for those who listen.
+ * columns: [{ title, cell(row), end, main, number, bare }]; `main` is the row's heading, `bare` needs no name on a
+ * phone. `caption` is for those who listen.
  * The result has `rows(list)`, which appends.
  */
 export function table(caption, columns, rows = []) {

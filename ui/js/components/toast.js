@@ -5,11 +5,17 @@ import { button } from "./button.js";
 
 const SECONDS = 8;
 
-/** `undo`: { text, act }. Stays while it is pointed at or holds the focus. */
+/**
+ * `undo`: { text, act, gone }, `gone` is called once the offer ends. Stays while it is pointed at or holds the focus.
+ */
 export function toast(text, undo = null) {
   const made = h("div", { class: "toast" }, h("span", {}, text));
   let timer;
-  const end = () => made.remove();
+  const end = () => {
+    clearTimeout(timer);
+    made.remove();
+    undo?.gone?.();
+  };
   const wait = () => {
     clearTimeout(timer);
     timer = setTimeout(end, SECONDS * 1000);

@@ -9,6 +9,7 @@ export async function why() {
   const because = (code) => (code && t.has(`because.${code}`) ? t(`because.${code}`) : code ?? "");
   const field = (name) => (t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
   return {
+    /** @param {{ code: string, params?: Record<string, any> }} decision */
     decision({ code, params = {} }) {
       if (!t.has(`why.${code}`)) return code;
       return t(`why.${code}`, {

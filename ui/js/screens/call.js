@@ -2,14 +2,15 @@
 
 import * as api from "../api.js";
 import { heading } from "../components/heading.js";
+import { keyed } from "../components/keyed.js";
 import { notice } from "../components/notice.js";
 import { parts } from "../components/story.js";
 import { toast } from "../components/toast.js";
-import { announce, fill, h } from "../dom.js";
+import { announce, h } from "../dom.js";
 import { day, duration, exactTime, moment, phone } from "../format.js";
 import { icon } from "../icons.js";
 import { words } from "../i18n.js";
-import { to } from "../router.js";
+import { lastOf, to } from "../router.js";
 import { of } from "../session.js";
 
 const REFRESH_SECONDS = 3;
@@ -18,7 +19,8 @@ const MOVING = new Set(["ready", "leased", "retry"]);
 export async function show({ t, path, signal }) {
   const [id] = path;
   const told = await words("story");
-  const back = h("p", {}, h("a", { class: "back", href: to("calls") }, icon("back", { size: 16 }), t("back")));
+  const list = lastOf("calls"); // as it was filtered
+  const back = h("p", {}, h("a", { class: "back", href: list.href, on: { click: list.back } }, icon("back", { size: 16 }), t("back")));
   let story;
   try {
     story = await api.get(of("calls", id), {}, { signal });
@@ -28,12 +30,14 @@ export async function show({ t, path, signal }) {
   }
   const box = h("div", { class: "stack wide" });
   const open = new Set(); // which details somebody has opened: they stay open when the story goes on
+  // The host connected its own channels: nothing says that this ends, and nothing comes of it.
+  const isChannel = story.kind === "unknown" && story.decisions.some(({ code }) => code === "only_channels");
   await draw();
   const timer = setInterval(follow, REFRESH_SECONDS * 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
   const kind = t(`kind.${story.kind}`);
   const at = `${day(story.started_at)}, ${exactTime(story.started_at)}`;
-  const isInside = story.kind === "internal" && !story.customer;
+  const isInside = ["internal", "unknown"].includes(story.kind) && !story.customer;
   return [
     back,
     isInside ? heading(kind, at) : heading(phone(story.customer) || t("hidden"), `${kind} · ${at}`),
@@ -41,24 +45,30 @@ export async function show({ t, path, signal }) {
   ];
 
   async function draw() {
-    const made = await parts(story, { again });
-    fill(box, made.verdict, made.picture, facts(), made.decisions, made.told, made.timeline);
-    box.querySelectorAll("details").forEach((each, index) => {
-      each.open = open.has(index);
-      each.addEventListener("toggle", () => (each.open ? open.add(index) : open.delete(index)));
+    const { verdict, picture, decisions, told: rows, timeline } = await parts(story, { again });
+    const made = Object.entries({ verdict, picture, facts: facts(), decisions, told: rows, timeline }).filter(([, each]) => each);
+    keyed(box, made.map(([key, element]) => ({ key, of: element.outerHTML, make: () => remembering(key, element) })));
+  }
+
+  function remembering(key, element) {
+    [...element.querySelectorAll("details"), ...(element.matches("details") ? [element] : [])].forEach((each, index) => {
+      const name = `${key} ${index}`;
+      each.open = open.has(name);
+      each.addEventListener("toggle", () => (each.open ? open.add(name) : open.delete(name)));
     });
+    return element;
   }
 
   /** While something can still come of the call. */
   async function follow() {
-    if (document.hidden || (story.over_at && !story.wake_at && !story.told.some((row) => MOVING.has(row.state)))) return;
+    if (document.hidden || isChannel || (story.over_at && !story.wake_at && !story.told.some((row) => MOVING.has(row.state)))) return;
     let next;
     try {
       next = await api.get(of("calls", id), {}, { signal });
     } catch {
       return; // the next time, perhaps
     }
-    if (JSON.stringify(next) === JSON.stringify(story) || box.contains(document.activeElement)) return;
+    if (JSON.stringify(next) === JSON.stringify(story)) return;
     story = next;
     await draw();
     announce(t("changed"));
@@ -74,7 +84,8 @@ export async function show({ t, path, signal }) {
     }
     toast(told("again_done"));
     await draw();
-    document.querySelector("main h1")?.focus({ preventScroll: true }); // the button that was pressed is gone
+    // The button that was pressed is gone.
+    /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true });
   }
 
   function facts() {
@@ -86,8 +97,8 @@ export async function show({ t, path, signal }) {
       [t("owner"), story.owner ? (isNobodys ? t("owner_nobody", { number: story.owner }) : [owner, story.owner].filter(Boolean).join(" · ")) : null],
       [t("waiting"), story.waiting_seconds === null ? null : duration(story.waiting_seconds)],
       [t("talk"), story.answered ? `${duration(story.duration_seconds)}${story.duration_is_estimate ? ` ${t("estimate")}` : ""}` : null],
-      [t("ended"), story.over_at ? exactTime(story.over_at) : t("going")],
-      [t("click"), story.click ? [moment(story.click.clicked_at), story.click.message].filter(Boolean).join(" · ") : null],
+      [t("ended"), isChannel ? null : story.over_at ? exactTime(story.over_at) : t("going")],
+      [t("click"), story.click ? [moment(story.click.clicked_at), story.click.http_status >= 400 && t("click_refused")].filter(Boolean).join(" · ") : null],
       [t("record"), story.record_url ? h("a", { href: story.record_url, target: "_blank", rel: "noreferrer" }, t("listen")) : null],
       [t("number"), h("code", {}, story.unique_id)],
     ].filter(([, value]) => value);

@@ -12,6 +12,7 @@ import { table } from "../components/table.js";
 import { toast } from "../components/toast.js";
 import { announce, fill, h } from "../dom.js";
 import { ago, moment, phone } from "../format.js";
+import { currentLanguage } from "../i18n.js";
 import { note, to } from "../router.js";
 import { of } from "../session.js";
 
@@ -33,7 +34,7 @@ export async function show({ t, common, query, signal }) {
   return [heading(t("title"), t("lead"), [csv]), h("div", { class: "stack wide" }, search, results.element)];
 
   function find() {
-    csv.href = api.href(of("callbacks"), { ...chosen, format: "csv" });
+    csv.href = api.href(of("callbacks"), { ...chosen, format: "csv", language: currentLanguage() });
     return api.get(of("callbacks"), chosen, { signal });
   }
 

@@ -6,12 +6,14 @@ import { button, linkButton } from "../components/button.js";
 import { empty } from "../components/empty.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
-import { more, results as found } from "../components/results.js";
+import { keyed } from "../components/keyed.js";
+import { more, pages, results as found } from "../components/results.js";
 import { why } from "../components/why.js";
 import { announce, fill, h } from "../dom.js";
 import { day, duration, fromLocal, phone, time, toLocal } from "../format.js";
+import { currentLanguage } from "../i18n.js";
 import { icon } from "../icons.js";
-import { go, note, to } from "../router.js";
+import { go, note, to, visit } from "../router.js";
 import { of } from "../session.js";
 
 const NAMES = ["phone", "kind", "result", "extension", "state", "reason", "since", "until"];
@@ -21,15 +23,17 @@ const FURTHER_ROWS = 100;
 const REFRESH_SECONDS = 4;
 const TYPING_MS = 350;
 
-export async function show({ t, common, query, signal }) {
+export async function show({ t, common, query, signal, before }) {
   const chosen = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""]));
   const [{ internal_phones: phones }, say] = await Promise.all([api.get(of("internal-phones"), {}, { signal }), why()]);
   const csv = linkButton(t("csv"), "#", { kind: "plain", icon: "download", download: "calls.csv" });
   const fields = filters();
   const results = found({ find, draw: take, common });
   const fresh = h("div");
-  let shown = []; // the first page, as it is on the screen
-  let isLong = false; // somebody reads further pages: new calls are announced, not put above
+  const days = h("div", { class: "stack" });
+  const lists = new Map(); // by day
+  let shown = []; // as they are on the screen
+  let rows = before?.rows; // that somebody had on the screen when they left it
   await results.load();
   const timer = setInterval(refresh, REFRESH_SECONDS * 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
@@ -82,12 +86,13 @@ export async function show({ t, common, query, signal }) {
   }
 
   function find() {
-    csv.href = api.href(of("calls"), asked({ format: "csv" }));
-    return api.get(of("calls"), asked(), { signal });
+    csv.href = api.href(of("calls"), asked({ format: "csv", language: currentLanguage() }));
+    return pages((further) => api.get(of("calls"), asked(further), { signal }), "calls", rows);
   }
 
   function take(page) {
-    [shown, isLong] = [page.calls, false];
+    rows = 0;
+    shown = page.calls;
     fill(fresh);
     draw(page);
     announce(t("found", { count: page.calls.length }));
@@ -102,11 +107,14 @@ export async function show({ t, common, query, signal }) {
     } catch {
       return; // the next time, perhaps; what is shown was true a moment ago
     }
-    if (turn !== results.turn() || JSON.stringify(page.calls) === JSON.stringify(shown)) return;
-    const known = new Set(shown.map((call) => call.unique_id));
-    const news = page.calls.filter((call) => !known.has(call.unique_id)).length;
-    // What somebody reads, or is about to press, must not move away.
-    if (isLong || results.element.contains(document.activeElement)) {
+    if (turn !== results.turn()) return;
+    const known = new Set(shown.map((call) => call.id));
+    const news = page.calls.filter((call) => !known.has(call.id)).length;
+    // What somebody reads, or is about to press, must not move away: what is new is announced, the rest kept true.
+    if (shown.length > page.calls.length || results.element.contains(document.activeElement)) {
+      const latest = new Map(page.calls.map((call) => [call.id, call]));
+      shown = shown.map((call) => latest.get(call.id) ?? call);
+      if (shown.length) drawDays();
       if (news) fill(fresh, button(t("news", { count: news }), () => choose({}), { kind: "plain", icon: "again" }));
       return;
     }
@@ -116,33 +124,47 @@ export async function show({ t, common, query, signal }) {
   }
 
   function draw(page) {
-    if (!page.calls.length) {
-      const isFiltered = Object.values(chosen).some(Boolean);
-      const nothing = isFiltered
-        ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), () => go("calls"), { kind: "plain" }))
-        : empty("quiet", t("empty.title"), t("empty.text"), linkButton(t("empty.try"), to("try"), { kind: "plain", icon: "try" }));
-      return fill(results.element, h("section", { class: "card" }, nothing));
-    }
-    const days = h("div", { class: "stack" });
-    let open = { name: null, list: null };
-    const add = (calls) => {
-      for (const call of calls) {
-        const name = day(call.started_at);
-        if (name !== open.name) {
-          open = { name, list: h("ol", { class: "call-list" }) };
-          days.append(h("section", { class: "stack tight" }, h("h2", { class: "call-day" }, name), open.list));
-        }
-        open.list.append(line(call));
-      }
-    };
-    add(page.calls);
-    const foot = more({ count: page.calls.length, next: page.next }, async (after) => {
-      const { calls, next } = await api.get(of("calls"), asked({ after, limit: FURTHER_ROWS }), { signal });
-      isLong = true;
-      add(calls);
-      return { count: calls.length, next };
+    if (!shown.length) return keyed(results.element, [{ key: "nothing", of: null, make: nothing }]);
+    drawDays();
+    return keyed(results.element, [
+      { key: "days", of: null, make: () => days },
+      { key: "foot", of: [results.turn(), shown.length, page.next], make: () => foot(page) },
+    ]);
+  }
+
+  function nothing() {
+    const isFiltered = Object.values(chosen).some(Boolean);
+    const said = isFiltered
+      ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), () => go("calls"), { kind: "plain" }))
+      : empty("quiet", t("empty.title"), t("empty.text"), linkButton(t("empty.try"), to("try"), { kind: "plain", icon: "try" }));
+    return h("section", { class: "card" }, said);
+  }
+
+  function foot({ next }) {
+    return more({ count: shown.length, next }, async (after) => {
+      const page = await api.get(of("calls"), asked({ after, limit: FURTHER_ROWS }), { signal });
+      shown = [...shown, ...page.calls];
+      drawDays();
+      return { count: page.calls.length, next: page.next };
     }, { t, common });
-    return fill(results.element, days, foot);
+  }
+
+  function drawDays() {
+    visit().rows = shown.length;
+    const byDay = new Map();
+    for (const call of shown) {
+      const name = day(call.started_at);
+      byDay.set(name, [...(byDay.get(name) ?? []), call]);
+    }
+    for (const [name, calls] of byDay) {
+      if (!lists.has(name)) lists.set(name, h("ol", { class: "call-list" }));
+      keyed(lists.get(name), calls.map((call) => ({ key: call.id, of: call, make: () => line(call) })));
+    }
+    keyed(days, [...byDay.keys()].map((name) => ({ key: name, of: null, make: () => section(name) })));
+  }
+
+  function section(name) {
+    return h("section", { class: "stack tight" }, h("h2", { class: "call-day" }, name), lists.get(name));
   }
 
   function line(call) {
@@ -156,7 +178,7 @@ export async function show({ t, common, query, signal }) {
       h(
         "div",
         { class: "call-words" },
-        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]) }, phone(call.customer) || t(call.kind === "internal" ? "inside" : "hidden"))),
+        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]), "aria-label": spoken(call) }, named(call))),
         h("p", { class: "muted" }, sentence(call, t)),
         place && h("p", { class: "small muted" }, place),
       ),
@@ -165,9 +187,18 @@ export async function show({ t, common, query, signal }) {
     );
   }
 
+  function named({ customer, kind }) {
+    return phone(customer) || t({ internal: "inside", unknown: "channels" }[kind] ?? "hidden");
+  }
+
+  /** For those who hear the link without what stands around it. */
+  function spoken(call) {
+    return [named(call), t(`kind_word.${call.kind}`), time(call.started_at)].join(", ");
+  }
+
   function state(effect, call) {
     const { state: name, reason } = call[effect];
-    if (name === "none" && call.kind !== "in" && call.kind !== "out") return null;
+    if (name === "open" || (name === "none" && call.kind !== "in" && call.kind !== "out")) return null;
     const tone = { delivered: "good", failed: "bad", waiting: call.is_over || effect === "popup" ? "warn" : "" }[name] ?? "";
     const said = name !== "delivered" && reason ? say.reason(reason) : null;
     return h("div", { class: "call-state" }, badge(tone, t(`${effect}.${name}`)), said && h("span", { class: "small muted" }, said));
@@ -195,6 +226,7 @@ export function sentence(call, t) {
   const first = () => {
     if (!call.is_over) return t("says.going");
     if (call.kind === "internal") return t("says.internal");
+    if (call.decisions.some(({ code }) => code === "only_channels")) return t("says.channels");
     if (call.result === "answered") {
       if (talk === null) return t("says.answered");
       return owner ? t(call.kind === "out" ? "says.answered_out" : "says.answered_in", { owner, talk }) : t("says.answered_nobody", { talk });

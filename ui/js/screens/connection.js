@@ -3,6 +3,7 @@
 import * as api from "../api.js";
 import { badge } from "../components/badge.js";
 import { button, working } from "../components/button.js";
+import { crm } from "../components/crm.js";
 import { confirm } from "../components/dialog.js";
 import { showProblems, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
@@ -19,6 +20,7 @@ const POLL_MS = 700;
 
 export async function show({ t, query, signal }) {
   let [config, module] = await Promise.all([api.get(of("config"), {}, { signal }), api.get(of("register"), {}, { signal })]);
+  const say = await crm();
   const status = h("div");
   const said = h("div", { class: "stack tight", role: "group", "aria-label": t("result") });
   const danger = h("div");
@@ -104,8 +106,8 @@ export async function show({ t, query, signal }) {
     list[0].state = "busy";
     const shownSteps = steps(list, words(t));
     fill(said, h("section", { class: "card" }, h("header", {}, h("h2", {}, t("test_title"))), shownSteps.element));
-    const result = await api.follow("POST", `${of("config")}/test`, given, ({ check }) => tick(list, check, shownSteps, t), { signal });
-    for (const check of result.checks) tick(list, check, shownSteps, t);
+    const result = await api.follow("POST", `${of("config")}/test`, given, ({ check }) => tick(list, check, shownSteps, { t, say }), { signal });
+    for (const check of result.checks) tick(list, check, shownSteps, { t, say });
     for (const step of list) {
       if (["waiting", "busy"].includes(step.state)) Object.assign(step, { state: "waiting", text: t("not_checked") });
     }
@@ -125,15 +127,17 @@ export async function show({ t, query, signal }) {
     const given = changes();
     const missing = gaps(given, config, t);
     if (showProblems(fields, missing) || Object.keys(missing).length) return;
-    if (Object.keys(given).length && !(await saved(given))) return;
-    await api.post(of("register"), {}, { signal });
-    await follow();
+    if (await ordered(given)) await follow();
   }
 
-  /** False when somebody else was faster: it is shown, and saving once more is for the person to decide. */
-  async function saved(given) {
+  /**
+   * Saves and orders the registration in one request. False when somebody else was faster: it is shown, and saving once
+   * more is for the person to decide.
+   */
+  async function ordered(given) {
     try {
-      take(await api.put(of("config"), { version: config.version, ...given }, { signal }));
+      const changed = Object.keys(given).length ? { version: config.version, ...given } : {};
+      take((await api.post(of("register"), changed, { signal })).config);
       return true;
     } catch (problem) {
       if (problem.code !== "conflict") throw problem;
@@ -145,7 +149,7 @@ export async function show({ t, query, signal }) {
         fill(said);
       }, { kind: "plain", small: true });
       const ours = button(t("conflict.ours"), () => attempt(async () => {
-        if (await saved(mine)) await api.post(of("register"), {}, { signal }).then(follow);
+        if (await ordered(mine)) await follow();
       }), { kind: "plain", small: true });
       fill(said, notice("warn", t("conflict.title"), {
         text: t("conflict.text", { domain: shown(current.domain) || t("conflict.nothing"), key: keyWords(current.api_key, t) }),
@@ -165,9 +169,9 @@ export async function show({ t, query, signal }) {
       const found = await api.get(of("register"), {}, { signal });
       const command = found.commands.find(({ action, state }) => action !== "push_mapping" && state !== "superseded");
       if (!command) return fill(said);
-      list.show(commandSteps(command, t));
+      list.show(commandSteps(command, { t, say }));
       if (!["ready", "leased"].includes(command.state)) {
-        fill(verdict, judgement(command, t));
+        fill(verdict, judgement(command, { t, say }));
         config = { ...(await api.get(of("config"), {}, { signal })) };
         if (!Object.keys(changes()).length) take(config);
         drawModule(found);
@@ -185,10 +189,11 @@ export async function show({ t, query, signal }) {
     }), { kind: "danger" });
     const gone = button(t("delete.button"), () => attempt(async () => {
       if (!(await confirm(t("delete.title"), { points: [t("delete.key"), t("delete.mapping"), t("delete.links"), t("delete.calls")], yes: t("delete.yes"), no: t("cancel") }))) return;
-      take(await api.remove(of("config"), { signal }));
+      const deleted = await api.remove(of("config"), { signal });
+      take(deleted);
       drawModule(await api.get(of("register"), {}, { signal }));
-      fill(said);
-      toast(t("delete.done"));
+      fill(said, deleted.module.state === "left" && notice("warn", t("delete.left"), { ...say(deleted.module.trouble), list: h("p", {}, t("delete.left_text")), alert: true }));
+      toast(t(deleted.module.state === "off" ? "delete.done_off" : "delete.done"));
       fields.domain.input.focus();
     }), { kind: "danger" });
     return h(
@@ -215,52 +220,52 @@ function gaps(given, config, t) {
   return missing;
 }
 
-function tick(list, check, shownSteps, t) {
+function tick(list, check, shownSteps, { t, say }) {
   if (!list.some(({ name }) => name === check.name)) list.unshift({ name: check.name, title: t(`checks.${check.name}.title`) });
   const index = list.findIndex(({ name }) => name === check.name);
-  Object.assign(list[index], { state: check.state, text: checkText(check, t) });
+  Object.assign(list[index], { state: check.state, text: checkText(check, { t, say }) });
   const next = list.find(({ state }) => state === "waiting");
   if (check.state !== "failed" && next && !list.some(({ state }) => state === "busy")) next.state = "busy";
   if (check.state === "failed") for (const step of list) if (step.state === "busy") step.state = "waiting";
   shownSteps.show(list);
 }
 
-function checkText({ name, state, message, facts }, t) {
+function checkText({ name, state, facts, trouble }, { t, say }) {
   if (name === "scopes" && facts.missing) {
-    return facts.missing.map((scope) => t("scope_missing", { scope: scope.name, breaks: t.has(`scopes.${scope.name}`) ? t(`scopes.${scope.name}`) : scope.breaks })).join(" ");
+    return facts.missing.map((scope) => t("scope_missing", { scope: scope.name, breaks: t(`scopes.${scope.name}`) })).join(" ");
   }
   if (name === "timezone" && state === "warning") return t("checks.timezone.warning", { crm: facts.crm ?? "—", enterprise: facts.enterprise });
   if (name === "module" && facts.state) return t(`checks.module.${facts.state}`);
-  if (name === "credentials" && [401, 403].includes(facts.http_status)) return t("checks.credentials.refused", { words: said(message) });
-  if (state === "failed") return t(facts.outcome ? "crm_says" : "cannot", { words: said(message) });
+  if (name === "credentials" && trouble?.code === "key_refused") return t("checks.credentials.refused", { words: trouble.words ?? "" });
+  if (trouble) return say.line(trouble);
+  if (name === "versions" && state === "failed") return t("checks.versions.missing");
   return t(`checks.${name}.ok`, { zone: facts.crm });
 }
 
-function commandSteps({ action, state, steps: made }, t) {
-  const done = made.map(({ name, state: how, message }) => ({
+function commandSteps({ action, state, steps: made }, { t, say }) {
+  const values = ({ users, shops }) => (users ?? shops ?? []).join(", ");
+  const done = made.map(({ name, state: how, params = {}, trouble }) => ({
     state: how,
     title: t.has(`steps.${name}`) ? t(`steps.${name}`) : name,
-    text: how === "done" ? null : how === "warning" && t.has(`step_warnings.${name}`) ? t(`step_warnings.${name}`, { values: message.split(": ").at(-1) }) : t("crm_says", { words: said(message) }),
+    text: how === "warning" ? t(`step_warnings.${name}`, { values: values(params) }) : say.line(trouble),
   }));
   if (state === "ready" || state === "leased") done.push({ state: "busy", title: t(`going.${action}`) });
   if (state === "retry") done.push({ state: "waiting", title: t("going.retry") });
   return done;
 }
 
-function judgement(command, t) {
+function judgement(command, { t, say }) {
   const failed = command.steps.find(({ state }) => state === "failed");
   const key = t.has(`verdict.${command.code}`) ? command.code : command.state;
   const tone = { done: command.code === "done_with_complaints" ? "warn" : "good", retry: "warn" }[command.state] ?? "bad";
   const title = command.code === "done" ? t(`verdict.done_${command.action}`) : t(`verdict.${key}`);
   return notice(tone, title, {
     text: t.has(`verdict_text.${key}`) ? t(`verdict_text.${key}`) : null,
-    quote: failed ? t("crm_says", { words: said(failed.message) }) : null,
+    quote: say(failed?.trouble).quote,
     alert: true,
   });
 }
 
-/** RetailCRM's own words. */
-const said = (message) => String(message ?? "").replace(/^RetailCRM: /, "");
 const shown = (domain) => (domain ?? "").replace(/^https:\/\//, "").replace(/\/$/, "");
 const words = (t) => ({ ok: t("words.ok"), warning: t("words.warning"), failed: t("words.failed"), waiting: t("words.waiting"), busy: t("words.busy") });
 

@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { button } from "../components/button.js";
+import { crm } from "../components/crm.js";
 import { empty } from "../components/empty.js";
 import { selectField, showProblems, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
@@ -27,8 +28,20 @@ export async function show({ t, signal }) {
   const list = h("div", { class: "stack", on: { input: refresh, change: refresh } }, cards.map((each) => each.element));
   const desk = h("div", { class: "two" }, list, test.element);
   guard(() => changed().length > 0);
+  offerShops();
   matchMedia(NARROW).addEventListener("change", () => desk.append(test.element), { signal });
   return [heading(t("title"), t("lead")), h("div", { class: "stack wide" }, said, desk, bar)];
+
+  /** Until RetailCRM has said which shops there are, and where it does not, their code is typed. */
+  async function offerShops() {
+    try {
+      const [{ shops, trouble }, say] = await Promise.all([api.follow("GET", of("shops"), undefined, () => {}, { signal }), crm()]);
+      if (trouble) fill(said, notice("", t("shops_unknown"), { ...say(trouble), list: h("p", {}, t("shops_unknown_text")) }));
+      else for (const each of cards) each.offer(shops);
+    } catch (problem) {
+      if (problem.name !== "AbortError") fill(said, notice("", t("shops_unknown"), { text: problem.message }));
+    }
+  }
 
   /** Where there is no room beside, the tester comes to the line that is being edited. */
   function check(each) {
@@ -66,23 +79,26 @@ export async function show({ t, signal }) {
   async function store() {
     const given = changed();
     const before = given.map(({ line_id: id, ...rest }) => ({ line_id: id, ...Object.fromEntries(Object.keys(rest).map((name) => [name, lines.find((line) => line.line_id === id)[name] ?? (name === "name" ? "" : null)])) }));
+    let unchecked;
     try {
-      await put(given);
+      unchecked = await put(given);
     } catch (problem) {
       return complain(problem, given);
     }
-    fill(said);
+    fill(said, unchecked && notice("warn", t("shops_unchecked"), { ...(await crm())(unchecked) }));
     return toast(t("saved"), { text: t("undo"), act: () => giveBack(before) });
   }
 
   // Not given up when the screen is left: what was pressed shall happen, and "undo" is there longer than the screen.
   async function put(given) {
-    ({ lines } = await api.put(of("lines"), { lines: given }));
+    const answer = await api.put(of("lines"), { lines: given });
+    lines = answer.lines;
     cards.forEach((each, index) => {
       each.set(lines[index]);
       if (given.some((line) => line.line_id === each.id)) each.said.say(null);
     });
     refresh();
+    return answer.unchecked;
   }
 
   /** The offer is gone when it fails: it stays at the lines, until they are saved. */
@@ -106,7 +122,7 @@ export async function show({ t, signal }) {
     for (const each of cards) {
       const index = given.findIndex((line) => line.line_id === each.id);
       const mine = Object.entries(problem.fields ?? {}).filter(([name]) => name.startsWith(`lines[${index}].`));
-      others.push(showProblems(each.fields, Object.fromEntries(mine.map(([name, sentence]) => [name.split(".").at(-1), name.endsWith("incoming_transform") ? t("rule_wrong") : sentence]))));
+      others.push(showProblems(each.fields, Object.fromEntries(mine.map(([name, sentence]) => [name.split(".").at(-1), sentence]))));
     }
     fill(said, notice("bad", problem.message, { text: others.filter(Boolean).join(" ") || null, alert: true }));
   }
@@ -141,7 +157,7 @@ export async function show({ t, signal }) {
         return fill(result, drawn(found, edited.value("incoming_transform")));
       } catch (problem) {
         if (problem.name === "AbortError") return undefined;
-        return fill(result, h("p", { class: "problem" }, problem.fields?.incoming_transform ? t("rule_wrong") : problem.message));
+        return fill(result, h("p", { class: "problem" }, problem.fields?.incoming_transform ?? problem.message));
       }
     }
 
@@ -174,10 +190,20 @@ function card(line, t, { follow, check }) {
       fields[name].fail(null);
     }
   };
+  /** The shops of the account to choose from; one that is not there any more stays chosen, and is said to be gone. */
+  function offer(shops) {
+    const typed = fields.site_code.value().trim();
+    const isGone = typed && !shops.some(({ code }) => code === typed);
+    const choices = [["", t("no_shop")], ...shops.map(({ code, name }) => [code, name === code ? code : `${name} · ${code}`]), ...(isGone ? [[typed, typed]] : [])];
+    const chosen = selectField(t("site_code"), choices, { hint: t("shop_hint"), value: typed });
+    fields.site_code.element.replaceWith(chosen.element);
+    fields.site_code = chosen;
+    if (isGone) chosen.fail(t("shop_gone", { shop: typed }));
+  }
   set(line);
   const said = remark();
   const made = {
-    id: line.line_id, fields, set, said,
+    id: line.line_id, fields, set, said, offer,
     value: (name) => fields[name].value().trim(),
     element: h("section", { class: "card stack", "aria-labelledby": id }, h("h2", { id }, t("line", { line: line.line_id })), h("div", { class: "line-fields" }, Object.values(fields).map((field) => field.element)), said.element, h("div", { class: "to-test" }, button(t("check"), () => check(made), { kind: "plain", small: true, icon: "try" }))),
   };

@@ -2,48 +2,54 @@
 
 import * as api from "../api.js";
 import { button, linkButton } from "../components/button.js";
+import { crm } from "../components/crm.js";
 import { delays } from "../components/delays.js";
 import { empty } from "../components/empty.js";
 import { heading } from "../components/heading.js";
+import { keyed } from "../components/keyed.js";
 import { notice } from "../components/notice.js";
 import { toast } from "../components/toast.js";
-import { fill, h, s } from "../dom.js";
+import { h, s } from "../dom.js";
 import { ago, day, moment, number, time } from "../format.js";
 import { go, to } from "../router.js";
 import { of } from "../session.js";
 
 const REFRESH_SECONDS = 15;
 const SEVERE = new Set([
-  "not_configured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed", "host_without_effect", "clicks_stopped",
+  "not_configured", "misconfigured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed", "host_without_effect", "clicks_stopped",
 ]);
 
 export async function show({ t, signal }) {
-  const parts = { state: h("div"), attention: h("div", { class: "stack tight" }), today: h("div"), delay: h("div") };
-  const load = async () => draw(parts, await api.get(of("stats"), {}, { signal }), t, load);
+  const body = h("div", { class: "stack wide" });
+  const list = h("div", { class: "stack tight" });
+  const say = await crm();
+  const load = async () => draw(body, list, await api.get(of("stats"), {}, { signal }), { t, say }, load);
   await load();
   const timer = setInterval(async () => {
-    // What somebody is about to press must not move away.
-    if (document.hidden || parts.attention.contains(document.activeElement)) return;
+    if (document.hidden) return;
     try {
       await load();
     } catch {} // the next time, perhaps; what is shown was true a moment ago
   }, REFRESH_SECONDS * 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
-  return [heading(t("title"), day(Date.now())), h("div", { class: "stack wide" }, Object.values(parts))];
+  return [heading(t("title"), day(Date.now())), body];
 }
 
-function draw(parts, stats, t, reload) {
-  fill(parts.state, state(stats, t));
-  fill(parts.attention, attention(stats, t, reload));
-  fill(parts.today, today(stats, t));
-  fill(parts.delay, delay(stats, t));
+/** In place, so that whoever reads or is about to press something is not disturbed. */
+function draw(body, list, stats, { t, say }, reload) {
+  keyed(list, attention(stats, { t, say }, reload));
+  const { connection, last_event_at: last, attention: items, today: counted, delays: steps } = stats;
+  keyed(body, [
+    { key: "state", of: [connection, [last, connection.shown_at, connection.stored_at].map((at) => at && ago(at)), items.length > 0], make: () => state(stats, t) },
+    { key: "attention", of: null, make: () => list },
+    { key: "today", of: counted, make: () => today(stats, t) },
+    { key: "delay", of: steps, make: () => delay(stats, t) },
+  ]);
 }
 
 function state({ connection, last_event_at: last, attention: items }, t) {
-  const isGood = connection.state === "connected";
-  const hasWorries = items.length > 0;
-  const tone = isGood ? (hasWorries ? "warn" : "good") : connection.state === "disabled" ? "warn" : "bad";
-  const name = isGood && hasWorries ? "connected_with_worries" : connection.state;
+  const name = headline(connection, items);
+  const tone = { connected: "good", connected_with_worries: "warn", untried: "warn", disabled: "warn" }[name] ?? "bad";
   return h(
     "section",
     { class: `card state ${tone}` },
@@ -52,7 +58,7 @@ function state({ connection, last_event_at: last, attention: items }, t) {
       "div",
       { class: "stack tight grow" },
       h("h2", {}, t(`state.${name}`)),
-      h("p", { class: "muted" }, t(`state_text.${connection.state}`)),
+      h("p", { class: "muted" }, t(`state_text.${connection.state === "connected" ? arrived(connection) : name}`, { shown: connection.shown_at && ago(connection.shown_at), stored: connection.stored_at && ago(connection.stored_at) })),
       h(
         "p",
         { class: "small muted" },
@@ -62,6 +68,19 @@ function state({ connection, last_event_at: last, attention: items }, t) {
       ),
     ),
   );
+}
+
+/** "Works" is said only of what has been seen to work. */
+function headline({ state: name, shown_at: shown, stored_at: stored }, items) {
+  if (name !== "connected") return name;
+  if (items.length) return "connected_with_worries";
+  return shown || stored ? "connected" : "untried";
+}
+
+/** What has really reached RetailCRM. */
+function arrived({ shown_at: shown, stored_at: stored }) {
+  if (shown && stored) return "arrived";
+  return shown ? "only_shown" : stored ? "only_stored" : "untried";
 }
 
 /** A handset between two waves; the waves are broken when something is wrong. */
@@ -74,22 +93,25 @@ const pulse = (tone) =>
     s("path", { d: { good: "m35 49 9 9 18-20", warn: "M48 34v18M48 61v1", bad: "m38 38 20 20M58 38 38 58" }[tone] }),
   );
 
-function attention({ attention: items }, t, reload) {
+/** Entries for `keyed`: a heading, and a notice for each item. */
+function attention({ attention: items }, { t, say }, reload) {
   if (!items.length) return [];
+  const keys = items.map((item) => [item.code, item.kind, item.value, item.command, item.source, item.name].filter(Boolean).join(" "));
   return [
-    h("h2", {}, t("attention", { count: items.length })),
-    ...items.map((item) => {
-      const facts = { ...item, since: item.since && moment(item.since), lines: item.lines?.join(", "), kind: null, count: item.events };
-      const code = codeOf(item);
-      const isKnown = t.has(`items.${code}`);
-      return notice(SEVERE.has(item.code) ? "bad" : "warn", isKnown ? t(`items.${code}.title`, facts) : item.message, {
-        text: isKnown ? t(`items.${code}.text`, facts) : null,
-        quote: item.words ? t("words", { words: item.words }) : item.code === "command_failed" ? t("words", { words: item.message }) : null,
-        list: item.because && because(item.because, t),
-        actions: [item.code === "host_without_effect" && item.unique_id && linkButton(t("open.call"), to(["call", item.unique_id]), { kind: "plain", small: true }), item.code === "history_failed" && linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }), item.action && remedy(item.action, t, reload)].filter(Boolean),
-      });
-    }),
+    { key: "", of: items.length, make: () => h("h2", {}, t("attention", { count: items.length })) },
+    ...items.map((item, index) => ({ key: keys[index], of: item, make: () => worry(item, { t, say }, reload) })),
   ];
+}
+
+function worry(item, { t, say }, reload) {
+  const facts = { ...item, since: item.since && moment(item.since), lines: item.lines?.join(", "), kind: null, count: item.events };
+  const code = codeOf(item);
+  return notice(SEVERE.has(item.code) ? "bad" : "warn", t(`items.${code}.title`, facts), {
+    text: [say(item.trouble).text, t(`items.${code}.text`, facts)].filter(Boolean).join(" "),
+    quote: item.words ? t("words", { words: item.words }) : say(item.trouble).quote,
+    list: item.because && because(item.because, t),
+    actions: [item.code === "host_without_effect" && item.unique_id && linkButton(t("open.call"), to(["call", item.unique_id]), { kind: "plain", small: true }), item.code === "history_failed" && linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }), item.action && remedy(item, t, reload)].filter(Boolean),
+  });
 }
 
 /** Of some items there are several kinds, each with words of its own. */
@@ -109,11 +131,11 @@ const because = (reasons, t) =>
     ),
   );
 
-function remedy(action, t, reload) {
+function remedy({ code, action }, t, reload) {
   const options = { kind: "plain", small: true };
   if (action.kind === "open") return linkButton(t(`open.${action.screen}`), to(action.screen), options);
   return button(
-    t(`act.${action.kind}`),
+    t(`act.${code === "disabled" ? "switch_on" : action.kind}`),
     async () => {
       try {
         await ACTS[action.kind](action);
@@ -129,10 +151,6 @@ function remedy(action, t, reload) {
 }
 
 const ACTS = {
-  switch_on: async () => {
-    const { version } = await api.get(of("config"));
-    await api.put(of("config"), { version, enabled: true });
-  },
   register: () => api.post(of("register")),
   deactivate: () => api.remove(of("register")),
   sync: () => api.post(of("sync-extensions")),

@@ -29,7 +29,7 @@ export async function show({ t, common, query, signal }) {
   return [heading(t("title"), t("lead"), [csv]), h("div", { class: "stack wide" }, h("div", { class: "row between" }, spans, h("div", { class: "row" }, back, ahead)), period, results.element)];
 
   function find() {
-    csv.href = api.href(of("report"), { ...chosen, format: "csv" });
+    csv.href = api.href(of("report"), { ...chosen, format: "csv", language: currentLanguage() });
     return api.get(of("report"), chosen, { signal });
   }
 

@@ -34,11 +34,12 @@ const NAMES = ["line", "shop", "customer"];
 const NUMBER_KINDS = ["premium", "shared_cost", "satellite"];
 
 export async function show({ t, signal }) {
-  let [config, { lines }, errors] = await Promise.all([
+  const [found, { lines }, errors] = await Promise.all([
     api.get(of("config"), {}, { signal }),
     api.get(of("lines"), {}, { signal }),
     words("errors"),
   ]);
+  let config = found;
   const fields = {};
   const sections = Object.entries(GROUPS).map(([group, members]) => {
     const id = uid("group");
@@ -56,7 +57,7 @@ export async function show({ t, signal }) {
   const form = h("form", { class: "stack wide", novalidate: true, on: { submit, input: () => refresh(), change: () => refresh() } }, said, sections, h("div", {}, button(t("defaults"), defaults, { kind: "quiet", icon: "undo" })), bar);
   take(config);
   guard(() => changed().length > 0);
-  if (config.problems.length) fill(said, notice("warn", t("problems"), { quote: config.problems.join("; ") }));
+  if (config.problems.length) fill(said, notice("warn", t("problems"), { text: [...new Set(config.problems.map(({ setting: name }) => (t.has(`${name}.label`) ? t(`${name}.label`) : name)))].join("; ") }));
   return [heading(t("title"), t("lead"), [linkButton(t("try"), to("try"), { kind: "plain", icon: "try" })]), form];
 
   function effective(saved, name) {
@@ -93,7 +94,7 @@ export async function show({ t, signal }) {
   }
 
   async function store() {
-    const wrong = Object.fromEntries(Object.entries(fields).filter(([, each]) => Number.isNaN(each.value())).map(([name]) => [name, errors("fields.number")]));
+    const wrong = Object.fromEntries(Object.entries(fields).filter(([, each]) => Number.isNaN(each.value())).map(([name, each]) => [name, each.wrong?.() ?? errors("fields.number")]));
     showProblems(fields, wrong);
     const names = changed();
     if (Object.keys(wrong).length || !names.length) return;
@@ -189,7 +190,9 @@ function boxesField(label, hint, all, wordsOf, t) {
   };
 }
 
-/** Codes of shops and their names, a line each. */
+/**
+ * Codes of shops and their names, a line each. A line that says neither makes the value NaN; `wrong()` says which.
+ */
 function pairsField(label, hint, t) {
   const area = h("textarea", { class: "input", rows: 3, spellcheck: "false" });
   const made = textField(label, { hint });
@@ -197,10 +200,32 @@ function pairsField(label, hint, t) {
   area.setAttribute("aria-describedby", made.input.getAttribute("aria-describedby"));
   area.placeholder = t("pairs_example");
   made.input.replaceWith(area);
+  const lines = () => area.value.split("\n").map((text, index) => ({ text: text.trim(), line: index + 1 })).filter(({ text }) => text);
+  const read = ({ text }) => (text.includes("=") ? [text.slice(0, text.indexOf("=")).trim(), text.slice(text.indexOf("=") + 1).trim()] : [text, ""]);
+  function wrong() {
+    const seen = new Map();
+    for (const each of lines()) {
+      const [code, name] = read(each);
+      if (!code || !name) return t("pairs_wrong", each);
+      if (seen.has(code)) return t("pairs_twice", { ...each, code, first: seen.get(code) });
+      seen.set(code, each.line);
+    }
+    return null;
+  }
+  function fail(sentence) {
+    made.fail(sentence);
+    for (const name of ["aria-describedby", "aria-invalid"]) {
+      const said = made.input.getAttribute(name);
+      if (said) area.setAttribute(name, said);
+      else area.removeAttribute(name);
+    }
+  }
+  area.addEventListener("input", () => fail(null));
   return {
-    ...made, input: area,
+    ...made, input: area, wrong, fail,
     value() {
-      const pairs = area.value.split("\n").map((line) => line.split("=").map((part) => part.trim())).filter(([code, name]) => code && name);
+      if (wrong()) return NaN;
+      const pairs = lines().map(read);
       return pairs.length ? Object.fromEntries(pairs) : null;
     },
     set: (value) => (area.value = Object.entries(value ?? {}).map(([code, name]) => `${code} = ${name}`).join("\n")),
@@ -234,7 +259,7 @@ function linesField(label, hint, lines, t) {
 }
 
 function same(a, b) {
-  return plain(a) === plain(b);
+  return !Number.isNaN(a) && plain(a) === plain(b); // what is no value differs from all
 }
 /** Nothing, an empty list and an empty map are one to a person. */
 function plain(value) {

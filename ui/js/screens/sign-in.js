@@ -23,7 +23,7 @@ export async function show({ problem = null, changeLanguage }) {
         h("img", { src: "icon.svg", alt: "", width: 52, height: 52 }),
         h("div", { class: "stack tight" }, h("h1", {}, t("title")), h("p", { class: "muted" }, t("lead"))),
         problem && notice("warn", problem, { alert: true }),
-        form(t, { enterprise: remembered() }, resolve),
+        form(t, { enterprise: window.enterpriseAsked ?? remembered() }, resolve),
         h("p", { class: "small muted" }, t("other_way")),
       ),
     );
@@ -109,7 +109,10 @@ function form(t, { enterprise = "", login = "", fixed = false }, done) {
     return undefined;
   }
 
-  /** There is a turn for this password in so many seconds: then the page sends it by itself, unless something else is typed. */
+  /**
+   * There is a turn for this password in so many seconds: then the page sends it by itself, unless something else is
+   * typed.
+   */
   async function waitFor(seconds, given) {
     const until = Date.now() + seconds * 1000;
     const left = h("strong", { "aria-hidden": "true" });

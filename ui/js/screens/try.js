@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { button, linkButton } from "../components/button.js";
+import { crm as troubles } from "../components/crm.js";
 import { selectField, textField } from "../components/field.js";
 import { heading } from "../components/heading.js";
 import { notice, trouble } from "../components/notice.js";
@@ -74,14 +75,17 @@ export async function show({ t, common, query, signal }) {
 function popup({ t, signal }) {
   const id = uid("popup");
   const box = h("div", { class: "stack tight" }, h("p", { class: "muted" }, t("popup.loading")));
+  let say;
   load();
   return h("section", { class: "card stack real", "aria-labelledby": id }, h("h2", { id }, t("popup.title")), h("p", { class: "muted prose" }, t("popup.text")), box);
 
   async function load() {
     try {
-      const { managers, crm } = await api.get(of("managers"), {}, { signal });
+      say = await troubles();
+      // RetailCRM may be slow.
+      const { managers, crm } = await api.follow("GET", of("managers"), undefined, () => {}, { signal });
       const mapped = managers.filter((manager) => manager.extension);
-      if (!crm.is_available) fill(box, notice("warn", t("popup.crm_away"), { quote: crm.message, actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] }));
+      if (!crm.is_available) fill(box, notice("warn", t("popup.crm_away"), { ...say(crm.trouble), actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] }));
       else if (!mapped.length) fill(box, notice("", t("popup.nobody"), { actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })] }));
       else form(mapped);
     } catch (problem) {
@@ -109,9 +113,9 @@ function popup({ t, signal }) {
     fill(box, h("div", { class: "line-fields" }, manager.element, customer.element), h("div", {}, send), said);
   }
 
-  function verdict({ code, message, extension, phone: shown }) {
+  function verdict({ code, trouble, extension, phone: shown }) {
     if (code === "accepted") return notice("good", t("popup.accepted", { extension, phone: phone(shown) }), { text: t("popup.accepted_text") });
     if (code === "not_exist_codes") return notice("bad", t("popup.unknown", { extension }), { text: t("popup.unknown_text"), actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })] });
-    return notice("bad", t("popup.refused"), { quote: message, actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] });
+    return notice("bad", t("popup.refused"), { ...say(trouble), actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] });
   }
 }

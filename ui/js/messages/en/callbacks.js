@@ -37,7 +37,7 @@ export default {
   is_closed: "Closed: {phone}",
   is_open: "Waiting again: {phone}",
   more: "Show more",
-  end: "That is all",
+  all: { one: "The only customer is shown", other: "All {count} customers are shown" },
   found: { one: "{count} customer shown", other: "{count} customers shown" },
   empty: {
     title: "Nobody to call back",

@@ -1,9 +1,14 @@
 export default {
+  link: {
+    lost: "No connection to the server. Data as of {at}.",
+    stale: "The server cannot refresh the data at the moment. It is as of {at}.",
+  },
   product: "Telephony for RetailCRM",
   enterprise: "Enterprise {enterprise}",
   skip: "Skip to content",
   menu: "Menu",
   loading: "Loading…",
+  slow: "The server is slower than usual. Keep the page open: we are waiting for its answer.",
   notifications: "Notifications",
   again: "Try again",
   broken: "Something broke on this page. Reload it; if that does not help, tell support what you were doing.",
@@ -19,11 +24,11 @@ export default {
     report: "Report",
     managers: "Managers",
     lines: "Lines",
-    host: "Telephone host",
+    host: "Phone system",
     connection: "Connection",
     settings: "Rules",
     log: "Log",
-    try: "Try it",
+    try: "Test call",
   },
   theme: { label: "Appearance", auto: "like the system", light: "light", dark: "dark" },
   other: {

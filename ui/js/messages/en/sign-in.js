@@ -1,6 +1,6 @@
 export default {
   title: "Sign in",
-  lead: "Telephony for RetailCRM: calls, customers' cards, history.",
+  lead: "Telephony for RetailCRM: calls, customer pop-ups, history.",
   again_title: "The session is over",
   again_text: "Sign in again: what you have typed stays where it is.",
   again_link: "You came by RetailCRM's link. Open the module in RetailCRM again in another tab and press “Continue”, or sign in by password.",

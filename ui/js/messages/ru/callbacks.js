@@ -37,7 +37,7 @@ export default {
   is_closed: "Закрыто: {phone}",
   is_open: "Снова ждёт звонка: {phone}",
   more: "Показать ещё",
-  end: "Это все",
+  all: "Показаны все клиенты: {count}",
   found: { one: "Показан {count} клиент", few: "Показаны {count} клиента", many: "Показано {count} клиентов", other: "Показано {count} клиента" },
   empty: {
     title: "Перезванивать некому",
