@@ -3,7 +3,7 @@
 const kept = new WeakMap(); // of a parent: by key, what was drawn of which content
 
 /**
- * items: [{ key, of, make() }] in order: `of` is the content; `make` draws it anew when that differs from the last time.
+ * items: [{ key, of, make() }] in order: `of` is the content; `make` draws it anew when that differs from the last one.
  * The focus goes from what is drawn anew to the control in the same place of it.
  */
 export function keyed(parent, items) {
