@@ -584,8 +584,9 @@ def test_what_a_screen_is_made_of_is_asked_for_at_once(number, enrol, visit, sta
     expect(somebody.page.locator(".frame")).to_be_visible()
 
     for screen in [*SCREENS, "call/1.1"]:
-        somebody.page.goto("about:blank")
-        somebody.go(screen)
+        somebody.open(f"#/{screen}")
+        somebody.page.reload()
+        expect(somebody.page.locator(f".screen[data-screen='{screen.split('/')[0]}']")).to_be_visible()
         somebody.page.wait_for_load_state("networkidle")
         found[screen] = somebody.page.evaluate(late)
 
