@@ -207,7 +207,8 @@ def visit(browser: Browser, stack: Stack) -> Iterator[Callable[..., Visit]]:
         context.set_default_timeout(15_000)
         if language != "ru":
             context.add_init_script(
-                f"localStorage.getItem('language') ?? localStorage.setItem('language', '{language}')"
+                # Before the first page there is a document that keeps nothing.
+                f"try {{ localStorage.getItem('language') ?? localStorage.setItem('language', '{language}') }} catch {{}}"
             )
         made = Visit(page=context.new_page(), url=url)
         watch(made)
