@@ -105,24 +105,27 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
     },
     "en": {
         "clock_reset": (
-            "The host's clock is in the last century: {count} of {of} events",
-            "Let the host synchronise its time (NTP), and replace the battery of its clock.",
+            "The phone system's clock is in the last century: {count} of {of} events",
+            "Let the phone system synchronise its time (NTP), and replace the battery of its clock.",
         ),
         "clock_wrong": (
-            "The host's clock is off by about {seconds} s: {count} of {of} calls",
-            "Let the host synchronise its time (NTP): cards come too late by it, and times of calls are wrong.",
+            "The phone system's clock is off by about {seconds} s: {count} of {of} calls",
+            "Let the phone system synchronise its time (NTP): pop-ups come too late by it, and times of calls "
+            "are wrong.",
         ),
         "late": (
             "{percent} % of the events come late: {count} of {of}, the slowest took {worst} s",
-            "Check the connection between host and gateway, and the host's queue: a card is news for 15 seconds.",
+            "Check the connection between phone system and gateway, and the phone system's queue: a pop-up is "
+            "news for 15 seconds.",
         ),
         "gaps": (
-            "The host was silent though calls went on: {count} times, at most {minutes} min",
-            "Check the host's internet connection and its sender's ping: events of these minutes are missing.",
+            "The phone system was silent though calls went on: {count} times, at most {minutes} min",
+            "Check the phone system's internet connection and its sender's ping: events of these minutes are missing.",
         ),
         "recovered": (
-            "{percent} % of the events were recovered later from the host's log: {count} of {of}",
-            "They did not arrive at first, so there were no cards. Check the connection from the host to the gateway.",
+            "{percent} % of the events were recovered later from the phone system's log: {count} of {of}",
+            "They did not arrive at first, so there were no pop-ups. Check the connection from the phone system "
+            "to the gateway.",
         ),
         "no_number": (
             "No number in the records: {count} of {of} calls",
@@ -134,7 +137,7 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "no_dials": (
             "A hangup, and no dial before it: {count} of {of} calls",
-            "Send dial when a phone begins to ring: without it the card is shown at the end only.",
+            "Send dial when a phone begins to ring: without it the pop-up is shown at the end only.",
         ),
         "no_hangups": (
             "The call was never hung up (no hangup came): {count} of {of} calls",
@@ -142,7 +145,8 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "ids_again": (
             "One UniqueId for different calls: {count} of {of}",
-            "Give each host a systemname of its own in asterisk.conf: the channel ids of two hosts are the same.",
+            "Give each phone system a systemname of its own in asterisk.conf: the channel ids of two phone "
+            "systems are the same.",
         ),
         "shared_bridges": (
             "One BridgeUniqueid in dozens of channels: {count} of {of}",
@@ -150,7 +154,7 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "unknown_extensions": (
             "Extensions ring that the enterprise does not have: {count} of {of}",
-            "Add them to the enterprise and map them to managers, or correct the ring group at the host.",
+            "Add them to the enterprise and map them to managers, or correct the ring group at the phone system.",
         ),
         "unknown_mobiles": (
             "Mobiles of nobody in the ring group: {count} of {of}",
@@ -158,11 +162,12 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "unknown_lines": (
             "Lines that are not in the list: {count} of {of} events",
-            "Add the lines, or correct the trunk's name at the host: else no shop and no rule for numbers.",
+            "Add the lines, or correct the trunk's name at the phone system: else no shop and no rule for numbers.",
         ),
         "zone_wrong": (
-            "The host's local time is {hours} h off the zone {zone}: {count} of {of} calls",
-            "Set the host's zone to {zone}, or change the enterprise's: till then the id of the channel tells time.",
+            "The phone system's local time is {hours} h off the zone {zone}: {count} of {of} calls",
+            "Set the phone system's zone to {zone}, or change the enterprise's: till then the id of the channel "
+            "tells time.",
         ),
         "no_starts": (
             "An incoming call without start: {count} of {of}",
@@ -178,7 +183,7 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "no_leaves": (
             "A channel joined a bridge and never left (no bridge_leave): {count} of {of}",
-            "Send bridge_leave for every channel: without it the end of a talk is taken from the host's times.",
+            "Send bridge_leave for every channel: without it the end of a talk is taken from the phone system's times.",
         ),
         "phone_key_missing": (
             "Records without the key Phone: {count} of {of} events",
@@ -194,7 +199,7 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "copies": (
             "Needless copies of events: {count} of {of}",
-            "Keep one sender per host: copies are dropped, but take room on the wire.",
+            "Keep one sender per phone system: copies are dropped, but take room on the wire.",
         ),
     },
 }
@@ -214,7 +219,7 @@ _FRAME: Final[Mapping[Language, Mapping[str, str]]] = {
         "read": "Events read: {events}, calls: {calls}, from {since} to {until}.",
         "capped": "These are the last ones: there are more in this time. Ask for less time, or for more --events.",
         "none": "There are no events in this time.",
-        "well": "The host does all that is needed.",
+        "well": "The phone system does all that is needed.",
         "loss": "Lost",
         "guess": "Has to be guessed",
         "example": "for example {value}",
