@@ -28,7 +28,6 @@ from tests.ui.test_settings import test_rules_are_saved_and_can_be_taken_back  #
 from tests.ui.test_shell import (  # noqa: F401
     SCREENS,
     test_back_leads_to_the_same_place_with_the_filter_and_the_focus,
-    test_the_link_of_the_account_lets_in_and_its_token_is_gone,
     test_the_number_in_the_address_fills_the_form,
 )
 

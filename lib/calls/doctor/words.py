@@ -110,13 +110,17 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "clock_wrong": (
             "The phone system's clock is off by about {seconds} s: {count} of {of} calls",
-            "Let the phone system synchronise its time (NTP): pop-ups come too late by it, and times of calls "
-            "are wrong.",
+            (
+                "Let the phone system synchronise its time (NTP): pop-ups come too late by it, and times of calls "
+                "are wrong."
+            ),
         ),
         "late": (
             "{percent} % of the events come late: {count} of {of}, the slowest took {worst} s",
-            "Check the connection between phone system and gateway, and the phone system's queue: a pop-up is "
-            "news for 15 seconds.",
+            (
+                "Check the connection between phone system and gateway, and the phone system's queue: a pop-up is "
+                "news for 15 seconds."
+            ),
         ),
         "gaps": (
             "The phone system was silent though calls went on: {count} times, at most {minutes} min",
@@ -124,8 +128,10 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "recovered": (
             "{percent} % of the events were recovered later from the phone system's log: {count} of {of}",
-            "They did not arrive at first, so there were no pop-ups. Check the connection from the phone system "
-            "to the gateway.",
+            (
+                "They did not arrive at first, so there were no pop-ups. Check the connection from the phone system "
+                "to the gateway."
+            ),
         ),
         "no_number": (
             "No number in the records: {count} of {of} calls",
@@ -145,8 +151,10 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "ids_again": (
             "One UniqueId for different calls: {count} of {of}",
-            "Give each phone system a systemname of its own in asterisk.conf: the channel ids of two phone "
-            "systems are the same.",
+            (
+                "Give each phone system a systemname of its own in asterisk.conf: the channel ids of two phone "
+                "systems are the same."
+            ),
         ),
         "shared_bridges": (
             "One BridgeUniqueid in dozens of channels: {count} of {of}",
@@ -166,8 +174,10 @@ SENTENCES: Final[Mapping[Language, Mapping[str, tuple[str, str]]]] = {
         ),
         "zone_wrong": (
             "The phone system's local time is {hours} h off the zone {zone}: {count} of {of} calls",
-            "Set the phone system's zone to {zone}, or change the enterprise's: till then the id of the channel "
-            "tells time.",
+            (
+                "Set the phone system's zone to {zone}, or change the enterprise's: till then the id of the channel "
+                "tells time."
+            ),
         ),
         "no_starts": (
             "An incoming call without start: {count} of {of}",
