@@ -32,7 +32,8 @@ from tests.ui.test_shell import (  # noqa: F401
 )
 
 
-@pytest.fixture(scope="module", params=["Firefox", "Chromium 109"])
+# One for each test: that build of Chromium ends with its first window.
+@pytest.fixture(params=["Firefox", "Chromium 109"])
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
     if os.environ.get("TEST_BROWSER") == "none":
         pytest.skip("TEST_BROWSER=none")
