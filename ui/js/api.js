@@ -102,7 +102,11 @@ async function send(method, path, body, { signal, patient = true, accept = "appl
   let response;
   try {
     response = await fetch(ROOT + path, {
-      method, headers, signal: stop.signal, credentials: "same-origin", cache: "no-store",
+      method,
+      headers,
+      signal: stop.signal,
+      credentials: "same-origin",
+      cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
@@ -136,13 +140,19 @@ async function problem(status, error, wait = null) {
   const code = error.code ?? `status_${status}`;
   const kind = status >= 500 ? "server" : status === 0 ? "network" : "other";
   const message = t(t.has(`codes.${code}`) ? `codes.${code}` : kind);
-  const fields = Object.fromEntries(Object.entries(error.fields ?? {}).map(([name, wrong]) => [name, sentence(t, wrong)]));
+  const fields = Object.fromEntries(
+    Object.entries(error.fields ?? {}).map(([name, wrong]) => [name, sentence(t, wrong)]),
+  );
   return new Problem(message, { code, status, fields, details: error, wait });
 }
 
 /** What is wrong with a field: { code, params }; `params.words` is what RetailCRM said to it. */
 function sentence(t, { code, params = {} }) {
-  const said = t(t.has(`fields.${code}`) ? `fields.${code}` : "fields.form", { ...params, choices: params.choices?.join(", "), scopes: params.scopes?.join(", ") });
+  const said = t(t.has(`fields.${code}`) ? `fields.${code}` : "fields.form", {
+    ...params,
+    choices: params.choices?.join(", "),
+    scopes: params.scopes?.join(", "),
+  });
   return params.words ? `${said} ${t("crm_words", { words: params.words })}` : said;
 }
 

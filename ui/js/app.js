@@ -58,8 +58,10 @@ function cameByLink() {
   const { accountLink } = window;
   delete window.accountLink;
   if (query.has("entered")) session.note.write(); // a gateway of the version before has let in by itself
-  if (["opened", "entered", "refused"].some((name) => query.has(name))) history.replaceState(null, "", location.pathname);
-  if (accountLink) return { link: JSON.parse(JSON.stringify(accountLink, (_, value) => value ?? undefined)), code: null };
+  if (["opened", "entered", "refused"].some((name) => query.has(name)))
+    history.replaceState(null, "", location.pathname);
+  if (accountLink)
+    return { link: JSON.parse(JSON.stringify(accountLink, (_, value) => value ?? undefined)), code: null };
   return { link: query.has("opened") ? { opened: true } : null, code: query.get("refused") };
 }
 
@@ -72,11 +74,14 @@ async function sentenceOf(code) {
 async function askToLeave(link, other) {
   const mine = session.session();
   const numbers = { mine: mine.enterprise_number, other: other.enterprise_number };
-  const called = ({ enterprise_number: number, enterprise_name: name }) => (name ? t("other.named", { number, name }) : number);
+  const called = ({ enterprise_number: number, enterprise_name: name }) =>
+    name ? t("other.named", { number, name }) : number;
   const isLeaving = await confirm(t("other.title"), {
     text: t("other.text", { mine: called(mine), other: called(other) }),
     points: [t("other.ends", numbers), t("other.beware")],
-    yes: t("other.go", numbers), no: t("other.stay", numbers), danger: false,
+    yes: t("other.go", numbers),
+    no: t("other.stay", numbers),
+    danger: false,
   });
   try {
     if (!isLeaving) return await session.declineLink();
@@ -89,7 +94,10 @@ async function askToLeave(link, other) {
 
 function unreachable(problem) {
   const again = button(t("again"), () => location.reload(), { kind: "plain", small: true });
-  fill(document.getElementById("app"), h("main", { class: "opening" }, h("h1", {}, t("product")), trouble(problem, t, again)));
+  fill(
+    document.getElementById("app"),
+    h("main", { class: "opening" }, h("h1", {}, t("product")), trouble(problem, t, again)),
+  );
 }
 
 async function showSignIn(problem = null) {
@@ -158,7 +166,9 @@ function place(name, content, { signal, before, title }) {
   document.title = ours ? `${ours} RetailCRM` : t("product");
   // The browser itself speaks of a page that has just been opened.
   if (!isFirst) {
-    const left = before?.focus && [...drawn.main.querySelectorAll("a[href]")].find((link) => link.getAttribute("href") === before.focus);
+    const left =
+      before?.focus &&
+      [...drawn.main.querySelectorAll("a[href]")].find((link) => link.getAttribute("href") === before.focus);
     (left || drawn.main.querySelector("h1"))?.focus({ preventScroll: true });
     scrollTo(0, before?.scroll ?? 0);
     announce(title);
@@ -166,7 +176,10 @@ function place(name, content, { signal, before, title }) {
   isFirst = false;
 }
 
-const nowhere = () => [heading(t("nowhere.title"), t("nowhere.text")), h("a", { href: router.to("overview") }, t("nav.overview"))];
+const nowhere = () => [
+  heading(t("nowhere.title"), t("nowhere.text")),
+  h("a", { href: router.to("overview") }, t("nav.overview")),
+];
 
 async function changeWords(chosen) {
   setLanguage(chosen);

@@ -42,7 +42,9 @@
   for (const name of [
     `screens/${screen}`,
     ...PARTS[screen].map((part) => `components/${part}`),
-    ...["shell", screen, ...(FURTHER_WORDS[screen] ?? [])].map((words) => `messages/${language === "en" ? "en" : "ru"}/${words}`),
+    ...["shell", screen, ...(FURTHER_WORDS[screen] ?? [])].map(
+      (words) => `messages/${language === "en" ? "en" : "ru"}/${words}`,
+    ),
   ]) {
     const link = document.createElement("link");
     Object.assign(link, { rel: "modulepreload", href: `js/${name}.js` });

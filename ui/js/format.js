@@ -22,7 +22,9 @@ function formatter(Kind, options) {
   return kept.get(key);
 }
 const written = (moment, options) =>
-  moment ? formatter(Intl.DateTimeFormat, { timeZone: zone, hourCycle: "h23", ...options }).format(new Date(moment)) : "";
+  moment
+    ? formatter(Intl.DateTimeFormat, { timeZone: zone, hourCycle: "h23", ...options }).format(new Date(moment))
+    : "";
 
 export const number = (value, options = {}) => formatter(Intl.NumberFormat, options).format(value);
 export const seconds = (value, digits = 1) =>
@@ -50,7 +52,11 @@ export function moment(at) {
 export function ago(at) {
   const past = (Date.now() - Number(new Date(at))) / 1000;
   /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const units = [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ];
   const [unit, size] = units.find(([, length]) => past >= length) ?? ["second", 1];
   return formatter(Intl.RelativeTimeFormat, { numeric: "auto" }).format(-Math.max(0, Math.floor(past / size)), unit);
 }
@@ -79,8 +85,15 @@ export const toLocal = (at) => (at ? new Date(+new Date(at) + offset(new Date(at
 
 function offset(at) {
   const parts = formatter(Intl.DateTimeFormat, {
-    timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric",
-    calendar: "gregory", numberingSystem: "latn",
+    timeZone: zone,
+    hourCycle: "h23",
+    year: "numeric",
+    month: "numeric",
+    day: "numeric",
+    hour: "numeric",
+    minute: "numeric",
+    calendar: "gregory",
+    numberingSystem: "latn",
   }).formatToParts(at);
   const of = (type) => Number(parts.find((part) => part.type === type).value);
   return Date.UTC(of("year"), of("month") - 1, of("day"), of("hour"), of("minute")) - Math.floor(at / 60000) * 60000;

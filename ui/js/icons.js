@@ -4,10 +4,13 @@ import { s } from "./dom.js";
 
 const PATHS = {
   overview: "M3 10.5 10 4l7 6.5M5 9v7.5h3.5v-4h3v4H15V9",
-  calls: "M6.2 3.5 8.2 7 6.8 8.8c1 2 2.4 3.4 4.4 4.4L13 11.8l3.5 2v2.2c0 .8-.7 1.5-1.5 1.5C8.9 17 3 11.1 2.5 5c0-.8.7-1.5 1.5-1.5z",
-  callbacks: "M11 13.5 13 11.8l3.5 2v2.2c0 .8-.7 1.5-1.5 1.5C8.9 17 3 11.1 2.5 5c0-.8.7-1.5 1.5-1.5h2.2L8.2 7 6.8 8.8M17 3.5l-5 5M12 4.5v4h4",
+  calls:
+    "M6.2 3.5 8.2 7 6.8 8.8c1 2 2.4 3.4 4.4 4.4L13 11.8l3.5 2v2.2c0 .8-.7 1.5-1.5 1.5C8.9 17 3 11.1 2.5 5c0-.8.7-1.5 1.5-1.5z",
+  callbacks:
+    "M11 13.5 13 11.8l3.5 2v2.2c0 .8-.7 1.5-1.5 1.5C8.9 17 3 11.1 2.5 5c0-.8.7-1.5 1.5-1.5h2.2L8.2 7 6.8 8.8M17 3.5l-5 5M12 4.5v4h4",
   report: "M3.5 17V9.5M8 17V4M12.5 17v-6M17 17V7",
-  managers: "M7.5 9.5a3 3 0 1 0 0-6 3 3 0 0 0 0 6M2 16.5c.4-3 2.6-5 5.5-5s5.1 2 5.5 5M13 3.8a3 3 0 0 1 0 5.4M15 12c1.7.8 2.7 2.4 3 4.5",
+  managers:
+    "M7.5 9.5a3 3 0 1 0 0-6 3 3 0 0 0 0 6M2 16.5c.4-3 2.6-5 5.5-5s5.1 2 5.5 5M13 3.8a3 3 0 0 1 0 5.4M15 12c1.7.8 2.7 2.4 3 4.5",
   lines: "M3 6h9M3 10h14M3 14h6M15 4v4M12 12v4",
   host: "M3 4h14v5H3zM3 11h14v5H3zM6 6.5v.1M6 13.5v.1M9.5 6.5H14M9.5 13.5H14",
   connection: "M8 12 12 8M8.5 5.5 10 4a4.2 4.2 0 0 1 6 6l-1.5 1.5M11.5 14.5 10 16a4.2 4.2 0 0 1-6-6l1.5-1.5",
@@ -44,8 +47,14 @@ export function icon(name, { size = 20, label = null } = {}) {
   return s(
     "svg",
     {
-      viewBox: "0 0 20 20", width: size, height: size, fill: "none", stroke: "currentColor", "stroke-width": "1.6",
-      "stroke-linecap": "round", "stroke-linejoin": "round",
+      viewBox: "0 0 20 20",
+      width: size,
+      height: size,
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": "1.6",
+      "stroke-linecap": "round",
+      "stroke-linejoin": "round",
       ...(label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" }),
     },
     s("path", { d: PATHS[name] ?? PATHS.info }),

@@ -27,7 +27,8 @@ export const stale = () => tell("stale");
 
 /** Says in `box` while the link is lost, and of when the data is. `t` has the words. */
 export function watch(box, t, signal) {
-  say = () => box.replaceChildren(...(state ? [h("p", { class: "link-lost" }, t(`link.${state}`, { at: time(shownAt) }))] : []));
+  say = () =>
+    box.replaceChildren(...(state ? [h("p", { class: "link-lost" }, t(`link.${state}`, { at: time(shownAt) }))] : []));
   say();
   const timer = setInterval(beat, BEAT_MS);
   signal.addEventListener("abort", () => clearInterval(timer));

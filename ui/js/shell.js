@@ -9,7 +9,20 @@ import { to } from "./router.js";
 import { session } from "./session.js";
 
 /** In the order of the navigation; an empty name is a gap. */
-export const SCREENS = ["overview", "calls", "callbacks", "report", "managers", "lines", "host", "", "connection", "settings", "log", "try"];
+export const SCREENS = [
+  "overview",
+  "calls",
+  "callbacks",
+  "report",
+  "managers",
+  "lines",
+  "host",
+  "",
+  "connection",
+  "settings",
+  "log",
+  "try",
+];
 const THEMES = ["auto", "light", "dark"];
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" };
 
@@ -18,23 +31,46 @@ let watching = new AbortController();
 /** Draws the frame; { main, mark(name) }, where `mark` shows which screen is open. `on`: { language, signOut }. */
 export function frame(t, on) {
   const links = new Map(
-    SCREENS.filter(Boolean).map((name) => [name, h("a", { href: to(name) }, icon(name), h("span", {}, t(`nav.${name}`)))]),
+    SCREENS.filter(Boolean).map((name) => [
+      name,
+      h("a", { href: to(name) }, icon(name), h("span", {}, t(`nav.${name}`))),
+    ]),
   );
   const main = h("main", { class: "main", id: "main", tabindex: -1 });
   const body = h(
     "div",
     { class: "side-body", id: "menu" },
-    h("nav", { class: "nav", "aria-label": t("nav.label") }, SCREENS.map((name) => links.get(name) ?? h("p", { class: "nav-gap" }, t("nav.gap")))),
+    h(
+      "nav",
+      { class: "nav", "aria-label": t("nav.label") },
+      SCREENS.map((name) => links.get(name) ?? h("p", { class: "nav-gap" }, t("nav.gap"))),
+    ),
     h(
       "div",
       { class: "side-foot" },
       h("p", { class: "who" }, session().login ? t("signed_in", { login: session().login }) : t("signed_in_by_link")),
-      h("div", { class: "row" }, languageButton(on.language), h("div", { class: "row" }, themeButton(t), button("", on.signOut, { kind: "quiet", icon: "out", label: t("sign_out") }))),
+      h(
+        "div",
+        { class: "row" },
+        languageButton(on.language),
+        h(
+          "div",
+          { class: "row" },
+          themeButton(t),
+          button("", on.signOut, { kind: "quiet", icon: "out", label: t("sign_out") }),
+        ),
+      ),
     ),
   );
   const menu = h(
     "button",
-    { class: "button plain small menu-button", type: "button", "aria-expanded": "false", "aria-controls": "menu", on: { click: () => toggle() } },
+    {
+      class: "button plain small menu-button",
+      type: "button",
+      "aria-expanded": "false",
+      "aria-controls": "menu",
+      on: { click: () => toggle() },
+    },
     icon("menu", { size: 18 }),
     h("span", {}, t("menu")),
   );
@@ -44,7 +80,17 @@ export function frame(t, on) {
     h(
       "div",
       { class: "side-head" },
-      h("a", { class: "brand", href: to("overview") }, h("img", { src: "icon.svg", alt: "", width: 36, height: 36 }), h("span", { class: "brand-name" }, h("strong", {}, session().enterprise_name || t("product")), h("span", {}, t("enterprise", { enterprise: session().enterprise_number })))),
+      h(
+        "a",
+        { class: "brand", href: to("overview") },
+        h("img", { src: "icon.svg", alt: "", width: 36, height: 36 }),
+        h(
+          "span",
+          { class: "brand-name" },
+          h("strong", {}, session().enterprise_name || t("product")),
+          h("span", {}, t("enterprise", { enterprise: session().enterprise_number })),
+        ),
+      ),
       menu,
     ),
     body,

@@ -16,11 +16,22 @@ export function bars(parts, keys, { summary, number, every = 1 }) {
   const columns = parts.map(({ long, values }, index) => {
     let top = HEIGHT;
     const told = keys.map(({ name }, key) => `${name}: ${number(values[key])}`).join(", ");
-    return s("g", {}, s("title", {}, `${long} — ${told}`), values.map((value, key) => {
-      const height = (value / most) * HEIGHT;
-      top -= height;
-      return s("rect", { class: `bar-${keys[key].tone}`, x: index * STEP + SPACE, y: top, width: STEP - 2 * SPACE, height });
-    }));
+    return s(
+      "g",
+      {},
+      s("title", {}, `${long} — ${told}`),
+      values.map((value, key) => {
+        const height = (value / most) * HEIGHT;
+        top -= height;
+        return s("rect", {
+          class: `bar-${keys[key].tone}`,
+          x: index * STEP + SPACE,
+          y: top,
+          width: STEP - 2 * SPACE,
+          height,
+        });
+      }),
+    );
   });
   return h(
     "figure",
@@ -28,12 +39,45 @@ export function bars(parts, keys, { summary, number, every = 1 }) {
     h(
       "div",
       { class: "delay-plot" },
-      h("div", { class: "delay-scale small muted number", "aria-hidden": "true" }, h("span", {}, number(most)), h("span", {}, "0")),
-      s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary },
-        [0, 1].map((part) => s("line", { class: "delay-line", x1: 0, x2: width, y1: HEIGHT * part, y2: HEIGHT * part, "vector-effect": "non-scaling-stroke" })), columns),
-      h("div", { class: "bar-names small muted number", "aria-hidden": "true" }, parts.map(({ name }, index) => h("span", {}, index % every === 0 ? name : ""))),
+      h(
+        "div",
+        { class: "delay-scale small muted number", "aria-hidden": "true" },
+        h("span", {}, number(most)),
+        h("span", {}, "0"),
+      ),
+      s(
+        "svg",
+        { viewBox: `0 0 ${width} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary },
+        [0, 1].map((part) =>
+          s("line", {
+            class: "delay-line",
+            x1: 0,
+            x2: width,
+            y1: HEIGHT * part,
+            y2: HEIGHT * part,
+            "vector-effect": "non-scaling-stroke",
+          }),
+        ),
+        columns,
+      ),
+      h(
+        "div",
+        { class: "bar-names small muted number", "aria-hidden": "true" },
+        parts.map(({ name }, index) => h("span", {}, index % every === 0 ? name : "")),
+      ),
     ),
-    h("ul", { class: "delay-key small muted", "aria-hidden": "true" }, keys.map(({ name, tone }) => h("li", {}, s("svg", { width: 12, height: 12 }, s("rect", { class: `bar-${tone}`, width: 12, height: 12 })), name))),
+    h(
+      "ul",
+      { class: "delay-key small muted", "aria-hidden": "true" },
+      keys.map(({ name, tone }) =>
+        h(
+          "li",
+          {},
+          s("svg", { width: 12, height: 12 }, s("rect", { class: `bar-${tone}`, width: 12, height: 12 })),
+          name,
+        ),
+      ),
+    ),
     h("figcaption", {}, summary),
   );
 }

@@ -9,11 +9,20 @@ import { icon } from "../icons.js";
  * @param {{ kind?: string, small?: boolean, icon?: string | null, busy?: string | null, label?: string | null,
  *   type?: string, [attribute: string]: any }} [options]
  */
-export function button(text, act, { kind = "", small = false, icon: drawn = null, busy = null, label = null, type = "button", ...more } = {}) {
+export function button(
+  text,
+  act,
+  { kind = "", small = false, icon: drawn = null, busy = null, label = null, type = "button", ...more } = {},
+) {
   const words = h("span", {}, text);
   const mark = drawn && icon(drawn, { size: small ? 16 : 18 });
   const names = ["button", kind, small && "small", !text && "icon"].filter(Boolean).join(" ");
-  const made = h("button", { type, class: names, "aria-label": label, title: text ? null : label, ...more }, mark, text && words);
+  const made = h(
+    "button",
+    { type, class: names, "aria-label": label, title: text ? null : label, ...more },
+    mark,
+    text && words,
+  );
   if (act) made.addEventListener("click", (event) => working(made, () => act(event), busy));
   return made;
 }
@@ -44,4 +53,9 @@ export async function working(made, act, busy = null) {
  * @param {{ kind?: string, small?: boolean, icon?: string | null, [attribute: string]: any }} [options]
  */
 export const linkButton = (text, href, { kind = "", small = false, icon: drawn = null, ...more } = {}) =>
-  h("a", { class: ["button", kind, small && "small"].filter(Boolean).join(" "), href, ...more }, drawn && icon(drawn, { size: small ? 16 : 18 }), text);
+  h(
+    "a",
+    { class: ["button", kind, small && "small"].filter(Boolean).join(" "), href, ...more },
+    drawn && icon(drawn, { size: small ? 16 : 18 }),
+    text,
+  );

@@ -8,7 +8,10 @@ export async function crm() {
   const say = (trouble) => {
     if (!trouble) return { text: null, quote: null };
     const { code, words: theirs, params } = trouble;
-    return { text: t(`codes.${code}`, { status: String(params?.status ?? "") }), quote: theirs ? t("says", { words: theirs }) : null };
+    return {
+      text: t(`codes.${code}`, { status: String(params?.status ?? "") }),
+      quote: theirs ? t("says", { words: theirs }) : null,
+    };
   };
   say.line = (trouble) => Object.values(say(trouble)).filter(Boolean).join(" ") || null;
   return say;

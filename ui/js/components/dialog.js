@@ -34,7 +34,13 @@ export function open(title, build, { dismissable = true } = {}) {
 export const confirm = (title, { points = [], text = null, yes, no, danger = true }) =>
   open(title, (close) => [
     text && h("p", {}, text),
-    points.length ? h("ul", { class: "bullets" }, points.map((point) => h("li", {}, point))) : null,
+    points.length
+      ? h(
+          "ul",
+          { class: "bullets" },
+          points.map((point) => h("li", {}, point)),
+        )
+      : null,
     h(
       "div",
       { class: "dialog-actions" },

@@ -5,7 +5,9 @@ import { h, s } from "../dom.js";
 const PICTURES = {
   // a handset in its waves
   quiet: () => [
-    s("path", { d: "M38 62c-2-2-2-5 0-7l5-5c2-2 5-2 7 0l6 6c2 2 2 4 1 6 4 7 9 12 16 16 2-1 4-1 6 1l6 6c2 2 2 5 0 7l-5 5c-2 2-5 2-7 0-10-6-29-25-35-35z" }),
+    s("path", {
+      d: "M38 62c-2-2-2-5 0-7l5-5c2-2 5-2 7 0l6 6c2 2 2 4 1 6 4 7 9 12 16 16 2-1 4-1 6 1l6 6c2 2 2 5 0 7l-5 5c-2 2-5 2-7 0-10-6-29-25-35-35z",
+    }),
     s("path", { d: "M76 52a18 18 0 0 1 14 14M78 38a32 32 0 0 1 26 26", opacity: ".45" }),
   ],
   // sheets under a magnifier
@@ -35,7 +37,17 @@ export const empty = (picture, title, text = null, ...actions) =>
     { class: "empty" },
     s(
       "svg",
-      { viewBox: "0 0 140 140", width: 132, height: 132, fill: "none", stroke: "currentColor", "stroke-width": 3, "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" },
+      {
+        viewBox: "0 0 140 140",
+        width: 132,
+        height: 132,
+        fill: "none",
+        stroke: "currentColor",
+        "stroke-width": 3,
+        "stroke-linecap": "round",
+        "stroke-linejoin": "round",
+        "aria-hidden": "true",
+      },
       s("circle", { cx: "70", cy: "70", r: "66", fill: "currentColor", stroke: "none", opacity: ".08" }),
       PICTURES[picture](),
     ),

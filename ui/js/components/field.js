@@ -84,7 +84,16 @@ export function choiceField(legend, choices, { hint = null, value = "", name = u
     const id = uid("field");
     const input = h("input", { type: "radio", name, id, value: key, checked: key === value });
     if (sentence) input.setAttribute("aria-describedby", `${id}-hint`);
-    return [input, h("div", { class: "check" }, input, h("label", { for: id }, text), sentence && h("p", { class: "hint", id: `${id}-hint` }, sentence))];
+    return [
+      input,
+      h(
+        "div",
+        { class: "check" },
+        input,
+        h("label", { for: id }, text),
+        sentence && h("p", { class: "hint", id: `${id}-hint` }, sentence),
+      ),
+    ];
   });
   const wrong = h("p", { class: "problem", hidden: true });
   const element = h(
@@ -92,7 +101,11 @@ export function choiceField(legend, choices, { hint = null, value = "", name = u
     { class: "field" },
     h("legend", {}, legend),
     hint && h("p", { class: "hint" }, hint),
-    h("div", { class: "choices" }, inputs.map(([, row]) => row)),
+    h(
+      "div",
+      { class: "choices" },
+      inputs.map(([, row]) => row),
+    ),
     wrong,
   );
   const fail = (sentence) => {
@@ -100,7 +113,9 @@ export function choiceField(legend, choices, { hint = null, value = "", name = u
     wrong.hidden = !sentence;
   };
   return {
-    element, fail, input: inputs[0][0],
+    element,
+    fail,
+    input: inputs[0][0],
     value: () => inputs.find(([input]) => input.checked)?.[0].value ?? null,
     set: (chosen) => inputs.forEach(([input]) => (input.checked = input.value === chosen)),
   };

@@ -32,7 +32,14 @@ export function lanes(story, t) {
         const thick = BAR[bar.kind];
         return s(
           "rect",
-          { class: `bar ${bar.kind}`, x: x(bar.since), y: index * LANE + 34 - thick / 2, width: x(Math.max(until - bar.since, total / 250)), height: thick, rx: 4 },
+          {
+            class: `bar ${bar.kind}`,
+            x: x(bar.since),
+            y: index * LANE + 34 - thick / 2,
+            width: x(Math.max(until - bar.since, total / 250)),
+            height: thick,
+            rx: 4,
+          },
           s("title", {}, words(bar, t)),
         );
       }),
@@ -40,7 +47,12 @@ export function lanes(story, t) {
     story.transfers.map(({ at, from, to }) => {
       const [a, b] = [row.get(from), row.get(to)];
       if (a === undefined || b === undefined) return null;
-      return s("g", { class: "lane-transfer" }, s("line", { x1: x(at), x2: x(at), y1: a * LANE + 34, y2: b * LANE + 34 }), s("circle", { cx: x(at), cy: b * LANE + 34, r: 4 }));
+      return s(
+        "g",
+        { class: "lane-transfer" },
+        s("line", { x1: x(at), x2: x(at), y1: a * LANE + 34, y2: b * LANE + 34 }),
+        s("circle", { cx: x(at), cy: b * LANE + 34, r: 4 }),
+      );
     }),
   );
   const used = KINDS.filter((kind) => bars.some((bar) => bar.kind === kind));
@@ -48,11 +60,38 @@ export function lanes(story, t) {
     "figure",
     { class: "stack tight" },
     drawn,
-    h("ul", { class: "legend small muted", "aria-hidden": "true" }, used.map((kind) => h("li", {}, s("svg", { width: 20, height: 20 }, s("rect", { class: `bar ${kind}`, x: 0, y: 10 - BAR[kind] / 2, width: 20, height: BAR[kind], rx: 3 })), t(`legend.${kind}`))), story.transfers.length > 0 && h("li", {}, s("svg", { width: 20, height: 20 }, s("line", { class: "lane-transfer", x1: 10, x2: 10, y1: 1, y2: 19 })), t("legend.transfer"))),
+    h(
+      "ul",
+      { class: "legend small muted", "aria-hidden": "true" },
+      used.map((kind) =>
+        h(
+          "li",
+          {},
+          s(
+            "svg",
+            { width: 20, height: 20 },
+            s("rect", { class: `bar ${kind}`, x: 0, y: 10 - BAR[kind] / 2, width: 20, height: BAR[kind], rx: 3 }),
+          ),
+          t(`legend.${kind}`),
+        ),
+      ),
+      story.transfers.length > 0 &&
+        h(
+          "li",
+          {},
+          s("svg", { width: 20, height: 20 }, s("line", { class: "lane-transfer", x1: 10, x2: 10, y1: 1, y2: 19 })),
+          t("legend.transfer"),
+        ),
+    ),
     h(
       "figcaption",
       { class: "visually-hidden" },
-      h("ul", {}, story.lanes.map((lane) => h("li", {}, `${name(lane, t)}: ${lane.bars.map((bar) => words(bar, t)).join(", ")}`)), story.transfers.map(({ at, from, to }) => h("li", {}, t("transfer", { from, to, at: duration(at) })))),
+      h(
+        "ul",
+        {},
+        story.lanes.map((lane) => h("li", {}, `${name(lane, t)}: ${lane.bars.map((bar) => words(bar, t)).join(", ")}`)),
+        story.transfers.map(({ at, from, to }) => h("li", {}, t("transfer", { from, to, at: duration(at) }))),
+      ),
     ),
   );
 }
@@ -62,7 +101,8 @@ function name(lane, t) {
   return lane.name ? `${lane.name} · ${lane.number}` : phone(lane.number);
 }
 
-const words = (bar, t) => t(`bar.${bar.kind}`, { since: duration(bar.since), until: bar.until === null ? t("goes_on") : duration(bar.until) });
+const words = (bar, t) =>
+  t(`bar.${bar.kind}`, { since: duration(bar.since), until: bar.until === null ? t("goes_on") : duration(bar.until) });
 
 function scale(total) {
   const step = STEPS.find((each) => total / each <= 5) ?? Math.ceil(total / 5 / 3600) * 3600;

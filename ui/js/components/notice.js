@@ -14,7 +14,14 @@ export function notice(tone, title, { text = null, quote = null, list = null, ac
     "div",
     { class: `notice ${tone}`, role: alert ? "alert" : null },
     icon(ICONS[tone]),
-    h("div", { class: "notice-words" }, h("strong", {}, title), text && h("p", {}, text), quote && h("p", { class: "quote" }, quote), list),
+    h(
+      "div",
+      { class: "notice-words" },
+      h("strong", {}, title),
+      text && h("p", {}, text),
+      quote && h("p", { class: "quote" }, quote),
+      list,
+    ),
     actions.length ? h("div", { class: "notice-actions" }, actions) : null,
   );
 }
@@ -25,7 +32,13 @@ export function notice(tone, title, { text = null, quote = null, list = null, ac
 export function remark() {
   const element = h("div", { class: "row remark" });
   const say = (sentence, action = null) =>
-    fill(element, sentence && [h("p", { class: "problem", role: "alert" }, icon("warning", { size: 16 }), h("span", {}, sentence)), action]);
+    fill(
+      element,
+      sentence && [
+        h("p", { class: "problem", role: "alert" }, icon("warning", { size: 16 }), h("span", {}, sentence)),
+        action,
+      ],
+    );
   return { element, say };
 }
 

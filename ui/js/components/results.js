@@ -59,19 +59,23 @@ export async function pages(ask, name, rows = 0) {
 export function more({ count, next }, add, { t, common }) {
   const shown = h("p", { class: "muted small", tabindex: -1 });
   const wrong = h("div");
-  const ask = button(t("more"), async () => {
-    fill(wrong);
-    try {
-      const page = await add(next);
-      count += page.count;
-      next = page.next;
-      say();
-      announce(shown.textContent);
-      if (!next) shown.focus({ preventScroll: true }); // the button that was pressed is gone
-    } catch (problem) {
-      if (problem.name !== "AbortError") fill(wrong, trouble(problem, common));
-    }
-  }, { kind: "plain", busy: common("loading") });
+  const ask = button(
+    t("more"),
+    async () => {
+      fill(wrong);
+      try {
+        const page = await add(next);
+        count += page.count;
+        next = page.next;
+        say();
+        announce(shown.textContent);
+        if (!next) shown.focus({ preventScroll: true }); // the button that was pressed is gone
+      } catch (problem) {
+        if (problem.name !== "AbortError") fill(wrong, trouble(problem, common));
+      }
+    },
+    { kind: "plain", busy: common("loading") },
+  );
   const say = () => {
     shown.textContent = t(next ? "found" : "all", { count });
     ask.hidden = !next;

@@ -14,7 +14,15 @@ const TONES = { delivered: "good", failed: "bad", not_shown: "bad", in_doubt: "w
 const WAITING = new Set(["ready", "leased", "retry", "held"]);
 const LOST = new Set(["failed", "not_shown", "expired", "in_doubt"]);
 // What explains a pop-up that is missing, or a row: the most telling first.
-const NO_POPUP = ["integration_disabled", "internal", "only_channels", "no_phone", "expired", "synthetic_dial_off", "no_mapping"];
+const NO_POPUP = [
+  "integration_disabled",
+  "internal",
+  "only_channels",
+  "no_phone",
+  "expired",
+  "synthetic_dial_off",
+  "no_mapping",
+];
 const NO_ROW = ["integration_disabled", "internal", "only_channels", "no_phone", "no_date", "waiting_for_recording"];
 const UNNEEDED = new Set(["internal", "only_channels", "no_phone"]);
 const AT_ONCE_SECONDS = 0.1;
@@ -34,7 +42,12 @@ export async function parts(story, { again = null } = {}) {
 }
 
 const isPreview = (story) => story.told.some((row) => row.state === "preview");
-const people = (rows) => [...new Set(rows.flatMap((row) => row.managers.map(({ extension, name }) => (name ? `${name} (${extension})` : extension))))].join(", ");
+const people = (rows) =>
+  [
+    ...new Set(
+      rows.flatMap((row) => row.managers.map(({ extension, name }) => (name ? `${name} (${extension})` : extension))),
+    ),
+  ].join(", ");
 /** RetailCRM's own words to the last attempt that failed: where it said nothing there are none. */
 const lastWords = (row) => row?.attempts.findLast((attempt) => attempt.error)?.words ?? null;
 const explained = (story, codes, say) => {
@@ -47,25 +60,50 @@ const has = (story, codes) => story.decisions.some(({ code }) => codes.has(code)
 
 function popupVerdict(story, t, say) {
   const rows = latest(story).filter((row) => row.effect === "popup");
-  if (isPreview(story) && rows.length) return notice("good", t("verdict.would_popup", { people: people(rows) }), { text: explained(story, ["no_mapping"], say) });
+  if (isPreview(story) && rows.length)
+    return notice("good", t("verdict.would_popup", { people: people(rows) }), {
+      text: explained(story, ["no_mapping"], say),
+    });
   const shown = rows.filter((row) => row.state === "delivered");
   const lost = rows.filter((row) => LOST.has(row.state));
   if (shown.length) {
     const first = shown[0].attempts.at(-1)?.at;
-    const after = first === undefined || first === null ? null : first < AT_ONCE_SECONDS ? t("verdict.at_once") : t("verdict.after", { seconds: seconds(Math.max(0, first)) });
+    const after =
+      first === undefined || first === null
+        ? null
+        : first < AT_ONCE_SECONDS
+          ? t("verdict.at_once")
+          : t("verdict.after", { seconds: seconds(Math.max(0, first)) });
     const some = lost.length > 0 || has(story, new Set(["no_mapping"]));
     const unseen = rows.filter((row) => row.state === "not_shown");
-    const text = [after, unseen.length && `${people(unseen)}: ${say.reason(unseen[0].reason)}`, explained(story, ["no_mapping"], say)].filter(Boolean).join(". ");
-    return notice(some ? "warn" : "good", t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }), { text, actions: unseen.length ? [assign(t)] : [] });
+    const text = [
+      after,
+      unseen.length && `${people(unseen)}: ${say.reason(unseen[0].reason)}`,
+      explained(story, ["no_mapping"], say),
+    ]
+      .filter(Boolean)
+      .join(". ");
+    return notice(
+      some ? "warn" : "good",
+      t(some ? "verdict.popup_late" : "verdict.popup_shown", { people: people(shown) }),
+      { text, actions: unseen.length ? [assign(t)] : [] },
+    );
   }
-  if (rows.some((row) => WAITING.has(row.state))) return notice("", t("verdict.popup_waiting", { people: people(rows) }));
+  if (rows.some((row) => WAITING.has(row.state)))
+    return notice("", t("verdict.popup_waiting", { people: people(rows) }));
   if (lost.length) {
     const quote = lastWords(lost[0]);
-    return notice("bad", t("verdict.popup_failed"), { text: `${people(lost)}: ${say.reason(lost[0].reason)}`, quote: quote && t("verdict.crm_says", { words: quote }), actions: lost[0].state === "not_shown" ? [assign(t)] : [] });
+    return notice("bad", t("verdict.popup_failed"), {
+      text: `${people(lost)}: ${say.reason(lost[0].reason)}`,
+      quote: quote && t("verdict.crm_says", { words: quote }),
+      actions: lost[0].state === "not_shown" ? [assign(t)] : [],
+    });
   }
   const reason = explained(story, NO_POPUP, say);
   const needless = has(story, UNNEEDED);
-  return notice(needless ? "" : "warn", t(needless ? "verdict.popup_unneeded" : "verdict.popup_none"), { text: reason ?? (story.rang.length ? null : t("verdict.nobody_rang")) });
+  return notice(needless ? "" : "warn", t(needless ? "verdict.popup_unneeded" : "verdict.popup_none"), {
+    text: reason ?? (story.rang.length ? null : t("verdict.nobody_rang")),
+  });
 }
 
 const assign = (t) => linkButton(t("verdict.assign"), to("managers"), { kind: "plain", small: true });
@@ -80,24 +118,55 @@ function rowVerdict(story, t, say, again) {
     return notice("", t(story.wake_at ? "verdict.row_waiting" : "verdict.row_none"), { text: reason });
   }
   if (row.state === "preview") return notice("good", t("verdict.would_row"), { text: owner(row) });
-  if (row.state === "delivered") return notice("good", t("verdict.row_there"), { text: [row.reason ? say.reason(row.reason) : owner(row), explained(story, ["corrected_after_upload"], say)].filter(Boolean).join(". ") });
+  if (row.state === "delivered")
+    return notice("good", t("verdict.row_there"), {
+      text: [row.reason ? say.reason(row.reason) : owner(row), explained(story, ["corrected_after_upload"], say)]
+        .filter(Boolean)
+        .join(". "),
+    });
   const quote = lastWords(row);
-  const options = { text: row.reason ? say.reason(row.reason) : null, quote: quote && t("verdict.crm_says", { words: quote }) };
-  if (LOST.has(row.state)) return notice("bad", t("verdict.row_failed"), { ...options, actions: row.is_replayable && again ? [button(t("again"), () => again(row.id), { kind: "plain", small: true, icon: "again" })] : [] });
-  return notice("warn", t("verdict.row_waiting"), { ...options, text: row.reason ? t("verdict.next", { reason: say.reason(row.reason) }) : null });
+  const options = {
+    text: row.reason ? say.reason(row.reason) : null,
+    quote: quote && t("verdict.crm_says", { words: quote }),
+  };
+  if (LOST.has(row.state))
+    return notice("bad", t("verdict.row_failed"), {
+      ...options,
+      actions:
+        row.is_replayable && again
+          ? [button(t("again"), () => again(row.id), { kind: "plain", small: true, icon: "again" })]
+          : [],
+    });
+  return notice("warn", t("verdict.row_waiting"), {
+    ...options,
+    text: row.reason ? t("verdict.next", { reason: say.reason(row.reason) }) : null,
+  });
 }
 
 function decisions(story, t, say) {
   const all = unique([...story.decisions, ...story.warnings].map((each) => ({ ...each, said: say.decision(each) })));
   const plain = all.filter(({ code }) => !TECHNICAL.has(code));
   const technical = all.filter(({ code }) => TECHNICAL.has(code));
-  const list = (items) => h("ul", { class: "reasons" }, items.map(({ at, said }) => h("li", {}, time(story, at), h("span", {}, said))));
+  const list = (items) =>
+    h(
+      "ul",
+      { class: "reasons" },
+      items.map(({ at, said }) => h("li", {}, time(story, at), h("span", {}, said))),
+    );
   return h(
     "section",
     { class: "card stack" },
     h("h2", {}, t("decisions")),
-    plain.length ? list(plain) : h("p", { class: "muted" }, t(latest(story).some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing")),
-    technical.length ? h("details", {}, h("summary", { class: "small" }, t("signals", { count: technical.length })), list(technical)) : null,
+    plain.length
+      ? list(plain)
+      : h(
+          "p",
+          { class: "muted" },
+          t(latest(story).some((row) => LOST.has(row.state)) ? "decided_nothing_lost" : "decided_nothing"),
+        ),
+    technical.length
+      ? h("details", {}, h("summary", { class: "small" }, t("signals", { count: technical.length })), list(technical))
+      : null,
   );
 }
 
@@ -111,9 +180,16 @@ function time(story, at) {
 }
 
 function told(story, t, say, again) {
-  const section = (content) => h("section", { class: "card stack" }, h("h2", {}, t(isPreview(story) ? "would_tell" : "told")), content);
+  const section = (content) =>
+    h("section", { class: "card stack" }, h("h2", {}, t(isPreview(story) ? "would_tell" : "told")), content);
   if (!story.told.length) return section(h("p", { class: "muted" }, t("told_nothing")));
-  return section(h("ol", { class: "told" }, story.told.map((row) => tell(row, { story, t, say, again }))));
+  return section(
+    h(
+      "ol",
+      { class: "told" },
+      story.told.map((row) => tell(row, { story, t, say, again })),
+    ),
+  );
 }
 
 function tell(row, { story, t, say, again }) {
@@ -125,8 +201,21 @@ function tell(row, { story, t, say, again }) {
     h(
       "div",
       { class: "row between" },
-      h("div", { class: "row" }, time(story, row.at), h("h3", {}, t(`effect.${row.effect}`)), h("span", { class: "muted" }, people([row]))),
-      h("div", { class: "row" }, row.state === "preview" ? null : badge(TONES[row.state] ?? "", t(`state.${row.state}`)), row.is_replayable && again ? button(t("again"), () => again(row.id), { kind: "plain", small: true, icon: "again" }) : null),
+      h(
+        "div",
+        { class: "row" },
+        time(story, row.at),
+        h("h3", {}, t(`effect.${row.effect}`)),
+        h("span", { class: "muted" }, people([row])),
+      ),
+      h(
+        "div",
+        { class: "row" },
+        row.state === "preview" ? null : badge(TONES[row.state] ?? "", t(`state.${row.state}`)),
+        row.is_replayable && again
+          ? button(t("again"), () => again(row.id), { kind: "plain", small: true, icon: "again" })
+          : null,
+      ),
     ),
     reason && h("p", { class: "small muted" }, reason),
     row.requested_by && h("p", { class: "small muted" }, t("asked_again", { who, at: moment(row.requested_at) })),
@@ -144,12 +233,29 @@ function attempts(row, t, say) {
       "ol",
       { class: "stack" },
       row.attempts.map((attempt, index) => {
-        const took = attempt.finished_at && attempt.started_at ? (Number(new Date(attempt.finished_at)) - Number(new Date(attempt.started_at))) / 1000 : null;
-        const ended = attempt.http_status ? t("answered_with", { status: String(attempt.http_status) }) : t("no_answer");
+        const took =
+          attempt.finished_at && attempt.started_at
+            ? (Number(new Date(attempt.finished_at)) - Number(new Date(attempt.started_at))) / 1000
+            : null;
+        const ended = attempt.http_status
+          ? t("answered_with", { status: String(attempt.http_status) })
+          : t("no_answer");
         return h(
           "li",
           { class: "stack tight" },
-          row.state === "preview" ? null : h("p", { class: "small" }, [t("attempt", { number: index + 1, at: exactTime(attempt.started_at) }), ended, took !== null && t("took", { seconds: seconds(took, 2) })].filter(Boolean).join(" · ")),
+          row.state === "preview"
+            ? null
+            : h(
+                "p",
+                { class: "small" },
+                [
+                  t("attempt", { number: index + 1, at: exactTime(attempt.started_at) }),
+                  ended,
+                  took !== null && t("took", { seconds: seconds(took, 2) }),
+                ]
+                  .filter(Boolean)
+                  .join(" · "),
+              ),
           attempt.error && h("p", { class: "problem" }, attempt.words ?? say.reason(attempt.outcome ?? "in_doubt")),
           part(t("request"), JSON.stringify(attempt.request, null, 2)),
           attempt.response ? part(t("response"), pretty(attempt.response)) : null,
@@ -159,7 +265,13 @@ function attempts(row, t, say) {
   );
 }
 
-const part = (title, text) => h("div", {}, h("h4", { class: "small muted" }, title), h("pre", { class: "json", tabindex: 0, role: "group", "aria-label": title }, text));
+const part = (title, text) =>
+  h(
+    "div",
+    {},
+    h("h4", { class: "small muted" }, title),
+    h("pre", { class: "json", tabindex: 0, role: "group", "aria-label": title }, text),
+  );
 
 function pretty(text) {
   try {
@@ -179,7 +291,13 @@ function timeline(story, t) {
       "ol",
       { class: "timeline" },
       story.timeline.map((event) =>
-        h("li", {}, h("span", { class: "number small muted" }, duration(Math.max(0, event.at))), h("code", {}, event.event_type), h("span", { class: "small muted mono" }, [event.unique_id, event.says].filter(Boolean).join("  "))),
+        h(
+          "li",
+          {},
+          h("span", { class: "number small muted" }, duration(Math.max(0, event.at))),
+          h("code", {}, event.event_type),
+          h("span", { class: "small muted mono" }, [event.unique_id, event.says].filter(Boolean).join("  ")),
+        ),
       ),
     ),
   );

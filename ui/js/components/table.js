@@ -17,7 +17,15 @@ export function table(caption, columns, rows = []) {
       "table",
       { class: "table" },
       h("caption", { class: "visually-hidden" }, caption),
-      h("thead", {}, h("tr", {}, columns.map(({ title, end }) => h("th", { scope: "col", class: end ? "end" : null }, title)))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map(({ title, end }) => h("th", { scope: "col", class: end ? "end" : null }, title)),
+        ),
+      ),
       body,
     ),
   );

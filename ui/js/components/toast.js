@@ -22,10 +22,14 @@ export function toast(text, undo = null) {
   };
   if (undo) {
     made.append(
-      button(undo.text, async () => {
-        await undo.act();
-        end();
-      }, { icon: "undo" }),
+      button(
+        undo.text,
+        async () => {
+          await undo.act();
+          end();
+        },
+        { icon: "undo" },
+      ),
     );
   }
   made.addEventListener("pointerenter", () => clearTimeout(timer));

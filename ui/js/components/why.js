@@ -6,7 +6,7 @@ import { words } from "../i18n.js";
 export async function why() {
   const t = await words("reasons");
   const list = (values) => (values ?? []).join(", ") || "—";
-  const because = (code) => (code && t.has(`because.${code}`) ? t(`because.${code}`) : code ?? "");
+  const because = (code) => (code && t.has(`because.${code}`) ? t(`because.${code}`) : (code ?? ""));
   const field = (name) => (t.has(`fields.${name}`) ? t(`fields.${name}`) : name);
   return {
     /** @param {{ code: string, params?: Record<string, any> }} decision */

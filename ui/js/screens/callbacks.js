@@ -59,24 +59,41 @@ export async function show({ t, common, query, signal }) {
     shown = page;
     drawOwners(page.owners);
     if (!page.callbacks.length) {
-      return fill(results.element, h("section", { class: "card" }, empty("calm", t("empty.title"), t("empty.text", { count: page.days }))));
+      return fill(
+        results.element,
+        h("section", { class: "card" }, empty("calm", t("empty.title"), t("empty.text", { count: page.days }))),
+      );
     }
     const made = table(t("title"), columns(), page.callbacks);
-    const foot = more({ count: page.callbacks.length, next: page.next }, async (after) => {
-      const { callbacks, next } = await api.get(of("callbacks"), { ...chosen, after, limit: FURTHER_ROWS }, { signal });
-      isLong = true;
-      made.rows(callbacks);
-      return { count: callbacks.length, next };
-    }, { t, common });
+    const foot = more(
+      { count: page.callbacks.length, next: page.next },
+      async (after) => {
+        const { callbacks, next } = await api.get(
+          of("callbacks"),
+          { ...chosen, after, limit: FURTHER_ROWS },
+          { signal },
+        );
+        isLong = true;
+        made.rows(callbacks);
+        return { count: callbacks.length, next };
+      },
+      { t, common },
+    );
     return fill(results.element, made.element, foot);
   }
 
   function drawOwners(counted) {
     if (owners.contains(document.activeElement)) return;
     const all = counted.reduce((sum, owner) => sum + owner.customers, 0);
-    const choices = counted.map((owner) => [owner.owner_extension ?? NOBODY, t("owner_count", { owner: named(owner), count: owner.customers })]);
-    if (chosen.extension && !choices.some(([value]) => value === chosen.extension)) choices.push([chosen.extension, chosen.extension === NOBODY ? t("nobody") : chosen.extension]);
-    const field = selectField(t("owner"), [["", t("everybody", { count: all })], ...choices], { value: chosen.extension });
+    const choices = counted.map((owner) => [
+      owner.owner_extension ?? NOBODY,
+      t("owner_count", { owner: named(owner), count: owner.customers }),
+    ]);
+    if (chosen.extension && !choices.some(([value]) => value === chosen.extension))
+      choices.push([chosen.extension, chosen.extension === NOBODY ? t("nobody") : chosen.extension]);
+    const field = selectField(t("owner"), [["", t("everybody", { count: all })], ...choices], {
+      value: chosen.extension,
+    });
     field.input.addEventListener("change", () => {
       if (signal.aborted) return undefined; // a field that is taken away with its screen says "change" once more
       chosen.extension = field.value();
@@ -93,12 +110,49 @@ export async function show({ t, common, query, signal }) {
 
   function columns() {
     return [
-      { title: t("customer"), main: true, cell: (row) => h("a", { class: "number", href: `tel:${row.customer}`, "aria-label": t("call", { phone: phone(row.customer) }) }, phone(row.customer)) },
-      { title: t("called"), cell: (row) => [h("a", { href: to(["call", row.unique_id]), "aria-label": t("to_call", { when: moment(row.last_at) }) }, h("time", { datetime: row.last_at }, moment(row.last_at))), h("p", { class: "small muted" }, [ago(row.first_at), row.calls > 1 ? t("times", { count: row.calls }) : null].filter(Boolean).join(" · "))] },
+      {
+        title: t("customer"),
+        main: true,
+        cell: (row) =>
+          h(
+            "a",
+            { class: "number", href: `tel:${row.customer}`, "aria-label": t("call", { phone: phone(row.customer) }) },
+            phone(row.customer),
+          ),
+      },
+      {
+        title: t("called"),
+        cell: (row) => [
+          h(
+            "a",
+            { href: to(["call", row.unique_id]), "aria-label": t("to_call", { when: moment(row.last_at) }) },
+            h("time", { datetime: row.last_at }, moment(row.last_at)),
+          ),
+          h(
+            "p",
+            { class: "small muted" },
+            [ago(row.first_at), row.calls > 1 ? t("times", { count: row.calls }) : null].filter(Boolean).join(" · "),
+          ),
+        ],
+      },
       { title: t("line"), cell: (row) => row.line_name ?? row.line_id ?? "—" },
       { title: t("owner"), cell: named },
-      { title: t("tries"), cell: (row) => (row.tries ? [t("tried", { count: row.tries }), h("p", { class: "small muted" }, t("last_try", { when: moment(row.last_try_at) }))] : t("not_tried")) },
-      { title: t("state"), bare: true, cell: (row) => h("div", { class: "stack tight" }, h("div", {}, state(row)), h("div", { class: "row" }, actions(row))) },
+      {
+        title: t("tries"),
+        cell: (row) =>
+          row.tries
+            ? [
+                t("tried", { count: row.tries }),
+                h("p", { class: "small muted" }, t("last_try", { when: moment(row.last_try_at) })),
+              ]
+            : t("not_tried"),
+      },
+      {
+        title: t("state"),
+        bare: true,
+        cell: (row) =>
+          h("div", { class: "stack tight" }, h("div", {}, state(row)), h("div", { class: "row" }, actions(row))),
+      },
     ];
   }
 
@@ -115,8 +169,16 @@ export async function show({ t, common, query, signal }) {
     const about = phone(row.customer);
     return [
       row.state === "taken"
-        ? button(t("give_back"), () => say(row, "open"), { kind: "quiet", small: true, label: t("give_back_of", { phone: about }) })
-        : button(t("take"), () => say(row, "taken"), { kind: "plain", small: true, label: t("take_of", { phone: about }) }),
+        ? button(t("give_back"), () => say(row, "open"), {
+            kind: "quiet",
+            small: true,
+            label: t("give_back_of", { phone: about }),
+          })
+        : button(t("take"), () => say(row, "taken"), {
+            kind: "plain",
+            small: true,
+            label: t("take_of", { phone: about }),
+          }),
       button(t("close"), () => close(row), { kind: "quiet", small: true, label: t("close_of", { phone: about }) }),
     ];
   }
@@ -125,9 +187,17 @@ export async function show({ t, common, query, signal }) {
     const words = textField(t("note"), { hint: t("note_hint"), maxlength: 500, autocomplete: "off" });
     const said = await open(t("close_title", { phone: phone(row.customer) }), (end) => [
       h("p", { class: "muted" }, t("close_text")),
-      h("form", { class: "stack", on: { submit: (event) => (event.preventDefault(), end({ note: words.value().trim() })) } },
+      h(
+        "form",
+        { class: "stack", on: { submit: (event) => (event.preventDefault(), end({ note: words.value().trim() })) } },
         words.element,
-        h("div", { class: "dialog-actions" }, button(t("cancel"), () => end(null), { kind: "plain" }), h("button", { class: "button", type: "submit" }, t("close")))),
+        h(
+          "div",
+          { class: "dialog-actions" },
+          button(t("cancel"), () => end(null), { kind: "plain" }),
+          h("button", { class: "button", type: "submit" }, t("close")),
+        ),
+      ),
     ]);
     if (said) await say(row, "closed", said.note || null);
   }
@@ -141,6 +211,9 @@ export async function show({ t, common, query, signal }) {
     if (!signal.aborted) await results.renew();
     const done = { taken: "is_taken", closed: "is_closed", open: "is_open" }[state_];
     const before = row.state ?? "open";
-    return toast(t(done, { phone: phone(row.customer) }), state_ === before ? null : { text: t("undo"), act: () => say({ ...row, state: state_ }, before, row.note) });
+    return toast(
+      t(done, { phone: phone(row.customer) }),
+      state_ === before ? null : { text: t("undo"), act: () => say({ ...row, state: state_ }, before, row.note) },
+    );
   }
 }

@@ -18,7 +18,21 @@ import { of } from "../session.js";
 
 const NAMES = ["phone", "kind", "result", "extension", "state", "reason", "since", "until"];
 const FURTHER = ["extension", "state", "reason", "since", "until"];
-const REASONS = ["no_mapping", "no_phone", "expired", "unknown_to_crm", "no_owner", "owner_refused", "authentication", "account_refused", "permanent", "unavailable", "in_doubt", "corrected_after_upload", "unknown_line"];
+const REASONS = [
+  "no_mapping",
+  "no_phone",
+  "expired",
+  "unknown_to_crm",
+  "no_owner",
+  "owner_refused",
+  "authentication",
+  "account_refused",
+  "permanent",
+  "unavailable",
+  "in_doubt",
+  "corrected_after_upload",
+  "unknown_line",
+];
 const FURTHER_ROWS = 100;
 const REFRESH_SECONDS = 4;
 const TYPING_MS = 350;
@@ -40,26 +54,46 @@ export async function show({ t, common, query, signal, before }) {
   return [heading(t("title"), t("lead"), [csv]), h("div", { class: "stack wide" }, search(), fresh, results.element)];
 
   function filters() {
-    const choices = (name, any = t("any")) => [["", any], ...Object.keys(words(name)).map((key) => [key, t(`${name}s.${key}`)])];
-    const owner = ({ extension, first_name: first, last_name: last }) => [extension, [first, last].filter(Boolean).join(" ")].filter(Boolean).join(" · ");
+    const choices = (name, any = t("any")) => [
+      ["", any],
+      ...Object.keys(words(name)).map((key) => [key, t(`${name}s.${key}`)]),
+    ];
+    const owner = ({ extension, first_name: first, last_name: last }) =>
+      [extension, [first, last].filter(Boolean).join(" ")].filter(Boolean).join(" · ");
     const made = {
-      phone: textField(t("phone"), { type: "search", value: chosen.phone, inputmode: "tel", autocomplete: "off", maxlength: 100 }),
+      phone: textField(t("phone"), {
+        type: "search",
+        value: chosen.phone,
+        inputmode: "tel",
+        autocomplete: "off",
+        maxlength: 100,
+      }),
       kind: selectField(t("kind"), choices("kind"), { value: chosen.kind }),
       result: selectField(t("result"), choices("result"), { value: chosen.result }),
-      extension: selectField(t("extension"), [["", t("anyone")], ...phones.map((each) => [each.extension, owner(each)])], { value: chosen.extension }),
+      extension: selectField(
+        t("extension"),
+        [["", t("anyone")], ...phones.map((each) => [each.extension, owner(each)])],
+        { value: chosen.extension },
+      ),
       state: selectField(t("state"), choices("state"), { value: chosen.state }),
-      reason: selectField(t("reason"), [["", t("any")], ...REASONS.map((code) => [code, plain(say, code)])], { value: chosen.reason }),
+      reason: selectField(t("reason"), [["", t("any")], ...REASONS.map((code) => [code, plain(say, code)])], {
+        value: chosen.reason,
+      }),
       since: textField(t("since"), { type: "datetime-local", value: toLocal(chosen.since) }),
       until: textField(t("until"), { type: "datetime-local", value: toLocal(chosen.until) }),
     };
     for (const name of NAMES) {
-      const value = () => (["since", "until"].includes(name) ? fromLocal(made[name].value()) ?? "" : made[name].value().trim());
+      const value = () =>
+        ["since", "until"].includes(name) ? (fromLocal(made[name].value()) ?? "") : made[name].value().trim();
       made[name].input.addEventListener("change", () => value() !== chosen[name] && choose({ [name]: value() }));
     }
     let typing;
     made.phone.input.addEventListener("input", () => {
       clearTimeout(typing);
-      typing = setTimeout(() => made.phone.value().trim() !== chosen.phone && choose({ phone: made.phone.value().trim() }), TYPING_MS);
+      typing = setTimeout(
+        () => made.phone.value().trim() !== chosen.phone && choose({ phone: made.phone.value().trim() }),
+        TYPING_MS,
+      );
     });
     return made;
   }
@@ -70,7 +104,16 @@ export async function show({ t, common, query, signal, before }) {
       "div",
       { class: "stack tight", role: "search", "aria-label": t("filters") },
       h("div", { class: "filters" }, fields.phone.element, fields.kind.element, fields.result.element),
-      h("details", { class: "further", open: further }, h("summary", {}, t("more_filters")), h("div", { class: "filters" }, FURTHER.map((name) => fields[name].element))),
+      h(
+        "details",
+        { class: "further", open: further },
+        h("summary", {}, t("more_filters")),
+        h(
+          "div",
+          { class: "filters" },
+          FURTHER.map((name) => fields[name].element),
+        ),
+      ),
     );
   }
 
@@ -115,7 +158,11 @@ export async function show({ t, common, query, signal, before }) {
       const latest = new Map(page.calls.map((call) => [call.id, call]));
       shown = shown.map((call) => latest.get(call.id) ?? call);
       if (shown.length) drawDays();
-      if (news) fill(fresh, button(t("news", { count: news }), () => choose({}), { kind: "plain", icon: "again" }));
+      if (news)
+        fill(
+          fresh,
+          button(t("news", { count: news }), () => choose({}), { kind: "plain", icon: "again" }),
+        );
       return;
     }
     shown = page.calls;
@@ -135,18 +182,32 @@ export async function show({ t, common, query, signal, before }) {
   function nothing() {
     const isFiltered = Object.values(chosen).some(Boolean);
     const said = isFiltered
-      ? empty("search", t("nothing.title"), t("nothing.text"), button(t("reset"), () => go("calls"), { kind: "plain" }))
-      : empty("quiet", t("empty.title"), t("empty.text"), linkButton(t("empty.try"), to("try"), { kind: "plain", icon: "try" }));
+      ? empty(
+          "search",
+          t("nothing.title"),
+          t("nothing.text"),
+          button(t("reset"), () => go("calls"), { kind: "plain" }),
+        )
+      : empty(
+          "quiet",
+          t("empty.title"),
+          t("empty.text"),
+          linkButton(t("empty.try"), to("try"), { kind: "plain", icon: "try" }),
+        );
     return h("section", { class: "card" }, said);
   }
 
   function foot({ next }) {
-    return more({ count: shown.length, next }, async (after) => {
-      const page = await api.get(of("calls"), asked({ after, limit: FURTHER_ROWS }), { signal });
-      shown = [...shown, ...page.calls];
-      drawDays();
-      return { count: page.calls.length, next: page.next };
-    }, { t, common });
+    return more(
+      { count: shown.length, next },
+      async (after) => {
+        const page = await api.get(of("calls"), asked({ after, limit: FURTHER_ROWS }), { signal });
+        shown = [...shown, ...page.calls];
+        drawDays();
+        return { count: page.calls.length, next: page.next };
+      },
+      { t, common },
+    );
   }
 
   function drawDays() {
@@ -158,9 +219,15 @@ export async function show({ t, common, query, signal, before }) {
     }
     for (const [name, calls] of byDay) {
       if (!lists.has(name)) lists.set(name, h("ol", { class: "call-list" }));
-      keyed(lists.get(name), calls.map((call) => ({ key: call.id, of: call, make: () => line(call) })));
+      keyed(
+        lists.get(name),
+        calls.map((call) => ({ key: call.id, of: call, make: () => line(call) })),
+      );
     }
-    keyed(days, [...byDay.keys()].map((name) => ({ key: name, of: null, make: () => section(name) })));
+    keyed(
+      days,
+      [...byDay.keys()].map((name) => ({ key: name, of: null, make: () => section(name) })),
+    );
   }
 
   function section(name) {
@@ -178,7 +245,11 @@ export async function show({ t, common, query, signal, before }) {
       h(
         "div",
         { class: "call-words" },
-        h("h3", {}, h("a", { class: "number", href: to(["call", call.unique_id]), "aria-label": spoken(call) }, named(call))),
+        h(
+          "h3",
+          {},
+          h("a", { class: "number", href: to(["call", call.unique_id]), "aria-label": spoken(call) }, named(call)),
+        ),
         h("p", { class: "muted" }, sentence(call, t)),
         place && h("p", { class: "small muted" }, place),
       ),
@@ -199,9 +270,15 @@ export async function show({ t, common, query, signal, before }) {
   function state(effect, call) {
     const { state: name, reason } = call[effect];
     if (name === "open" || (name === "none" && call.kind !== "in" && call.kind !== "out")) return null;
-    const tone = { delivered: "good", failed: "bad", waiting: call.is_over || effect === "popup" ? "warn" : "" }[name] ?? "";
+    const tone =
+      { delivered: "good", failed: "bad", waiting: call.is_over || effect === "popup" ? "warn" : "" }[name] ?? "";
     const said = name !== "delivered" && reason ? say.reason(reason) : null;
-    return h("div", { class: "call-state" }, badge(tone, t(`${effect}.${name}`)), said && h("span", { class: "small muted" }, said));
+    return h(
+      "div",
+      { class: "call-state" },
+      badge(tone, t(`${effect}.${name}`)),
+      said && h("span", { class: "small muted" }, said),
+    );
   }
 }
 
@@ -220,7 +297,8 @@ const plain = (say, code) => {
 
 /** What happened, as a person would say it. */
 export function sentence(call, t) {
-  const owner = call.owner_extension && (call.owner_name ? `${call.owner_name} (${call.owner_extension})` : call.owner_extension);
+  const owner =
+    call.owner_extension && (call.owner_name ? `${call.owner_name} (${call.owner_extension})` : call.owner_extension);
   const talk = call.talk_seconds === null ? null : duration(call.talk_seconds);
   const waited = call.waiting_seconds === null ? null : t("says.waited", { waiting: duration(call.waiting_seconds) });
   const first = () => {
@@ -229,12 +307,17 @@ export function sentence(call, t) {
     if (call.decisions.some(({ code }) => code === "only_channels")) return t("says.channels");
     if (call.result === "answered") {
       if (talk === null) return t("says.answered");
-      return owner ? t(call.kind === "out" ? "says.answered_out" : "says.answered_in", { owner, talk }) : t("says.answered_nobody", { talk });
+      return owner
+        ? t(call.kind === "out" ? "says.answered_out" : "says.answered_in", { owner, talk })
+        : t("says.answered_nobody", { talk });
     }
     if (call.result === "not allowed") return t("says.not_allowed");
     if (call.kind === "out") return owner ? t("says.unreached", { owner }) : t("says.unreached_nobody");
-    if (call.kind === "in" && call.result === "no answer") return owner ? t("says.missed_owner", { owner }) : t("says.missed");
+    if (call.kind === "in" && call.result === "no answer")
+      return owner ? t("says.missed_owner", { owner }) : t("says.missed");
     return t("says.unknown");
   };
-  return [first(), call.is_over && call.kind === "in" ? waited : null, call.has_recording ? t("recording") : null].filter(Boolean).join(" · ");
+  return [first(), call.is_over && call.kind === "in" ? waited : null, call.has_recording ? t("recording") : null]
+    .filter(Boolean)
+    .join(" · ");
 }

@@ -18,7 +18,12 @@ const TONES = { loss: "bad", guess: "warn" };
 export async function show({ t, common, query, signal }) {
   let period = HOURS[query.get("period")] ? query.get("period") : "day";
   const results = found({ find, draw, common, wide: true });
-  const choice = toggle(t("period"), Object.keys(HOURS).map((name) => [name, t(name)]), period, choose);
+  const choice = toggle(
+    t("period"),
+    Object.keys(HOURS).map((name) => [name, t(name)]),
+    period,
+    choose,
+  );
   await results.load();
   return [heading(t("title"), t("lead"), [choice]), results.element];
 
@@ -36,7 +41,12 @@ export async function show({ t, common, query, signal }) {
   function draw(checkup) {
     const facts = { events: checkup.events, calls: checkup.calls, since: moment(checkup.since) };
     const capped = checkup.is_capped && notice("", t("capped.title"), { text: t("capped.text", facts) });
-    fill(results.element, capped, h("p", { class: "muted small" }, t("read", facts)), checkup.findings.length ? lists(checkup.findings) : nothing(checkup));
+    fill(
+      results.element,
+      capped,
+      h("p", { class: "muted small" }, t("read", facts)),
+      checkup.findings.length ? lists(checkup.findings) : nothing(checkup),
+    );
   }
 
   function nothing({ events }) {
@@ -48,16 +58,35 @@ export async function show({ t, common, query, signal }) {
     return Object.keys(TONES)
       .map((weight) => [weight, findings.filter((finding) => finding.weight === weight)])
       .filter(([, those]) => those.length)
-      .map(([weight, those]) => h("section", { class: "stack tight" }, h("h2", {}, t(weight)), those.map((finding) => item(finding, TONES[weight]))));
+      .map(([weight, those]) =>
+        h(
+          "section",
+          { class: "stack tight" },
+          h("h2", {}, t(weight)),
+          those.map((finding) => item(finding, TONES[weight])),
+        ),
+      );
   }
 
   function item({ code, count, of: all, facts, examples }, tone) {
     const given = { ...facts, count, of: all };
-    return notice(tone, t(`findings.${code}.title`, given), { text: t(`findings.${code}.text`, given), list: examples.length ? shown(examples) : null });
+    return notice(tone, t(`findings.${code}.title`, given), {
+      text: t(`findings.${code}.text`, given),
+      list: examples.length ? shown(examples) : null,
+    });
   }
 
   function shown(examples) {
-    return h("details", {}, h("summary", { class: "small" }, t("example")), h("ul", { class: "bullets" }, examples.map((each) => h("li", {}, example(each)))));
+    return h(
+      "details",
+      {},
+      h("summary", { class: "small" }, t("example")),
+      h(
+        "ul",
+        { class: "bullets" },
+        examples.map((each) => h("li", {}, example(each))),
+      ),
+    );
   }
 
   function example({ value, unique_id: id, count }) {

@@ -19,13 +19,27 @@ const TYPING_MS = 300;
 
 export async function show({ t, signal }) {
   let { lines } = await api.get(of("lines"), {}, { signal });
-  if (!lines.length) return [heading(t("title"), t("lead")), h("section", { class: "card" }, empty("quiet", t("empty.title"), t("empty.text")))];
+  if (!lines.length)
+    return [
+      heading(t("title"), t("lead")),
+      h("section", { class: "card" }, empty("quiet", t("empty.title"), t("empty.text"))),
+    ];
   const cards = lines.map((line) => card(line, t, { follow: (id) => test.follow(id), check }));
   const said = h("div");
   const count = h("p", { class: "grow" });
-  const bar = h("div", { class: "save-bar", hidden: true }, count, button(t("discard"), discard, { kind: "plain" }), button(t("save"), store, { busy: t("saving") }));
+  const bar = h(
+    "div",
+    { class: "save-bar", hidden: true },
+    count,
+    button(t("discard"), discard, { kind: "plain" }),
+    button(t("save"), store, { busy: t("saving") }),
+  );
   const test = tester();
-  const list = h("div", { class: "stack", on: { input: refresh, change: refresh } }, cards.map((each) => each.element));
+  const list = h(
+    "div",
+    { class: "stack", on: { input: refresh, change: refresh } },
+    cards.map((each) => each.element),
+  );
   const desk = h("div", { class: "two" }, list, test.element);
   guard(() => changed().length > 0);
   offerShops();
@@ -35,8 +49,12 @@ export async function show({ t, signal }) {
   /** Until RetailCRM has said which shops there are, and where it does not, their code is typed. */
   async function offerShops() {
     try {
-      const [{ shops, trouble }, say] = await Promise.all([api.follow("GET", of("shops"), undefined, () => {}, { signal }), crm()]);
-      if (trouble) fill(said, notice("", t("shops_unknown"), { ...say(trouble), list: h("p", {}, t("shops_unknown_text")) }));
+      const [{ shops, trouble }, say] = await Promise.all([
+        api.follow("GET", of("shops"), undefined, () => {}, { signal }),
+        crm(),
+      ]);
+      if (trouble)
+        fill(said, notice("", t("shops_unknown"), { ...say(trouble), list: h("p", {}, t("shops_unknown_text")) }));
       else for (const each of cards) each.offer(shops);
     } catch (problem) {
       if (problem.name !== "AbortError") fill(said, notice("", t("shops_unknown"), { text: problem.message }));
@@ -55,7 +73,12 @@ export async function show({ t, signal }) {
     return cards
       .map((each, index) => {
         const differing = NAMES.filter((name) => each.value(name) !== (lines[index][name] ?? ""));
-        return differing.length ? { line_id: lines[index].line_id, ...Object.fromEntries(differing.map((name) => [name, each.value(name) || (name === "name" ? "" : null)])) } : null;
+        return differing.length
+          ? {
+              line_id: lines[index].line_id,
+              ...Object.fromEntries(differing.map((name) => [name, each.value(name) || (name === "name" ? "" : null)])),
+            }
+          : null;
       })
       .filter(Boolean);
   }
@@ -78,7 +101,15 @@ export async function show({ t, signal }) {
 
   async function store() {
     const given = changed();
-    const before = given.map(({ line_id: id, ...rest }) => ({ line_id: id, ...Object.fromEntries(Object.keys(rest).map((name) => [name, lines.find((line) => line.line_id === id)[name] ?? (name === "name" ? "" : null)])) }));
+    const before = given.map(({ line_id: id, ...rest }) => ({
+      line_id: id,
+      ...Object.fromEntries(
+        Object.keys(rest).map((name) => [
+          name,
+          lines.find((line) => line.line_id === id)[name] ?? (name === "name" ? "" : null),
+        ]),
+      ),
+    }));
     let unchecked;
     try {
       unchecked = await put(given);
@@ -109,7 +140,11 @@ export async function show({ t, signal }) {
     } catch (problem) {
       const sentence = t("undo_failed", { words: problem.message });
       if (signal.aborted) toast(sentence);
-      for (const each of mine) each.said.say(sentence, button(t("undo"), () => giveBack(before), { kind: "quiet", small: true, icon: "undo" }));
+      for (const each of mine)
+        each.said.say(
+          sentence,
+          button(t("undo"), () => giveBack(before), { kind: "quiet", small: true, icon: "undo" }),
+        );
     }
   }
 
@@ -117,22 +152,43 @@ export async function show({ t, signal }) {
   function complain(problem, given) {
     if (problem.name === "AbortError") return;
     if (signal.aborted) toast(problem.message);
-    if (!Object.keys(problem.fields ?? {}).length) for (const each of cards) if (given.some((line) => line.line_id === each.id)) each.said.say(problem.message);
+    if (!Object.keys(problem.fields ?? {}).length)
+      for (const each of cards) if (given.some((line) => line.line_id === each.id)) each.said.say(problem.message);
     const others = [];
     for (const each of cards) {
       const index = given.findIndex((line) => line.line_id === each.id);
       const mine = Object.entries(problem.fields ?? {}).filter(([name]) => name.startsWith(`lines[${index}].`));
-      others.push(showProblems(each.fields, Object.fromEntries(mine.map(([name, sentence]) => [name.split(".").at(-1), sentence]))));
+      others.push(
+        showProblems(
+          each.fields,
+          Object.fromEntries(mine.map(([name, sentence]) => [name.split(".").at(-1), sentence])),
+        ),
+      );
     }
     fill(said, notice("bad", problem.message, { text: others.filter(Boolean).join(" ") || null, alert: true }));
   }
 
   function tester() {
-    const line = selectField(t("test.line"), lines.map(({ line_id: id, name }) => [id, name ? `${name} · ${id}` : id]), { value: lines[0].line_id });
-    const raw = textField(t("test.raw"), { hint: t("test.raw_hint"), value: EXAMPLES[0], inputmode: "tel", autocomplete: "off", maxlength: 100 });
+    const line = selectField(
+      t("test.line"),
+      lines.map(({ line_id: id, name }) => [id, name ? `${name} · ${id}` : id]),
+      { value: lines[0].line_id },
+    );
+    const raw = textField(t("test.raw"), {
+      hint: t("test.raw_hint"),
+      value: EXAMPLES[0],
+      inputmode: "tel",
+      autocomplete: "off",
+      maxlength: 100,
+    });
     const result = h("div", { role: "status" });
     const id = uid("test");
-    const examples = h("div", { class: "row examples" }, h("span", { class: "small muted" }, t("test.examples")), EXAMPLES.map((each) => button(each, () => (raw.set(each), run()), { kind: "quiet", small: true })));
+    const examples = h(
+      "div",
+      { class: "row examples" },
+      h("span", { class: "small muted" }, t("test.examples")),
+      EXAMPLES.map((each) => button(each, () => (raw.set(each), run()), { kind: "quiet", small: true })),
+    );
     let typing;
     const run = () => {
       clearTimeout(typing);
@@ -141,7 +197,15 @@ export async function show({ t, signal }) {
     line.input.addEventListener("change", run);
     raw.input.addEventListener("input", run);
     run();
-    const element = h("section", { class: "card stack beside", "aria-labelledby": id }, h("h2", { id }, t("test.title")), line.element, raw.element, examples, result);
+    const element = h(
+      "section",
+      { class: "card stack beside", "aria-labelledby": id },
+      h("h2", { id }, t("test.title")),
+      line.element,
+      raw.element,
+      examples,
+      result,
+    );
     const follow = (chosen) => {
       if (line.value() === chosen) return;
       line.set(chosen);
@@ -153,7 +217,15 @@ export async function show({ t, signal }) {
       const edited = cards.find((each) => each.id === line.value());
       if (!raw.value().trim()) return fill(result);
       try {
-        const { test: found } = await api.get(of("lines"), { raw: raw.value(), line_id: line.value(), ...(edited.value("incoming_transform") ? { incoming_transform: edited.value("incoming_transform") } : {}) }, { signal });
+        const { test: found } = await api.get(
+          of("lines"),
+          {
+            raw: raw.value(),
+            line_id: line.value(),
+            ...(edited.value("incoming_transform") ? { incoming_transform: edited.value("incoming_transform") } : {}),
+          },
+          { signal },
+        );
         return fill(result, drawn(found, edited.value("incoming_transform")));
       } catch (problem) {
         if (problem.name === "AbortError") return undefined;
@@ -166,23 +238,59 @@ export async function show({ t, signal }) {
       return h(
         "div",
         { class: "stack tight" },
-        h("p", { class: "becomes" }, h("span", { class: "number" }, given), arrow(), h("strong", { class: `number ${made ? "" : "bad"}` }, outcome)),
+        h(
+          "p",
+          { class: "becomes" },
+          h("span", { class: "number" }, given),
+          arrow(),
+          h("strong", { class: `number ${made ? "" : "bad"}` }, outcome),
+        ),
         made ? null : h("p", { class: "small muted" }, t("test.nothing_text")),
-        rule && plain !== made ? h("p", { class: "small muted" }, t("test.without", { number: plain ?? t("test.nothing") })) : null,
+        rule && plain !== made
+          ? h("p", { class: "small muted" }, t("test.without", { number: plain ?? t("test.nothing") }))
+          : null,
       );
     }
   }
 }
 
-const arrow = () => s("svg", { viewBox: "0 0 32 12", width: 32, height: 12, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" }, s("path", { d: "M1 6h28m-5-5 5 5-5 5" }));
+const arrow = () =>
+  s(
+    "svg",
+    {
+      viewBox: "0 0 32 12",
+      width: 32,
+      height: 12,
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": 1.6,
+      "aria-hidden": "true",
+    },
+    s("path", { d: "M1 6h28m-5-5 5 5-5 5" }),
+  );
 
 function card(line, t, { follow, check }) {
   const id = uid("line");
   const fields = {
     name: textField(t("name"), { hint: t("name_hint"), maxlength: 100, autocomplete: "off" }),
-    phone_number: textField(t("phone_number"), { hint: t("phone_hint"), inputmode: "tel", maxlength: 100, autocomplete: "off" }),
-    site_code: textField(t("site_code"), { hint: t("site_hint"), maxlength: 100, autocomplete: "off", spellcheck: "false" }),
-    incoming_transform: textField(t("rule"), { hint: t("rule_hint"), maxlength: 30, autocomplete: "off", spellcheck: "false" }),
+    phone_number: textField(t("phone_number"), {
+      hint: t("phone_hint"),
+      inputmode: "tel",
+      maxlength: 100,
+      autocomplete: "off",
+    }),
+    site_code: textField(t("site_code"), {
+      hint: t("site_hint"),
+      maxlength: 100,
+      autocomplete: "off",
+      spellcheck: "false",
+    }),
+    incoming_transform: textField(t("rule"), {
+      hint: t("rule_hint"),
+      maxlength: 30,
+      autocomplete: "off",
+      spellcheck: "false",
+    }),
   };
   const set = (saved) => {
     for (const name of NAMES) {
@@ -194,7 +302,11 @@ function card(line, t, { follow, check }) {
   function offer(shops) {
     const typed = fields.site_code.value().trim();
     const isGone = typed && !shops.some(({ code }) => code === typed);
-    const choices = [["", t("no_shop")], ...shops.map(({ code, name }) => [code, name === code ? code : `${name} · ${code}`]), ...(isGone ? [[typed, typed]] : [])];
+    const choices = [
+      ["", t("no_shop")],
+      ...shops.map(({ code, name }) => [code, name === code ? code : `${name} · ${code}`]),
+      ...(isGone ? [[typed, typed]] : []),
+    ];
     const chosen = selectField(t("site_code"), choices, { hint: t("shop_hint"), value: typed });
     fields.site_code.element.replaceWith(chosen.element);
     fields.site_code = chosen;
@@ -203,9 +315,28 @@ function card(line, t, { follow, check }) {
   set(line);
   const said = remark();
   const made = {
-    id: line.line_id, fields, set, said, offer,
+    id: line.line_id,
+    fields,
+    set,
+    said,
+    offer,
     value: (name) => fields[name].value().trim(),
-    element: h("section", { class: "card stack", "aria-labelledby": id }, h("h2", { id }, t("line", { line: line.line_id })), h("div", { class: "line-fields" }, Object.values(fields).map((field) => field.element)), said.element, h("div", { class: "to-test" }, button(t("check"), () => check(made), { kind: "plain", small: true, icon: "try" }))),
+    element: h(
+      "section",
+      { class: "card stack", "aria-labelledby": id },
+      h("h2", { id }, t("line", { line: line.line_id })),
+      h(
+        "div",
+        { class: "line-fields" },
+        Object.values(fields).map((field) => field.element),
+      ),
+      said.element,
+      h(
+        "div",
+        { class: "to-test" },
+        button(t("check"), () => check(made), { kind: "plain", small: true, icon: "try" }),
+      ),
+    ),
   };
   made.element.addEventListener("focusin", () => follow(made.id));
   return made;

@@ -31,14 +31,28 @@ export async function show({ t, common, query, signal }) {
   async function read() {
     try {
       const [found, { internal_phones: phones }, mapping, say] = await Promise.all([
-        api.follow("GET", of("managers"), undefined, ({ progress: seen }) => seen && fill(progress, t("progress", { count: seen.people })), { signal }),
+        api.follow(
+          "GET",
+          of("managers"),
+          undefined,
+          ({ progress: seen }) => seen && fill(progress, t("progress", { count: seen.people })),
+          { signal },
+        ),
         api.get(of("internal-phones"), {}, { signal }),
         api.get(of("user-extensions"), {}, { signal }),
         troubles(),
       ]);
       desk(box, { found, phones, mapping, say, t, common, query, signal, read });
     } catch (problem) {
-      if (problem.name !== "AbortError") fill(box, trouble(problem, common, button(common("again"), () => read(), { kind: "plain", small: true })));
+      if (problem.name !== "AbortError")
+        fill(
+          box,
+          trouble(
+            problem,
+            common,
+            button(common("again"), () => read(), { kind: "plain", small: true }),
+          ),
+        );
     }
   }
 }
@@ -56,12 +70,42 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
   const rows = new Map(managers.map((manager) => [manager.user_id, row(manager)]));
   const chosen = { search: query.get("search") ?? "", only: query.get("only") ?? "" };
   const search = textField(t("search"), { type: "search", value: chosen.search, autocomplete: "off" });
-  const only = toggle(t("which"), [["", t("everybody")], ["without", t("without")]], chosen.only, (value) => choose({ only: value }));
+  const only = toggle(
+    t("which"),
+    [
+      ["", t("everybody")],
+      ["without", t("without")],
+    ],
+    chosen.only,
+    (value) => choose({ only: value }),
+  );
   search.input.addEventListener("input", () => choose({ search: search.value() }));
   const list = h("div");
-  fill(box, crm.is_available ? null : notice("warn", t("crm_away"), { text: [say(crm.trouble).text, t("crm_away_text")].join(" "), quote: say(crm.trouble).quote, actions: [button(common("again"), read, { kind: "plain", small: true })] }), above, push);
+  fill(
+    box,
+    crm.is_available
+      ? null
+      : notice("warn", t("crm_away"), {
+          text: [say(crm.trouble).text, t("crm_away_text")].join(" "),
+          quote: say(crm.trouble).quote,
+          actions: [button(common("again"), read, { kind: "plain", small: true })],
+        }),
+    above,
+    push,
+  );
   if (!managers.length) {
-    box.append(h("section", { class: "card" }, empty("people", t("nobody.title"), t("nobody.text"), linkButton(t("nobody.open"), to("connection"), { kind: "plain" }))));
+    box.append(
+      h(
+        "section",
+        { class: "card" },
+        empty(
+          "people",
+          t("nobody.title"),
+          t("nobody.text"),
+          linkButton(t("nobody.open"), to("connection"), { kind: "plain" }),
+        ),
+      ),
+    );
     return;
   }
   if (!numbers.length) box.append(notice("warn", t("no_numbers"), { text: t("no_numbers_text") }));
@@ -84,12 +128,17 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
       const text = [name(manager, t), manager.email, held.get(manager.user_id)].filter(Boolean).join(" ").toLowerCase();
       return (!wanted || text.includes(wanted)) && (chosen.only !== "without" || !held.get(manager.user_id));
     });
-    if (!matching.length) return fill(list, h("section", { class: "card" }, empty("search", t("nothing.title"), t("nothing.text"))));
-    const made = table(t("title"), [
-      { title: t("manager"), main: true, cell: (manager) => rows.get(manager.user_id).words },
-      { title: t("now"), cell: (manager) => rows.get(manager.user_id).number },
-      { title: t("assign"), cell: (manager) => rows.get(manager.user_id).control },
-    ], matching);
+    if (!matching.length)
+      return fill(list, h("section", { class: "card" }, empty("search", t("nothing.title"), t("nothing.text"))));
+    const made = table(
+      t("title"),
+      [
+        { title: t("manager"), main: true, cell: (manager) => rows.get(manager.user_id).words },
+        { title: t("now"), cell: (manager) => rows.get(manager.user_id).number },
+        { title: t("assign"), cell: (manager) => rows.get(manager.user_id).control },
+      ],
+      matching,
+    );
     return fill(list, made.element);
   }
 
@@ -115,15 +164,23 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
     select.addEventListener("change", () => (isByKeys ? hold() : decide()));
     // Once the focus has moved.
     select.addEventListener("blur", () => setTimeout(() => chosenByKeys.has(id) && decide()));
-    const unknown = found.unknown_to_crm.filter((item) => (item.kind === "manager" ? item.value === String(id) : item.value === manager.extension));
+    const unknown = found.unknown_to_crm.filter((item) =>
+      item.kind === "manager" ? item.value === String(id) : item.value === manager.extension,
+    );
     const marks = [
       manager.is_in_crm === false && badge("warn", t("not_in_crm")),
       manager.is_active === false && badge("", t("inactive")),
-      ...unknown.map((item) => badge("bad", t(`unknown_${item.kind}`, { since: moment(item.since), count: item.calls }))),
+      ...unknown.map((item) =>
+        badge("bad", t(`unknown_${item.kind}`, { since: moment(item.since), count: item.calls })),
+      ),
     ].filter(Boolean);
     const status = manager.status && t.has(`status.${manager.status}`) ? t(`status.${manager.status}`) : null;
     const made = {
-      words: [h("span", {}, names.get(id)), h("p", { class: "small muted plain" }, [manager.email, status].filter(Boolean).join(" · ")), marks.length ? h("p", { class: "row" }, marks) : null],
+      words: [
+        h("span", {}, names.get(id)),
+        h("p", { class: "small muted plain" }, [manager.email, status].filter(Boolean).join(" · ")),
+        marks.length ? h("p", { class: "row" }, marks) : null,
+      ],
       number,
       control: [select, waits, said.element],
       say: said.say,
@@ -166,7 +223,11 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
     const [owner, taker] = [owners.get(number), ownerOf(number)];
     const isTaken = taker !== null && taker !== id;
     const words = owner ? t("number_of", { number, name: owner }) : isTaken || taker ? number : t("free", { number });
-    return h("option", { value: number }, isTaken ? t("taken", { number: words, name: names.get(taker) ?? taker }) : words);
+    return h(
+      "option",
+      { value: number },
+      isTaken ? t("taken", { number: words, name: names.get(taker) ?? taker }) : words,
+    );
   }
 
   function ownerOf(number) {
@@ -191,7 +252,9 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
       return false;
     }
     const said = number
-      ? isTaken ? t("saved_taken", { name: names.get(id), number, from: names.get(from) ?? from }) : t("saved", { name: names.get(id), number })
+      ? isTaken
+        ? t("saved_taken", { name: names.get(id), number, from: names.get(from) ?? from })
+        : t("saved", { name: names.get(id), number })
       : t("removed", { name: names.get(id) });
     offerBack(id, said, Object.fromEntries([id, from].filter(Boolean).map((user) => [user, before.get(user) ?? null])));
     return true;
@@ -199,7 +262,10 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
 
   const mayTake = (id, number, from) =>
     confirm(t("take.title", { number, from }), {
-      text: t("take.text", { name: names.get(id), from }), yes: t("take.yes", { name: names.get(id) }), no: t("take.no"), danger: false,
+      text: t("take.text", { name: names.get(id), from }),
+      yes: t("take.yes", { name: names.get(id) }),
+      no: t("take.no"),
+      danger: false,
     });
 
   /** One offer for all changes since the first of them that can still be taken back. */
@@ -209,7 +275,11 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
     series = mine;
     end?.();
     const undo = mine.count > 1 ? t("undo_all", { count: mine.count }) : t("undo");
-    mine.end = toast(said, { text: undo, act: () => giveBack(id, mine.back), gone: () => series === mine && (series = null) });
+    mine.end = toast(said, {
+      text: undo,
+      act: () => giveBack(id, mine.back),
+      gone: () => series === mine && (series = null),
+    });
   }
 
   /** The offer is gone when it fails: it stays in the row, until a number is saved there. */
@@ -219,7 +289,10 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
     } catch (problem) {
       const sentence = t("undo_failed", { words: problem.message });
       if (signal.aborted) toast(sentence);
-      rows.get(id).say(sentence, button(t("undo"), () => giveBack(id, back), { kind: "quiet", small: true, icon: "undo" }));
+      rows.get(id).say(
+        sentence,
+        button(t("undo"), () => giveBack(id, back), { kind: "quiet", small: true, icon: "undo" }),
+      );
     }
   }
 
@@ -249,7 +322,15 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
       return;
     }
     if (command.state === "failed") {
-      fill(push, notice("bad", t("push.failed"), { text: [refusal(command).text, t("push.failed_text")].filter(Boolean).join(" "), quote: refusal(command).quote, actions: [button(t("push.again"), sync, { kind: "plain", small: true })], alert: true }));
+      fill(
+        push,
+        notice("bad", t("push.failed"), {
+          text: [refusal(command).text, t("push.failed_text")].filter(Boolean).join(" "),
+          quote: refusal(command).quote,
+          actions: [button(t("push.again"), sync, { kind: "plain", small: true })],
+          alert: true,
+        }),
+      );
     } else if (push.childElementCount) {
       fill(push, notice("good", t("push.done")));
       announce(t("push.done"));
@@ -277,13 +358,23 @@ function desk(box, { found, phones, mapping, say, t, common, query, signal, read
 
   function differences() {
     if (!found.differences.length) return fill(above);
-    const sentence = ({ kind, user_id: id, ours, crm: theirs }) => t(`difference.${kind}`, { name: names.get(id) ?? id, ours, theirs });
+    const sentence = ({ kind, user_id: id, ours, crm: theirs }) =>
+      t(`difference.${kind}`, { name: names.get(id) ?? id, ours, theirs });
     const take = (each) =>
       ["not_ours", "other"].includes(each.kind) && numbers.includes(each.crm)
         ? button(t("take_theirs", { number: each.crm }), () => accept(each), { kind: "quiet", small: true })
         : null;
-    const message = notice("warn", t("differences", { count: found.differences.length }), { text: t(`repair.${found.repair}`), actions: found.repair === "begun" ? [] : [button(t("take_ours"), sync, { small: true })] });
-    message.querySelector(".notice-words").append(h("ul", { class: "bullets" }, found.differences.map((each) => h("li", {}, sentence(each), " ", take(each)))));
+    const message = notice("warn", t("differences", { count: found.differences.length }), {
+      text: t(`repair.${found.repair}`),
+      actions: found.repair === "begun" ? [] : [button(t("take_ours"), sync, { small: true })],
+    });
+    message.querySelector(".notice-words").append(
+      h(
+        "ul",
+        { class: "bullets" },
+        found.differences.map((each) => h("li", {}, sentence(each), " ", take(each))),
+      ),
+    );
     return fill(above, message);
   }
 

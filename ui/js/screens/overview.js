@@ -16,7 +16,15 @@ import { of } from "../session.js";
 
 const REFRESH_SECONDS = 15;
 const SEVERE = new Set([
-  "not_configured", "misconfigured", "disabled", "key_refused", "account_refused", "module_inactive", "history_failed", "host_without_effect", "clicks_stopped",
+  "not_configured",
+  "misconfigured",
+  "disabled",
+  "key_refused",
+  "account_refused",
+  "module_inactive",
+  "history_failed",
+  "host_without_effect",
+  "clicks_stopped",
 ]);
 
 export async function show({ t, signal }) {
@@ -40,7 +48,11 @@ function draw(body, list, stats, { t, say }, reload) {
   keyed(list, attention(stats, { t, say }, reload));
   const { connection, last_event_at: last, attention: items, today: counted, delays: steps } = stats;
   keyed(body, [
-    { key: "state", of: [connection, [last, connection.shown_at, connection.stored_at].map((at) => at && ago(at)), items.length > 0], make: () => state(stats, t) },
+    {
+      key: "state",
+      of: [connection, [last, connection.shown_at, connection.stored_at].map((at) => at && ago(at)), items.length > 0],
+      make: () => state(stats, t),
+    },
     { key: "attention", of: null, make: () => list },
     { key: "today", of: counted, make: () => today(stats, t) },
     { key: "delay", of: steps, make: () => delay(stats, t) },
@@ -58,7 +70,14 @@ function state({ connection, last_event_at: last, attention: items }, t) {
       "div",
       { class: "stack tight grow" },
       h("h2", {}, t(`state.${name}`)),
-      h("p", { class: "muted" }, t(`state_text.${connection.state === "connected" ? arrived(connection) : name}`, { shown: connection.shown_at && ago(connection.shown_at), stored: connection.stored_at && ago(connection.stored_at) })),
+      h(
+        "p",
+        { class: "muted" },
+        t(`state_text.${connection.state === "connected" ? arrived(connection) : name}`, {
+          shown: connection.shown_at && ago(connection.shown_at),
+          stored: connection.stored_at && ago(connection.stored_at),
+        }),
+      ),
       h(
         "p",
         { class: "small muted" },
@@ -87,7 +106,18 @@ function arrived({ shown_at: shown, stored_at: stored }) {
 const pulse = (tone) =>
   s(
     "svg",
-    { viewBox: "0 0 96 96", width: 88, height: 88, fill: "none", stroke: "currentColor", "stroke-width": 4, "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true", class: "pulse" },
+    {
+      viewBox: "0 0 96 96",
+      width: 88,
+      height: 88,
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": 4,
+      "stroke-linecap": "round",
+      "stroke-linejoin": "round",
+      "aria-hidden": "true",
+      class: "pulse",
+    },
     s("circle", { cx: 48, cy: 48, r: 44, fill: "currentColor", stroke: "none", opacity: 0.12 }),
     s("circle", { cx: 48, cy: 48, r: 30, opacity: 0.5, "stroke-dasharray": tone === "good" ? null : "14 12" }),
     s("path", { d: { good: "m35 49 9 9 18-20", warn: "M48 34v18M48 61v1", bad: "m38 38 20 20M58 38 38 58" }[tone] }),
@@ -96,7 +126,9 @@ const pulse = (tone) =>
 /** Entries for `keyed`: a heading, and a notice for each item. */
 function attention({ attention: items }, { t, say }, reload) {
   if (!items.length) return [];
-  const keys = items.map((item) => [item.code, item.kind, item.value, item.command, item.source, item.name].filter(Boolean).join(" "));
+  const keys = items.map((item) =>
+    [item.code, item.kind, item.value, item.command, item.source, item.name].filter(Boolean).join(" "),
+  );
   return [
     { key: "", of: items.length, make: () => h("h2", {}, t("attention", { count: items.length })) },
     ...items.map((item, index) => ({ key: keys[index], of: item, make: () => worry(item, { t, say }, reload) })),
@@ -104,13 +136,26 @@ function attention({ attention: items }, { t, say }, reload) {
 }
 
 function worry(item, { t, say }, reload) {
-  const facts = { ...item, since: item.since && moment(item.since), lines: item.lines?.join(", "), kind: null, count: item.events };
+  const facts = {
+    ...item,
+    since: item.since && moment(item.since),
+    lines: item.lines?.join(", "),
+    kind: null,
+    count: item.events,
+  };
   const code = codeOf(item);
   return notice(SEVERE.has(item.code) ? "bad" : "warn", t(`items.${code}.title`, facts), {
     text: [say(item.trouble).text, t(`items.${code}.text`, facts)].filter(Boolean).join(" "),
     quote: item.words ? t("words", { words: item.words }) : say(item.trouble).quote,
     list: item.because && because(item.because, t),
-    actions: [item.code === "host_without_effect" && item.unique_id && linkButton(t("open.call"), to(["call", item.unique_id]), { kind: "plain", small: true }), item.code === "history_failed" && linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }), item.action && remedy(item, t, reload)].filter(Boolean),
+    actions: [
+      item.code === "host_without_effect" &&
+        item.unique_id &&
+        linkButton(t("open.call"), to(["call", item.unique_id]), { kind: "plain", small: true }),
+      item.code === "history_failed" &&
+        linkButton(t("open.calls"), to("calls", { state: "failed" }), { kind: "plain", small: true }),
+      item.action && remedy(item, t, reload),
+    ].filter(Boolean),
   });
 }
 
@@ -127,7 +172,15 @@ const because = (reasons, t) =>
     "ul",
     { class: "bullets" },
     reasons.map(({ reason, events, unique_id: id, at }) =>
-      h("li", {}, t(`led.${reason}`, { events }), " ", id ? h("a", { href: to(["call", id]) }, t("first", { at: moment(at) })) : h("span", { class: "muted" }, t("first", { at: moment(at) }))),
+      h(
+        "li",
+        {},
+        t(`led.${reason}`, { events }),
+        " ",
+        id
+          ? h("a", { href: to(["call", id]) }, t("first", { at: moment(at) }))
+          : h("span", { class: "muted" }, t("first", { at: moment(at) })),
+      ),
     ),
   );
 
@@ -160,7 +213,16 @@ const ACTS = {
 function today({ today: { calls, popups, history } }, t) {
   const total = (calls.in ?? 0) + (calls.out ?? 0) + (calls.internal ?? 0);
   if (!total && !popups.delivered && !history.delivered) {
-    return h("section", { class: "card" }, empty("quiet", t("quiet.title"), t("quiet.text"), linkButton(t("open.try"), to("try"), { kind: "plain", icon: "try" })));
+    return h(
+      "section",
+      { class: "card" },
+      empty(
+        "quiet",
+        t("quiet.title"),
+        t("quiet.text"),
+        linkButton(t("open.try"), to("try"), { kind: "plain", icon: "try" }),
+      ),
+    );
   }
   const results = ({ delivered, waiting, failed }) => [
     [t("delivered"), delivered, "good"],
@@ -173,9 +235,23 @@ function today({ today: { calls, popups, history } }, t) {
     h(
       "div",
       { class: "cards" },
-      tally(t("calls"), total, [[t("in"), calls.in ?? 0, ""], [t("out"), calls.out ?? 0, ""], [t("internal"), calls.internal ?? 0, ""]], to("calls")),
+      tally(
+        t("calls"),
+        total,
+        [
+          [t("in"), calls.in ?? 0, ""],
+          [t("out"), calls.out ?? 0, ""],
+          [t("internal"), calls.internal ?? 0, ""],
+        ],
+        to("calls"),
+      ),
       tally(t("popups"), popups.delivered, results(popups), popups.failed ? to("calls", { state: "failed" }) : null),
-      tally(t("history"), history.delivered, results(history), history.failed ? to("calls", { state: "failed" }) : null),
+      tally(
+        t("history"),
+        history.delivered,
+        results(history),
+        history.failed ? to("calls", { state: "failed" }) : null,
+      ),
     ),
   );
 }
@@ -186,7 +262,13 @@ const tally = (title, total, rows, link) =>
     { class: "card tally" },
     h("h2", {}, link ? h("a", { href: link }, title) : title),
     h("p", { class: "tally-total number" }, number(total)),
-    h("dl", { class: "tally-rows" }, rows.map(([name, count, tone]) => h("div", { class: tone }, h("dt", {}, name), h("dd", { class: "number" }, number(count))))),
+    h(
+      "dl",
+      { class: "tally-rows" },
+      rows.map(([name, count, tone]) =>
+        h("div", { class: tone }, h("dt", {}, name), h("dd", { class: "number" }, number(count))),
+      ),
+    ),
   );
 
 function delay({ delays: steps }, t) {
@@ -196,7 +278,13 @@ function delay({ delays: steps }, t) {
   const worst = Math.max(...seen.map((step) => step.worst_ms));
   const middle = seen.map((step) => step.p50_ms).sort((a, b) => a - b)[Math.floor(seen.length / 2)];
   const count = seen.reduce((sum, step) => sum + step.count, 0);
-  const ms = (value) => number(value / 1000, { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: value < 1000 ? 2 : 1 });
+  const ms = (value) =>
+    number(value / 1000, {
+      style: "unit",
+      unit: "second",
+      unitDisplay: "short",
+      maximumFractionDigits: value < 1000 ? 2 : 1,
+    });
   const summary = t("delay.summary", { middle: ms(middle), worst: ms(worst), popups: t("delay.popups", { count }) });
   return h("section", { class: "card" }, title, delays(steps, { summary, ms, time, t }));
 }

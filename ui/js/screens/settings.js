@@ -15,7 +15,11 @@ import { of } from "../session.js";
 /** In the order of the page. The API's names; the kind says how a value is entered. */
 const GROUPS = {
   popup: { popup_max_age_seconds: "seconds", synthetic_dial: "switch" },
-  history: { owner_policy: ["last_talker", "first_talker"], missed_owner: ["first_rung", "none"], wait_for_recording_seconds: "seconds" },
+  history: {
+    owner_policy: ["last_talker", "first_talker"],
+    missed_owner: ["first_rung", "none"],
+    wait_for_recording_seconds: "seconds",
+  },
   ending: { settle_seconds: "seconds", finalize_after_seconds: "seconds", call_max_hours: "hours" },
   redirect: {
     smart_redirect_mode: ["off", "name-only", "routing+name"],
@@ -46,18 +50,44 @@ export async function show({ t, signal }) {
     return h(
       "section",
       { class: "card stack wide", "aria-labelledby": id },
-      h("header", {}, h("h2", { id }, t(`groups.${group}.title`)), h("p", { class: "muted" }, t(`groups.${group}.text`))),
+      h(
+        "header",
+        {},
+        h("h2", { id }, t(`groups.${group}.title`)),
+        h("p", { class: "muted" }, t(`groups.${group}.text`)),
+      ),
       Object.entries(members).map(([name, kind]) => (fields[name] = field(name, kind, { t, config, lines })).element),
     );
   });
   const said = h("div", { class: "stack tight" });
   const count = h("p", { class: "grow" });
   const save = button(t("save"), null, { type: "submit" });
-  const bar = h("div", { class: "save-bar", hidden: true }, count, button(t("discard"), () => (take(config), refresh()), { kind: "plain" }), save);
-  const form = h("form", { class: "stack wide", novalidate: true, on: { submit, input: () => refresh(), change: () => refresh() } }, said, sections, h("div", {}, button(t("defaults"), defaults, { kind: "quiet", icon: "undo" })), bar);
+  const bar = h(
+    "div",
+    { class: "save-bar", hidden: true },
+    count,
+    button(t("discard"), () => (take(config), refresh()), { kind: "plain" }),
+    save,
+  );
+  const form = h(
+    "form",
+    { class: "stack wide", novalidate: true, on: { submit, input: () => refresh(), change: () => refresh() } },
+    said,
+    sections,
+    h("div", {}, button(t("defaults"), defaults, { kind: "quiet", icon: "undo" })),
+    bar,
+  );
   take(config);
   guard(() => changed().length > 0);
-  if (config.problems.length) fill(said, notice("warn", t("problems"), { text: [...new Set(config.problems.map(({ setting: name }) => (t.has(`${name}.label`) ? t(`${name}.label`) : name)))].join("; ") }));
+  if (config.problems.length)
+    fill(
+      said,
+      notice("warn", t("problems"), {
+        text: [
+          ...new Set(config.problems.map(({ setting: name }) => (t.has(`${name}.label`) ? t(`${name}.label`) : name))),
+        ].join("; "),
+      }),
+    );
   return [heading(t("title"), t("lead"), [linkButton(t("try"), to("try"), { kind: "plain", icon: "try" })]), form];
 
   function effective(saved, name) {
@@ -83,7 +113,8 @@ export async function show({ t, signal }) {
   }
 
   function defaults() {
-    for (const [name, each] of Object.entries(fields)) each.set(config.defaults[name] ?? (name === "smart_redirect_mode" ? "off" : null));
+    for (const [name, each] of Object.entries(fields))
+      each.set(config.defaults[name] ?? (name === "smart_redirect_mode" ? "off" : null));
     refresh();
     toast(t("defaults_done"));
   }
@@ -94,7 +125,11 @@ export async function show({ t, signal }) {
   }
 
   async function store() {
-    const wrong = Object.fromEntries(Object.entries(fields).filter(([, each]) => Number.isNaN(each.value())).map(([name, each]) => [name, each.wrong?.() ?? errors("fields.number")]));
+    const wrong = Object.fromEntries(
+      Object.entries(fields)
+        .filter(([, each]) => Number.isNaN(each.value()))
+        .map(([name, each]) => [name, each.wrong?.() ?? errors("fields.number")]),
+    );
     showProblems(fields, wrong);
     const names = changed();
     if (Object.keys(wrong).length || !names.length) return;
@@ -104,7 +139,10 @@ export async function show({ t, signal }) {
       take(await put(given));
       refresh();
       fill(said);
-      toast(t("saved"), { text: t("undo"), act: () => put(before).then((saved) => (take(saved), refresh(), toast(t("undone"))), complain) });
+      toast(t("saved"), {
+        text: t("undo"),
+        act: () => put(before).then((saved) => (take(saved), refresh(), toast(t("undone"))), complain),
+      });
     } catch (problem) {
       complain(problem);
     }
@@ -119,7 +157,12 @@ export async function show({ t, signal }) {
     if (problem.name === "AbortError") return undefined;
     if (!(problem instanceof api.Problem)) throw problem;
     if (problem.code === "conflict") return conflict(problem.details.current);
-    const problems = Object.fromEntries(Object.entries(problem.fields ?? {}).map(([name, sentence]) => [name.replace(/^settings\./, "").replace(/[.[].*$/, ""), sentence]));
+    const problems = Object.fromEntries(
+      Object.entries(problem.fields ?? {}).map(([name, sentence]) => [
+        name.replace(/^settings\./, "").replace(/[.[].*$/, ""),
+        sentence,
+      ]),
+    );
     const rest = showProblems(fields, problems);
     return fill(said, notice("bad", problem.message, { text: rest || null, alert: true }));
   }
@@ -132,7 +175,9 @@ export async function show({ t, signal }) {
     take(current);
     for (const [name, value] of Object.entries(kept)) fields[name].set(value);
     refresh();
-    const notes = theirs.map((name) => h("li", {}, `${t(`${name}.label`)}: ${fields[name].words(effective(current, name))}`));
+    const notes = theirs.map((name) =>
+      h("li", {}, `${t(`${name}.label`)}: ${fields[name].words(effective(current, name))}`),
+    );
     const message = notice("warn", t("conflict.title"), {
       text: theirs.length ? t("conflict.text") : t("conflict.elsewhere"),
       actions: [
@@ -152,7 +197,11 @@ function field(name, kind, { t, config, lines }) {
   const label = t(`${name}.label`);
   const hint = t(`${name}.hint`);
   if (Array.isArray(kind)) {
-    const choices = kind.map((value) => [value, t(`${name}.choices.${value}`), t.has(`${name}.hints.${value}`) ? t(`${name}.hints.${value}`) : null]);
+    const choices = kind.map((value) => [
+      value,
+      t(`${name}.choices.${value}`),
+      t.has(`${name}.hints.${value}`) ? t(`${name}.hints.${value}`) : null,
+    ]);
     const made = choiceField(label, choices, { hint });
     return { ...made, words: (value) => t(`${name}.choices.${value}`) };
   }
@@ -163,7 +212,14 @@ function field(name, kind, { t, config, lines }) {
   if (kind === "pairs") return pairsField(label, hint, t);
   if (kind === "lines") return linesField(label, hint, lines, t);
   const standard = config.defaults[name];
-  const made = textField(label, { hint: `${hint} ${t("standard", { value: `${standard}\u00a0${t(kind)}` })}`, unit: t(kind), inputmode: "decimal", name, maxlength: 12, autocomplete: "off" });
+  const made = textField(label, {
+    hint: `${hint} ${t("standard", { value: `${standard}\u00a0${t(kind)}` })}`,
+    unit: t(kind),
+    inputmode: "decimal",
+    name,
+    maxlength: 12,
+    autocomplete: "off",
+  });
   return {
     ...made,
     // An empty field means the default again; what is no number is NaN.
@@ -176,10 +232,21 @@ function field(name, kind, { t, config, lines }) {
 /** Some of a few, kept in the order in which they were saved. */
 function boxesField(label, hint, all, wordsOf, t) {
   const boxes = all.map((each) => [each, checkField(wordsOf(each))]);
-  const element = h("fieldset", { class: "field" }, h("legend", {}, label), h("p", { class: "hint" }, hint), h("div", { class: "row loose" }, boxes.map(([, box]) => box.element)));
+  const element = h(
+    "fieldset",
+    { class: "field" },
+    h("legend", {}, label),
+    h("p", { class: "hint" }, hint),
+    h(
+      "div",
+      { class: "row loose" },
+      boxes.map(([, box]) => box.element),
+    ),
+  );
   let order = all;
   return {
-    element, input: boxes[0][1].input,
+    element,
+    input: boxes[0][1].input,
     fail: boxes[0][1].fail,
     value: () => order.filter((each) => boxes.find(([name]) => each === name)[1].value()),
     set(value) {
@@ -200,8 +267,15 @@ function pairsField(label, hint, t) {
   area.setAttribute("aria-describedby", made.input.getAttribute("aria-describedby"));
   area.placeholder = t("pairs_example");
   made.input.replaceWith(area);
-  const lines = () => area.value.split("\n").map((text, index) => ({ text: text.trim(), line: index + 1 })).filter(({ text }) => text);
-  const read = ({ text }) => (text.includes("=") ? [text.slice(0, text.indexOf("=")).trim(), text.slice(text.indexOf("=") + 1).trim()] : [text, ""]);
+  const lines = () =>
+    area.value
+      .split("\n")
+      .map((text, index) => ({ text: text.trim(), line: index + 1 }))
+      .filter(({ text }) => text);
+  const read = ({ text }) =>
+    text.includes("=")
+      ? [text.slice(0, text.indexOf("=")).trim(), text.slice(text.indexOf("=") + 1).trim()]
+      : [text, ""];
   function wrong() {
     const seen = new Map();
     for (const each of lines()) {
@@ -222,25 +296,49 @@ function pairsField(label, hint, t) {
   }
   area.addEventListener("input", () => fail(null));
   return {
-    ...made, input: area, wrong, fail,
+    ...made,
+    input: area,
+    wrong,
+    fail,
     value() {
       if (wrong()) return NaN;
       const pairs = lines().map(read);
       return pairs.length ? Object.fromEntries(pairs) : null;
     },
-    set: (value) => (area.value = Object.entries(value ?? {}).map(([code, name]) => `${code} = ${name}`).join("\n")),
-    words: (value) => Object.entries(value ?? {}).map(([code, name]) => `${code} = ${name}`).join(", ") || t("nothing"),
+    set: (value) =>
+      (area.value = Object.entries(value ?? {})
+        .map(([code, name]) => `${code} = ${name}`)
+        .join("\n")),
+    words: (value) =>
+      Object.entries(value ?? {})
+        .map(([code, name]) => `${code} = ${name}`)
+        .join(", ") || t("nothing"),
   };
 }
 
 /** What a line does otherwise than the others. Only its mode is chosen here; what else is set stays. */
 function linesField(label, hint, lines, t) {
   let stored = {};
-  const modes = [["", t("lines_same")], ...["off", "name-only", "routing+name"].map((mode) => [mode, t(`smart_redirect_mode.choices.${mode}`)])];
+  const modes = [
+    ["", t("lines_same")],
+    ...["off", "name-only", "routing+name"].map((mode) => [mode, t(`smart_redirect_mode.choices.${mode}`)]),
+  ];
   const selects = lines.map(({ line_id: id, name }) => [id, selectField(name ? `${name} (${id})` : id, modes)]);
-  const element = h("fieldset", { class: "field" }, h("legend", {}, label), h("p", { class: "hint" }, hint), h("div", { class: "cards" }, selects.map(([, select]) => select.element)));
+  const element = h(
+    "fieldset",
+    { class: "field" },
+    h("legend", {}, label),
+    h("p", { class: "hint" }, hint),
+    h(
+      "div",
+      { class: "cards" },
+      selects.map(([, select]) => select.element),
+    ),
+  );
   return {
-    element, input: selects[0]?.[1].input ?? element, fail: (sentence) => selects[0]?.[1].fail(sentence),
+    element,
+    input: selects[0]?.[1].input ?? element,
+    fail: (sentence) => selects[0]?.[1].fail(sentence),
     value() {
       const made = structuredClone(stored);
       for (const [id, select] of selects) {
@@ -254,7 +352,11 @@ function linesField(label, hint, lines, t) {
       stored = value ?? {};
       for (const [id, select] of selects) select.set(stored[id]?.mode ?? "");
     },
-    words: (value) => Object.entries(value ?? {}).filter(([, each]) => each.mode).map(([id, each]) => `${id}: ${t(`smart_redirect_mode.choices.${each.mode}`)}`).join("; ") || t("nothing"),
+    words: (value) =>
+      Object.entries(value ?? {})
+        .filter(([, each]) => each.mode)
+        .map(([id, each]) => `${id}: ${t(`smart_redirect_mode.choices.${each.mode}`)}`)
+        .join("; ") || t("nothing"),
   };
 }
 
@@ -265,6 +367,7 @@ function same(a, b) {
 function plain(value) {
   if (value === null || value === undefined) return "null";
   if (Array.isArray(value)) return JSON.stringify(value);
-  if (typeof value === "object") return Object.keys(value).length ? JSON.stringify(Object.entries(value).sort()) : "null";
+  if (typeof value === "object")
+    return Object.keys(value).length ? JSON.stringify(Object.entries(value).sort()) : "null";
   return JSON.stringify(value);
 }

@@ -61,18 +61,45 @@ function goOn(t, before, close) {
 
 function form(t, { enterprise = "", login = "", fixed = false }, done) {
   const fields = {
-    enterprise_number: textField(t("enterprise"), { hint: fixed ? null : t("enterprise_hint"), value: enterprise, readOnly: fixed, autocomplete: "organization", name: "enterprise_number", required: true, maxlength: 32 }),
-    login: textField(t("login"), { value: login ?? "", autocomplete: "username", name: "login", required: true, autocapitalize: "none", spellcheck: "false", maxlength: 200 }),
-    password: textField(t("password"), { type: "password", autocomplete: "current-password", name: "password", required: true, maxlength: 1000, autofocus: Boolean(login) }),
+    enterprise_number: textField(t("enterprise"), {
+      hint: fixed ? null : t("enterprise_hint"),
+      value: enterprise,
+      readOnly: fixed,
+      autocomplete: "organization",
+      name: "enterprise_number",
+      required: true,
+      maxlength: 32,
+    }),
+    login: textField(t("login"), {
+      value: login ?? "",
+      autocomplete: "username",
+      name: "login",
+      required: true,
+      autocapitalize: "none",
+      spellcheck: "false",
+      maxlength: 200,
+    }),
+    password: textField(t("password"), {
+      type: "password",
+      autocomplete: "current-password",
+      name: "password",
+      required: true,
+      maxlength: 1000,
+      autofocus: Boolean(login),
+    }),
   };
   const wrong = h("div", { role: "alert" });
   const send = button(t("enter"), null, { type: "submit" });
   const { password } = fields;
-  const peek = button(t("show"), () => {
-    const isHidden = password.input.type === "password";
-    password.input.type = isHidden ? "text" : "password";
-    peek.querySelector("span").textContent = t(isHidden ? "hide" : "show");
-  }, { kind: "quiet", small: true });
+  const peek = button(
+    t("show"),
+    () => {
+      const isHidden = password.input.type === "password";
+      password.input.type = isHidden ? "text" : "password";
+      peek.querySelector("span").textContent = t(isHidden ? "hide" : "show");
+    },
+    { kind: "quiet", small: true },
+  );
   return h(
     "form",
     { class: "stack", novalidate: true, on: { submit } },
@@ -93,7 +120,11 @@ function form(t, { enterprise = "", login = "", fixed = false }, done) {
   async function attempt(given) {
     fill(wrong);
     const [missing] = [(await words("errors"))("fields.missing")];
-    const gaps = Object.fromEntries(Object.entries(given).filter(([, value]) => !value).map(([name]) => [name, missing]));
+    const gaps = Object.fromEntries(
+      Object.entries(given)
+        .filter(([, value]) => !value)
+        .map(([name]) => [name, missing]),
+    );
     showProblems(fields, gaps);
     if (Object.keys(gaps).length) return;
     try {

@@ -30,7 +30,16 @@ export async function show({ t, common, query, signal }) {
     h(
       "div",
       { class: "try" },
-      h("section", { class: "stack tight", "aria-labelledby": id }, h("h2", { id }, t("situations")), h("ul", { class: "situations" }, [...buttons.values()].map((each) => h("li", {}, each)))),
+      h(
+        "section",
+        { class: "stack tight", "aria-labelledby": id },
+        h("h2", { id }, t("situations")),
+        h(
+          "ul",
+          { class: "situations" },
+          [...buttons.values()].map((each) => h("li", {}, each)),
+        ),
+      ),
       result,
     ),
     popup({ t, signal }),
@@ -61,13 +70,33 @@ export async function show({ t, common, query, signal }) {
       if (buttons.get(name).getAttribute("aria-pressed") !== "true") return; // another one was chosen meanwhile
       fill(
         result,
-        isEnabled ? null : notice("", t("off"), { text: t("off_text"), actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] }),
-        made.map((each, index) => [index ? h("h2", {}, t("another")) : null, each.verdict, each.picture, each.decisions, each.told, each.timeline]),
+        isEnabled
+          ? null
+          : notice("", t("off"), {
+              text: t("off_text"),
+              actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })],
+            }),
+        made.map((each, index) => [
+          index ? h("h2", {}, t("another")) : null,
+          each.verdict,
+          each.picture,
+          each.decisions,
+          each.told,
+          each.timeline,
+        ]),
       );
       announce(t("played"));
     } catch (problem) {
       if (buttons.get(name).getAttribute("aria-pressed") !== "true") return;
-      if (problem.name !== "AbortError") fill(result, trouble(problem, common, button(common("again"), () => play(name), { kind: "plain", small: true })));
+      if (problem.name !== "AbortError")
+        fill(
+          result,
+          trouble(
+            problem,
+            common,
+            button(common("again"), () => play(name), { kind: "plain", small: true }),
+          ),
+        );
     }
   }
 }
@@ -77,7 +106,13 @@ function popup({ t, signal }) {
   const box = h("div", { class: "stack tight" }, h("p", { class: "muted" }, t("popup.loading")));
   let say;
   load();
-  return h("section", { class: "card stack real", "aria-labelledby": id }, h("h2", { id }, t("popup.title")), h("p", { class: "muted prose" }, t("popup.text")), box);
+  return h(
+    "section",
+    { class: "card stack real", "aria-labelledby": id },
+    h("h2", { id }, t("popup.title")),
+    h("p", { class: "muted prose" }, t("popup.text")),
+    box,
+  );
 
   async function load() {
     try {
@@ -85,8 +120,21 @@ function popup({ t, signal }) {
       // RetailCRM may be slow.
       const { managers, crm } = await api.follow("GET", of("managers"), undefined, () => {}, { signal });
       const mapped = managers.filter((manager) => manager.extension);
-      if (!crm.is_available) fill(box, notice("warn", t("popup.crm_away"), { ...say(crm.trouble), actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] }));
-      else if (!mapped.length) fill(box, notice("", t("popup.nobody"), { actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })] }));
+      if (!crm.is_available)
+        fill(
+          box,
+          notice("warn", t("popup.crm_away"), {
+            ...say(crm.trouble),
+            actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })],
+          }),
+        );
+      else if (!mapped.length)
+        fill(
+          box,
+          notice("", t("popup.nobody"), {
+            actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })],
+          }),
+        );
       else form(mapped);
     } catch (problem) {
       if (problem.name !== "AbortError") fill(box, notice("warn", problem.message));
@@ -94,28 +142,56 @@ function popup({ t, signal }) {
   }
 
   function form(mapped) {
-    const name = ({ first_name: first, last_name: last, extension }) => [[first, last].filter(Boolean).join(" "), extension].filter(Boolean).join(" · ");
-    const manager = selectField(t("popup.manager"), mapped.map((each) => [String(each.user_id), name(each)]), { hint: t("popup.manager_hint"), value: String(mapped[0].user_id) });
-    const customer = textField(t("popup.phone"), { hint: t("popup.phone_hint"), optional: t("popup.optional"), inputmode: "tel", autocomplete: "off", maxlength: 100 });
+    const name = ({ first_name: first, last_name: last, extension }) =>
+      [[first, last].filter(Boolean).join(" "), extension].filter(Boolean).join(" · ");
+    const manager = selectField(
+      t("popup.manager"),
+      mapped.map((each) => [String(each.user_id), name(each)]),
+      { hint: t("popup.manager_hint"), value: String(mapped[0].user_id) },
+    );
+    const customer = textField(t("popup.phone"), {
+      hint: t("popup.phone_hint"),
+      optional: t("popup.optional"),
+      inputmode: "tel",
+      autocomplete: "off",
+      maxlength: 100,
+    });
     const said = h("div", { role: "status" });
-    const send = button(t("popup.send"), async () => {
-      fill(said);
-      customer.fail(null);
-      try {
-        const asked = { user_id: Number(manager.value()), ...(customer.value().trim() ? { phone: customer.value().trim() } : {}) };
-        fill(said, verdict(await api.post(of("test-popup"), asked, { signal })));
-      } catch (problem) {
-        if (problem.name === "AbortError") return;
-        if (problem.code === "invalid_phone") customer.fail(t("popup.invalid_phone"));
-        else fill(said, notice("bad", problem.message));
-      }
-    }, { busy: t("popup.sending") });
+    const send = button(
+      t("popup.send"),
+      async () => {
+        fill(said);
+        customer.fail(null);
+        try {
+          const asked = {
+            user_id: Number(manager.value()),
+            ...(customer.value().trim() ? { phone: customer.value().trim() } : {}),
+          };
+          fill(said, verdict(await api.post(of("test-popup"), asked, { signal })));
+        } catch (problem) {
+          if (problem.name === "AbortError") return;
+          if (problem.code === "invalid_phone") customer.fail(t("popup.invalid_phone"));
+          else fill(said, notice("bad", problem.message));
+        }
+      },
+      { busy: t("popup.sending") },
+    );
     fill(box, h("div", { class: "line-fields" }, manager.element, customer.element), h("div", {}, send), said);
   }
 
   function verdict({ code, trouble, extension, phone: shown }) {
-    if (code === "accepted") return notice("good", t("popup.accepted", { extension, phone: phone(shown) }), { text: t("popup.accepted_text") });
-    if (code === "not_exist_codes") return notice("bad", t("popup.unknown", { extension }), { text: t("popup.unknown_text"), actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })] });
-    return notice("bad", t("popup.refused"), { ...say(trouble), actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })] });
+    if (code === "accepted")
+      return notice("good", t("popup.accepted", { extension, phone: phone(shown) }), {
+        text: t("popup.accepted_text"),
+      });
+    if (code === "not_exist_codes")
+      return notice("bad", t("popup.unknown", { extension }), {
+        text: t("popup.unknown_text"),
+        actions: [linkButton(t("popup.assign"), to("managers"), { kind: "plain", small: true })],
+      });
+    return notice("bad", t("popup.refused"), {
+      ...say(trouble),
+      actions: [linkButton(t("open_connection"), to("connection"), { kind: "plain", small: true })],
+    });
   }
 }

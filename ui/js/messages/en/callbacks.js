@@ -41,6 +41,9 @@ export default {
   found: { one: "{count} customer shown", other: "{count} customers shown" },
   empty: {
     title: "Nobody to call back",
-    text: { one: "Within {count} day somebody has talked with everybody whose call was not answered.", other: "Within {count} days somebody has talked with everybody whose call was not answered." },
+    text: {
+      one: "Within {count} day somebody has talked with everybody whose call was not answered.",
+      other: "Within {count} days somebody has talked with everybody whose call was not answered.",
+    },
   },
 };

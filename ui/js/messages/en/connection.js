@@ -38,10 +38,22 @@ export default {
   words: { ok: "done", warning: "warning", failed: "error", waiting: "waiting", busy: "under way" },
   checks: {
     settings: { title: "Address and key" },
-    credentials: { title: "Key", ok: "RetailCRM accepted the key.", refused: "RetailCRM rejected the API key (“{words}”). Copy it again: Settings → Integration → API keys." },
+    credentials: {
+      title: "Key",
+      ok: "RetailCRM accepted the key.",
+      refused: "RetailCRM rejected the API key (“{words}”). Copy it again: Settings → Integration → API keys.",
+    },
     scopes: { title: "Permissions", ok: "All permissions that are needed are there." },
-    versions: { title: "API v5", ok: "Available.", missing: "This account has no API version 5. Tell RetailCRM's support." },
-    timezone: { title: "Time zone", ok: "{zone} everywhere.", warning: "RetailCRM is in {crm}, the telephony in {enterprise}. That does no harm: times are converted." },
+    versions: {
+      title: "API v5",
+      ok: "Available.",
+      missing: "This account has no API version 5. Tell RetailCRM's support.",
+    },
+    timezone: {
+      title: "Time zone",
+      ok: "{zone} everywhere.",
+      warning: "RetailCRM is in {crm}, the telephony in {enterprise}. That does no harm: times are converted.",
+    },
     module: {
       title: "Telephony module",
       active: "Registered and switched on.",
@@ -66,7 +78,11 @@ export default {
     user_read: "the list of managers",
   },
   register_title: "The module in RetailCRM",
-  going: { register: "Registering the module…", deactivate: "Switching the module off…", retry: "Waiting for RetailCRM; it is tried again by itself" },
+  going: {
+    register: "Registering the module…",
+    deactivate: "Switching the module off…",
+    retry: "Waiting for RetailCRM; it is tried again by itself",
+  },
   steps: {
     settings: "Address and key",
     read: "What is in RetailCRM already",

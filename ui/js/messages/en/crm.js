@@ -12,7 +12,8 @@ export default {
     no_answer: "RetailCRM did not finish its answer.",
     moved: "The RetailCRM account has moved. Enter its new address.",
     not_retailcrm: "Something other than RetailCRM answers at this address (status {status}). Check the address.",
-    account_refused: "The RetailCRM account accepts nothing at the moment. Check that it is paid for and that the address is right.",
+    account_refused:
+      "The RetailCRM account accepts nothing at the moment. Check that it is paid for and that the address is right.",
     fault: "RetailCRM has an internal error (status {status}). Try again later.",
     refused: "RetailCRM refused.",
   },

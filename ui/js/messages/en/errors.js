@@ -1,6 +1,7 @@
 export default {
   crm_words: "RetailCRM says: “{words}”",
-  server: "The server had an error. Wait a minute and try again; if that does not help, tell support the time and the section.",
+  server:
+    "The server had an error. Wait a minute and try again; if that does not help, tell support the time and the section.",
   network: "The server cannot be reached. Check the network and try again.",
   other: "The request was not accepted. Reload the page and try again.",
   codes: {
@@ -58,8 +59,10 @@ export default {
     unreachable: "Nobody answers at {host}. Check the address; the saved settings stay as they were.",
     no_answer: "{host} does not answer. Try again in a minute; the saved settings stay as they were.",
     moved: "The account {host} has moved to another address. The saved settings stay as they were.",
-    not_retailcrm: "Something other than RetailCRM answers at {host}. Check the address; the saved settings stay as they were.",
-    account_refused: "The account {host} accepts nothing: check that it is paid for and that the address is right. The saved settings stay as they were.",
+    not_retailcrm:
+      "Something other than RetailCRM answers at {host}. Check the address; the saved settings stay as they were.",
+    account_refused:
+      "The account {host} accepts nothing: check that it is paid for and that the address is right. The saved settings stay as they were.",
     fault: "{host} has an internal error. Try again in a minute; the saved settings stay as they were.",
     refused: "{host} refuses. The saved settings stay as they were.",
     busy: "RetailCRM asks us to wait. Try again in a minute; the saved settings stay as they were.",

@@ -10,9 +10,11 @@ export default {
   site_hint: "Its code in RetailCRM",
   no_shop: "None",
   shop_hint: "Which RetailCRM shop the calls of this line belong to",
-  shop_gone: "RetailCRM has no shop “{shop}” any more: it will not accept pop-ups and records of this line. Choose another one.",
+  shop_gone:
+    "RetailCRM has no shop “{shop}” any more: it will not accept pop-ups and records of this line. Choose another one.",
   shops_unknown: "RetailCRM did not give its list of shops",
-  shops_unknown_text: "You can type the code of a shop. To choose from a list, give the key the permission reference_read.",
+  shops_unknown_text:
+    "You can type the code of a shop. To choose from a list, give the key the permission reference_read.",
   shops_unchecked: "The lines are saved, but the shops could not be checked in RetailCRM",
   rule: "Number rule",
   rule_hint: "+375{9}: put +375 before the last nine digits",
@@ -34,5 +36,8 @@ export default {
     examples: "For example:",
     without: "Without the rule it would be {number}",
   },
-  empty: { title: "No lines yet", text: "Telephony support adds them. As soon as there is a line, it can be named and given to a shop." },
+  empty: {
+    title: "No lines yet",
+    text: "Telephony support adds them. As soon as there is a line, it can be named and given to a shop.",
+  },
 };

@@ -29,7 +29,10 @@ export default {
   user: "RetailCRM user {id}",
   link: "signed in from RetailCRM",
   nothing: { title: "Nothing found", text: "There are no such entries. Choose a longer period, or clear the filters." },
-  empty: { title: "The log is still empty", text: "Every pop-up, every history row and every change of settings will be listed here, with RetailCRM's answer." },
+  empty: {
+    title: "The log is still empty",
+    text: "Every pop-up, every history row and every change of settings will be listed here, with RetailCRM's answer.",
+  },
   types: {
     popup: "Customer pop-up",
     hangup: "Pop-up closed",
@@ -65,7 +68,10 @@ export default {
     repair: "RetailCRM did not know {codes}",
     differences: "RetailCRM had other extensions; ours were sent. {people}",
     difference: "{user}: here {ours}, there {theirs}",
-    sign_in: { one: "login {login}: {count} time within a day, the last from {address}", other: "login {login}: {count} times within a day, the last from {address}" },
+    sign_in: {
+      one: "login {login}: {count} time within a day, the last from {address}",
+      other: "login {login}: {count} times within a day, the last from {address}",
+    },
     export_calls: { one: "{count} call", other: "{count} calls" },
     export_callbacks: { one: "{count} customer to call back", other: "{count} customers to call back" },
     export_report: { one: "the report, {count} row", other: "the report, {count} rows" },
@@ -89,9 +95,12 @@ export default {
     invalid_payload: "RetailCRM sent a request that could not be understood.",
     other: "Not done: the response has the details.",
     from_a_browser: "The request came from a browser, not from RetailCRM's server: it was not carried out.",
-    country_not_allowed: "Clicks may not call this country: {country}. It can be allowed under “Rules”, “Calls by click”.",
-    number_kind_not_allowed: "Clicks may not call such numbers: {kind}. They can be allowed under “Rules”, “Calls by click”.",
-    daily_limit: "As many calls by click as are allowed were made within a day: {limit}. The limit is under “Rules”, “Calls by click”.",
+    country_not_allowed:
+      "Clicks may not call this country: {country}. It can be allowed under “Rules”, “Calls by click”.",
+    number_kind_not_allowed:
+      "Clicks may not call such numbers: {kind}. They can be allowed under “Rules”, “Calls by click”.",
+    daily_limit:
+      "As many calls by click as are allowed were made within a day: {limit}. The limit is under “Rules”, “Calls by click”.",
     asterisk_busy: "The phone system does not keep up with calls by click. Try again in some seconds.",
   },
   results: { answered: "answered", "no answer": "no answer", "not allowed": "not allowed", unknown: "result unknown" },

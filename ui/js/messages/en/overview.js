@@ -29,7 +29,8 @@ export default {
     nothing_stored: "Pop-ups were shown, but RetailCRM accepted no records. Each of the calls says why.",
     not_configured: "Enter the address and the key of RetailCRM: it takes five minutes.",
     disabled: "Calls are kept here, but nothing goes to RetailCRM.",
-    account_refused: "No pop-ups for now. History rows wait for up to seven days, and go out by themselves: we look every few minutes whether they may.",
+    account_refused:
+      "No pop-ups for now. History rows wait for up to seven days, and go out by themselves: we look every few minutes whether they may.",
     key_refused: "Pop-ups and history do not arrive. Check the key under “Connection”.",
     crm_away: "History rows wait for up to seven days, and go out by themselves as soon as it answers.",
   },
@@ -37,34 +38,109 @@ export default {
   words: "RetailCRM says: “{words}”",
   items: {
     misconfigured: { title: "The saved address or key cannot be read", text: "Enter them again." },
-    not_configured: { title: "Connect RetailCRM", text: "Without the address and the key there are neither pop-ups nor history." },
-    disabled: { title: "The integration is switched off", text: "While it is off, managers see no pop-ups, and calls do not get into the history." },
-    key_refused: { title: "RetailCRM has rejected the API key since {since}", text: "It may have been deleted, or lost its permissions. Enter one that works." },
-    account_refused: { title: "RetailCRM has taken nothing from the account since {since}", text: "Check whether it is paid for, and whether its address is still the same. History rows wait for up to seven days: they go out by themselves when it takes them again." },
-    crm_away: { title: "RetailCRM has not answered since {since}", text: "We keep trying. If it lasts more than an hour, check the address." },
-    module_inactive: { title: "The telephony module is switched off in RetailCRM", text: "Registering it switches it on again." },
-    not_registered: { title: "The module is not registered in RetailCRM yet", text: "Registering it brings click-to-call, and opens this page from RetailCRM." },
-    failed_register: { title: "The module could not be registered", text: "Try again; if that does not help, check the connection." },
-    failed_deactivate: { title: "The module could not be switched off", text: "In RetailCRM it is still on. Try again." },
-    failed_push_mapping: { title: "Managers' extensions did not reach RetailCRM", text: "Pop-ups may appear to the wrong people. Send the extensions again." },
-    nobody_mapped: { title: "No manager has an extension", text: "There is nobody to show a pop-up to. Assign extensions to managers." },
-    unknown_extension: { title: "RetailCRM does not know the extension {value}", text: "Since {since} no pop-up was shown for it; calls: {calls}." },
-    unknown_manager: { title: "RetailCRM does not know manager {value}", text: "Since {since}; calls: {calls}. They may be gone: assign the extension to somebody else." },
-    clicks_stopped: { title: "Calls by click are stopped: as many as are allowed were made within a day", text: "Refused in the last hour: {calls}. If your managers call so much, raise the limit in the rules; if not, somebody calls at your cost: register the module again and tell support." },
-    number_rings: { title: "Whoever knows the enterprise number can make a phone ring", text: "Register the module: RetailCRM is given the secret code, and the number is not enough any more." },
-    history_failed: { title: "Calls that did not reach RetailCRM's history: {calls}", text: "Since {since}. Each of these calls says why. Fix the cause, then send them again: nothing is recorded twice." },
-    no_events: { title: "No calls since {since}", text: "At this time there usually are some. Call any line; if no pop-up appears, ask telephony support." },
-    lines_missing: { title: "Calls come over lines that are not in the list: {lines}", text: "They get no shop and no number rule. Ask telephony support to add them." },
-    behind: { title: "Processing is behind: {events} events wait, since {since}", text: "Events come faster than we can process them. Nothing is lost: pop-ups of new calls go first, the rest catches up. If it lasts for more than ten minutes, tell support." },
-    recovering: { title: "Recovered calls are being entered: {events} events wait, since {since}", text: "The phone system sent events of the past. New calls do not wait for them, and nothing is to be done: the history fills up within minutes." },
+    not_configured: {
+      title: "Connect RetailCRM",
+      text: "Without the address and the key there are neither pop-ups nor history.",
+    },
+    disabled: {
+      title: "The integration is switched off",
+      text: "While it is off, managers see no pop-ups, and calls do not get into the history.",
+    },
+    key_refused: {
+      title: "RetailCRM has rejected the API key since {since}",
+      text: "It may have been deleted, or lost its permissions. Enter one that works.",
+    },
+    account_refused: {
+      title: "RetailCRM has taken nothing from the account since {since}",
+      text: "Check whether it is paid for, and whether its address is still the same. History rows wait for up to seven days: they go out by themselves when it takes them again.",
+    },
+    crm_away: {
+      title: "RetailCRM has not answered since {since}",
+      text: "We keep trying. If it lasts more than an hour, check the address.",
+    },
+    module_inactive: {
+      title: "The telephony module is switched off in RetailCRM",
+      text: "Registering it switches it on again.",
+    },
+    not_registered: {
+      title: "The module is not registered in RetailCRM yet",
+      text: "Registering it brings click-to-call, and opens this page from RetailCRM.",
+    },
+    failed_register: {
+      title: "The module could not be registered",
+      text: "Try again; if that does not help, check the connection.",
+    },
+    failed_deactivate: {
+      title: "The module could not be switched off",
+      text: "In RetailCRM it is still on. Try again.",
+    },
+    failed_push_mapping: {
+      title: "Managers' extensions did not reach RetailCRM",
+      text: "Pop-ups may appear to the wrong people. Send the extensions again.",
+    },
+    nobody_mapped: {
+      title: "No manager has an extension",
+      text: "There is nobody to show a pop-up to. Assign extensions to managers.",
+    },
+    unknown_extension: {
+      title: "RetailCRM does not know the extension {value}",
+      text: "Since {since} no pop-up was shown for it; calls: {calls}.",
+    },
+    unknown_manager: {
+      title: "RetailCRM does not know manager {value}",
+      text: "Since {since}; calls: {calls}. They may be gone: assign the extension to somebody else.",
+    },
+    clicks_stopped: {
+      title: "Calls by click are stopped: as many as are allowed were made within a day",
+      text: "Refused in the last hour: {calls}. If your managers call so much, raise the limit in the rules; if not, somebody calls at your cost: register the module again and tell support.",
+    },
+    number_rings: {
+      title: "Whoever knows the enterprise number can make a phone ring",
+      text: "Register the module: RetailCRM is given the secret code, and the number is not enough any more.",
+    },
+    history_failed: {
+      title: "Calls that did not reach RetailCRM's history: {calls}",
+      text: "Since {since}. Each of these calls says why. Fix the cause, then send them again: nothing is recorded twice.",
+    },
+    no_events: {
+      title: "No calls since {since}",
+      text: "At this time there usually are some. Call any line; if no pop-up appears, ask telephony support.",
+    },
+    lines_missing: {
+      title: "Calls come over lines that are not in the list: {lines}",
+      text: "They get no shop and no number rule. Ask telephony support to add them.",
+    },
+    behind: {
+      title: "Processing is behind: {events} events wait, since {since}",
+      text: "Events come faster than we can process them. Nothing is lost: pop-ups of new calls go first, the rest catches up. If it lasts for more than ten minutes, tell support.",
+    },
+    recovering: {
+      title: "Recovered calls are being entered: {events} events wait, since {since}",
+      text: "The phone system sent events of the past. New calls do not wait for them, and nothing is to be done: the history fills up within minutes.",
+    },
     led_to_nothing: {
-      title: { one: "{count} event in the last hour led to nothing", other: "{count} events in the last hour led to nothing" },
+      title: {
+        one: "{count} event in the last hour led to nothing",
+        other: "{count} events in the last hour led to nothing",
+      },
       text: "The phone system sent them, but nothing will come of them in RetailCRM.",
     },
-    silent_enterprise: { title: "No call of the phone system reaches RetailCRM: {calls} since {since}", text: "Events arrive, but there are neither pop-ups nor rows for them. See what the phone system does." },
-    silent_system: { title: "No call of the phone system {name} reaches RetailCRM: {calls} since {since}", text: "Events arrive, but there are neither pop-ups nor rows for them. See what the phone system does." },
-    silent_line: { title: "No call over the line {name} reaches RetailCRM: {calls} since {since}", text: "Events arrive, but there are neither pop-ups nor rows for them. See what the phone system does." },
-    clock_wrong: { title: "The clock of the phone system is wrong by {seconds} s", text: "Times of calls may be off. Tell telephony support." },
+    silent_enterprise: {
+      title: "No call of the phone system reaches RetailCRM: {calls} since {since}",
+      text: "Events arrive, but there are neither pop-ups nor rows for them. See what the phone system does.",
+    },
+    silent_system: {
+      title: "No call of the phone system {name} reaches RetailCRM: {calls} since {since}",
+      text: "Events arrive, but there are neither pop-ups nor rows for them. See what the phone system does.",
+    },
+    silent_line: {
+      title: "No call over the line {name} reaches RetailCRM: {calls} since {since}",
+      text: "Events arrive, but there are neither pop-ups nor rows for them. See what the phone system does.",
+    },
+    clock_wrong: {
+      title: "The clock of the phone system is wrong by {seconds} s",
+      text: "Times of calls may be off. Tell telephony support.",
+    },
   },
   led: {
     no_phone: "No number in them that can be read: {events}.",
@@ -75,8 +151,23 @@ export default {
     rejected: "The message could not be understood: {events}.",
   },
   first: "The first: {at}",
-  open: { connection: "Open the connection", managers: "Assign extensions", lines: "Open the lines", try: "Look at an example", calls: "See the calls", call: "The last of these calls", host: "See what the phone system does", settings: "Open the rules" },
-  act: { switch_on: "Switch on", register: "Register", deactivate: "Switch off again", sync: "Send extensions", replay: "Send again" },
+  open: {
+    connection: "Open the connection",
+    managers: "Assign extensions",
+    lines: "Open the lines",
+    try: "Look at an example",
+    calls: "See the calls",
+    call: "The last of these calls",
+    host: "See what the phone system does",
+    settings: "Open the rules",
+  },
+  act: {
+    switch_on: "Switch on",
+    register: "Register",
+    deactivate: "Switch off again",
+    sync: "Send extensions",
+    replay: "Send again",
+  },
   acted: { sync: "Extensions are on their way to RetailCRM", replay: "The rows are on their way to RetailCRM" },
   today: "Today",
   calls: "Calls today",
@@ -88,7 +179,10 @@ export default {
   delivered: "delivered",
   waiting: "waiting",
   failed: "failed",
-  quiet: { title: "No calls today yet", text: "When somebody calls, the numbers appear here. Meanwhile you can look at an example of what RetailCRM would get." },
+  quiet: {
+    title: "No calls today yet",
+    text: "When somebody calls, the numbers appear here. Meanwhile you can look at an example of what RetailCRM would get.",
+  },
   delay: {
     title: "How fast the pop-up appears",
     text: "The last hour: from the ring at the phone system to RetailCRM's answer",

@@ -11,16 +11,20 @@ export default {
     integration_disabled: "The integration is switched off: nothing goes to RetailCRM.",
     no_owner: "Nothing shows whose call this is: the row has no owner.",
     no_date: "The phone system did not say when the call began: there is no history row.",
-    too_many_events: "The call has {events} events, more than any real one: {unread} of them are kept but change nothing.",
+    too_many_events:
+      "The call has {events} events, more than any real one: {unread} of them are kept but change nothing.",
     shared_by_many: "{names}: shared by more connections than any call has, so it does not say which belong together.",
     synthetic_dial: "Who was rung became known only at the end: {extensions} saw the pop-up before it closed.",
     synthetic_dial_off: "Who was rung became known only at the end, and a rule says not to show a pop-up then.",
     waiting_for_recording: "The recording has not come yet: the history row waits for it.",
     no_link_to_recording: "What came as the recording is no web address ({sent}): the row has no recording.",
     id_began_again: "The phone system gave the number {unique_id} to another call before: this one is {external_id}.",
-    corrected_after_upload: "Later events would have changed the row ({changed}). RetailCRM does not change rows, so the first one stays.",
-    host_zone_looks_wrong: "The local time of the phone system differs from its own marks by {seconds} s: the time zone ({timezone}) may be wrong.",
-    host_clock_looks_wrong: "Events arrive {seconds} s later than the time in them: the clock of the phone system may be wrong.",
+    corrected_after_upload:
+      "Later events would have changed the row ({changed}). RetailCRM does not change rows, so the first one stays.",
+    host_zone_looks_wrong:
+      "The local time of the phone system differs from its own marks by {seconds} s: the time zone ({timezone}) may be wrong.",
+    host_clock_looks_wrong:
+      "Events arrive {seconds} s later than the time in them: the clock of the phone system may be wrong.",
     unknown_line: "The line {line} is not in the list of lines: it has no shop and no number rule.",
   },
   because: {
@@ -66,7 +70,17 @@ export default {
     waiting_for_recording: "waits for the recording",
   },
   fields: {
-    direction: "direction", phone: "number", external_id: "id", date: "time", result: "result", extension: "owner",
-    user_id: "manager", duration: "talk", waiting: "waiting", record_url: "recording", line_number: "line", site: "shop",
+    direction: "direction",
+    phone: "number",
+    external_id: "id",
+    date: "time",
+    result: "result",
+    extension: "owner",
+    user_id: "manager",
+    duration: "talk",
+    waiting: "waiting",
+    record_url: "recording",
+    line_number: "line",
+    site: "shop",
   },
 };

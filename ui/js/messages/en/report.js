@@ -6,7 +6,14 @@ export default {
   spans: { day: "Day", week: "Week", month: "Month" },
   earlier: "Earlier",
   later: "Later",
-  totals: { incoming: "Incoming", missed: "Missed", share: "Answered", wait: "Time to answer", outgoing: "Outgoing", talk: "Talk time" },
+  totals: {
+    incoming: "Incoming",
+    missed: "Missed",
+    share: "Answered",
+    wait: "Time to answer",
+    outgoing: "Outgoing",
+    talk: "Talk time",
+  },
   before: { day: "a week ago: {value}", week: "the week before: {value}", month: "the month before: {value}" },
   by: { hour: "By hour", day: "By day" },
   step: { hour: "Hour", day: "Day" },
@@ -17,5 +24,8 @@ export default {
   owner: "Manager",
   nobody: "No manager",
   figures: { incoming: "Incoming", answered: "Answered", missed: "Missed", outgoing: "Outgoing", reached: "Reached" },
-  empty: { title: "No calls", text: "Nobody called in this time, or the calls are still going on. Choose another period." },
+  empty: {
+    title: "No calls",
+    text: "Nobody called in this time, or the calls are still going on. Choose another period.",
+  },
 };

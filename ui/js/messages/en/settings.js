@@ -29,18 +29,36 @@ export default {
   groups: {
     popup: { title: "The customer pop-up", text: "Pops up on the manager's screen while the phone rings." },
     history: { title: "The history row", text: "One for each call, after it." },
-    ending: { title: "When a call is over", text: "The defaults suit nearly everybody. Change them if the phone system loses events." },
-    redirect: { title: "Smart redirect", text: "A call goes straight to the customer's own manager, and the phone shows who is calling." },
-    clicks: { title: "Calls by click", text: "A manager presses a number in RetailCRM: first their own phone rings, then the customer's." },
+    ending: {
+      title: "When a call is over",
+      text: "The defaults suit nearly everybody. Change them if the phone system loses events.",
+    },
+    redirect: {
+      title: "Smart redirect",
+      text: "A call goes straight to the customer's own manager, and the phone shows who is calling.",
+    },
+    clicks: {
+      title: "Calls by click",
+      text: "A manager presses a number in RetailCRM: first their own phone rings, then the customer's.",
+    },
     doors: { title: "Compatibility", text: "For connections made long ago." },
   },
-  popup_max_age_seconds: { label: "Do not show a pop-up if the event is late by more than", hint: "A pop-up that appears so late is of no use any more." },
-  synthetic_dial: { label: "Show the pop-up even if the beginning of the call was lost", hint: "When the phone system has sent the end only, the manager still sees who called." },
+  popup_max_age_seconds: {
+    label: "Do not show a pop-up if the event is late by more than",
+    hint: "A pop-up that appears so late is of no use any more.",
+  },
+  synthetic_dial: {
+    label: "Show the pop-up even if the beginning of the call was lost",
+    hint: "When the phone system has sent the end only, the manager still sees who called.",
+  },
   owner_policy: {
     label: "Who owns an answered call",
     hint: "A transferred call has one manager in the history.",
     choices: { last_talker: "Who talked last", first_talker: "Who answered first" },
-    hints: { last_talker: "Transferred from 150 to 151: the history says 151.", first_talker: "Transferred from 150 to 151: the history says 150." },
+    hints: {
+      last_talker: "Transferred from 150 to 151: the history says 151.",
+      first_talker: "Transferred from 150 to 151: the history says 150.",
+    },
   },
   missed_owner: {
     label: "Who owns a missed call",
@@ -48,33 +66,69 @@ export default {
     choices: { first_rung: "Who was rung first", none: "Nobody's" },
     hints: { first_rung: "They call back.", none: "The call is in the history without a manager." },
   },
-  wait_for_recording_seconds: { label: "Wait for the recording", hint: "How long an answered call waits for the link to its recording before it goes to the history. 0: do not wait. RetailCRM does not change a row that it has: a link that comes later never gets there." },
+  wait_for_recording_seconds: {
+    label: "Wait for the recording",
+    hint: "How long an answered call waits for the link to its recording before it goes to the history. 0: do not wait. RetailCRM does not change a row that it has: a link that comes later never gets there.",
+  },
   settle_seconds: { label: "Pause before the history row", hint: "How long to wait after the end for late events." },
-  finalize_after_seconds: { label: "End a call without a hangup signal after", hint: "The customer has left and the phone system is silent: after this time the call counts as over." },
+  finalize_after_seconds: {
+    label: "End a call without a hangup signal after",
+    hint: "The customer has left and the phone system is silent: after this time the call counts as over.",
+  },
   call_max_hours: { label: "Maximum duration", hint: "After so many hours without events a call is closed." },
   smart_redirect_mode: {
     label: "What to do with an incoming call",
     hint: "The phone system asks us before any phone rings.",
-    choices: { off: "Nothing", "name-only": "Show the customer's name", "routing+name": "Connect with their manager and show the name" },
-    hints: { off: "The call goes as usual.", "name-only": "The same phones ring, with the name on them.", "routing+name": "If the manager is busy or off work, the call goes as usual." },
+    choices: {
+      off: "Nothing",
+      "name-only": "Show the customer's name",
+      "routing+name": "Connect with their manager and show the name",
+    },
+    hints: {
+      off: "The call goes as usual.",
+      "name-only": "The same phones ring, with the name on them.",
+      "routing+name": "If the manager is busy or off work, the call goes as usual.",
+    },
   },
   smart_redirect_algorithm: {
     label: "Whose customer it is",
     hint: "With whom to connect.",
-    choices: { retailcrm: "Who is responsible in RetailCRM", first_call: "Who talked with them first", last_call: "Who talked with them last" },
+    choices: {
+      retailcrm: "Who is responsible in RetailCRM",
+      first_call: "Who talked with them first",
+      last_call: "Who talked with them last",
+    },
   },
-  smart_redirect_names: { label: "What the phone shows", hint: "Parts of the name in order, for example “Shop | John”." },
+  smart_redirect_names: {
+    label: "What the phone shows",
+    hint: "Parts of the name in order, for example “Shop | John”.",
+  },
   names: { line: "line", shop: "shop", customer: "customer" },
-  smart_redirect_ignore_status: { label: "Connect even if the manager is busy or has a break", hint: "Otherwise RetailCRM is asked for the status, and nobody is disturbed." },
-  smart_redirect_ignore_hours: { label: "Connect outside working hours too", hint: "Otherwise RetailCRM's working hours and lunch are respected." },
-  smart_redirect_shadow: { label: "Only watch for now", hint: "Decisions go to the log, calls go as usual: a way to look before switching it on." },
-  smart_redirect_shop_names: { label: "Names of shops on the phone", hint: "A line for each shop: its code in RetailCRM, an equals sign, a short name." },
+  smart_redirect_ignore_status: {
+    label: "Connect even if the manager is busy or has a break",
+    hint: "Otherwise RetailCRM is asked for the status, and nobody is disturbed.",
+  },
+  smart_redirect_ignore_hours: {
+    label: "Connect outside working hours too",
+    hint: "Otherwise RetailCRM's working hours and lunch are respected.",
+  },
+  smart_redirect_shadow: {
+    label: "Only watch for now",
+    hint: "Decisions go to the log, calls go as usual: a way to look before switching it on.",
+  },
+  smart_redirect_shop_names: {
+    label: "Names of shops on the phone",
+    hint: "A line for each shop: its code in RetailCRM, an equals sign, a short name.",
+  },
   pairs_wrong: "Line {line}, “{text}”: a code, an equals sign and a name are needed, for example main = Shop.",
   pairs_twice: "Line {line}: the code {code} is in line {first} already.",
   pairs_example: "main = Shop",
   smart_redirect_lines: { label: "Single lines", hint: "If a line should behave differently." },
   lines_same: "Like the others",
-  click_countries: { label: "Countries that may be called", hint: "Numbers of other countries are not dialled, and the log says why." },
+  click_countries: {
+    label: "Countries that may be called",
+    hint: "Numbers of other countries are not dialled, and the log says why.",
+  },
   countries: {
     anywhere: "Any country",
     nowhere: "None",
@@ -84,8 +138,17 @@ export default {
     added: "Added: {country}",
     removed: "Removed: {country}",
   },
-  click_number_kinds: { label: "Unusual numbers that may be called", hint: "A minute of such a call may cost very much. Ordinary and free numbers may always be called." },
+  click_number_kinds: {
+    label: "Unusual numbers that may be called",
+    hint: "A minute of such a call may cost very much. Ordinary and free numbers may always be called.",
+  },
   kinds: { premium: "premium", shared_cost: "shared cost", satellite: "satellite" },
-  click_daily_limit: { label: "No more in a day", hint: "So many calls by click does the whole enterprise make within 24 hours; others are not dialled. It keeps strangers from calling at your cost." },
-  accept_number_as_client_id: { label: "Accept the enterprise number in place of the secret code", hint: "Needed only by modules that were connected long ago: the number is easy to guess, and whoever knows it can make a phone ring. Registering the module switches it off." },
+  click_daily_limit: {
+    label: "No more in a day",
+    hint: "So many calls by click does the whole enterprise make within 24 hours; others are not dialled. It keeps strangers from calling at your cost.",
+  },
+  accept_number_as_client_id: {
+    label: "Accept the enterprise number in place of the secret code",
+    hint: "Needed only by modules that were connected long ago: the number is easy to guess, and whoever knows it can make a phone ring. Registering the module switches it off.",
+  },
 };

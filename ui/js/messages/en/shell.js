@@ -36,7 +36,8 @@ export default {
     text: "You are working in {mine}, and a link of enterprise {other} was opened.",
     named: "{number} “{name}”",
     ends: "If you go, the session in {mine} ends.",
-    beware: "If you did not open the module of another enterprise yourself, stay: a foreign page may have slipped the link in.",
+    beware:
+      "If you did not open the module of another enterprise yourself, stay: a foreign page may have slipped the link in.",
     go: "Go to {other}",
     stay: "Stay in {mine}",
   },

@@ -3,7 +3,8 @@ export default {
   lead: "Telephony for RetailCRM: calls, customer pop-ups, history.",
   again_title: "The session is over",
   again_text: "Sign in again: what you have typed stays where it is.",
-  again_link: "You came by RetailCRM's link. Open the module in RetailCRM again in another tab and press “Continue”, or sign in by password.",
+  again_link:
+    "You came by RetailCRM's link. Open the module in RetailCRM again in another tab and press “Continue”, or sign in by password.",
   enterprise: "Enterprise number",
   enterprise_hint: "The digits in your contract, for example 0367",
   login: "Login",

@@ -38,10 +38,23 @@ export default {
   words: { ok: "готово", warning: "предупреждение", failed: "ошибка", waiting: "ждёт", busy: "выполняется" },
   checks: {
     settings: { title: "Адрес и ключ" },
-    credentials: { title: "Ключ", ok: "RetailCRM приняла ключ.", refused: "RetailCRM не принимает ключ («{words}»). Скопируйте его ещё раз: Настройки → Интеграция → Ключи доступа к API." },
+    credentials: {
+      title: "Ключ",
+      ok: "RetailCRM приняла ключ.",
+      refused:
+        "RetailCRM не принимает ключ («{words}»). Скопируйте его ещё раз: Настройки → Интеграция → Ключи доступа к API.",
+    },
     scopes: { title: "Права", ok: "Все нужные права есть." },
-    versions: { title: "API v5", ok: "Доступна.", missing: "В этом аккаунте нет API версии 5. Сообщите в поддержку RetailCRM." },
-    timezone: { title: "Часовой пояс", ok: "Везде {zone}.", warning: "В RetailCRM — {crm}, у телефонии — {enterprise}. Это не мешает: время пересчитывается." },
+    versions: {
+      title: "API v5",
+      ok: "Доступна.",
+      missing: "В этом аккаунте нет API версии 5. Сообщите в поддержку RetailCRM.",
+    },
+    timezone: {
+      title: "Часовой пояс",
+      ok: "Везде {zone}.",
+      warning: "В RetailCRM — {crm}, у телефонии — {enterprise}. Это не мешает: время пересчитывается.",
+    },
     module: {
       title: "Модуль телефонии",
       active: "Зарегистрирован и включён.",
@@ -66,7 +79,11 @@ export default {
     user_read: "список менеджеров",
   },
   register_title: "Модуль в RetailCRM",
-  going: { register: "Регистрируем модуль…", deactivate: "Отключаем модуль…", retry: "Ждём RetailCRM, попробуем ещё раз сами" },
+  going: {
+    register: "Регистрируем модуль…",
+    deactivate: "Отключаем модуль…",
+    retry: "Ждём RetailCRM, попробуем ещё раз сами",
+  },
   steps: {
     settings: "Адрес и ключ",
     read: "Что уже есть в RetailCRM",

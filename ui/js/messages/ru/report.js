@@ -6,7 +6,14 @@ export default {
   spans: { day: "День", week: "Неделя", month: "Месяц" },
   earlier: "Раньше",
   later: "Позже",
-  totals: { incoming: "Входящие", missed: "Пропущено", share: "Доля отвеченных", wait: "Ждали ответа", outgoing: "Исходящие", talk: "Разговоры" },
+  totals: {
+    incoming: "Входящие",
+    missed: "Пропущено",
+    share: "Доля отвеченных",
+    wait: "Ждали ответа",
+    outgoing: "Исходящие",
+    talk: "Разговоры",
+  },
   before: { day: "неделю назад: {value}", week: "неделей раньше: {value}", month: "месяцем раньше: {value}" },
   by: { hour: "По часам", day: "По дням" },
   step: { hour: "Час", day: "День" },
@@ -16,6 +23,15 @@ export default {
   owners: "По менеджерам",
   owner: "Менеджер",
   nobody: "Без менеджера",
-  figures: { incoming: "Входящие", answered: "Принято", missed: "Пропущено", outgoing: "Исходящие", reached: "С ответом" },
-  empty: { title: "Звонков не было", text: "За это время никто не звонил, или звонки ещё идут. Выберите другой период." },
+  figures: {
+    incoming: "Входящие",
+    answered: "Принято",
+    missed: "Пропущено",
+    outgoing: "Исходящие",
+    reached: "С ответом",
+  },
+  empty: {
+    title: "Звонков не было",
+    text: "За это время никто не звонил, или звонки ещё идут. Выберите другой период.",
+  },
 };

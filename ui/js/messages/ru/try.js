@@ -21,7 +21,8 @@ export default {
     sending: "Показываем…",
     invalid_phone: "Это не номер телефона. Введите его целиком, с кодом страны.",
     accepted: "RetailCRM приняла: карточка {phone} на номере {extension}",
-    accepted_text: "Если менеджер её не увидел, проверьте, что RetailCRM у него открыта и что он вошёл под своим именем.",
+    accepted_text:
+      "Если менеджер её не увидел, проверьте, что RetailCRM у него открыта и что он вошёл под своим именем.",
     unknown: "RetailCRM не знает номер {extension}",
     unknown_text: "Отправьте номера менеджеров ещё раз.",
     refused: "RetailCRM карточку не приняла",
