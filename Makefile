@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run env pin test check fmt lock schema nginx roles call provision explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
+.PHONY: help venv run env pin test check fmt lock schema nginx roles call provision import switch explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz siege spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -62,6 +62,15 @@ call: venv ## play a scenario against the running stack (SCENARIO=2-1-doc ENTERP
 provision: venv ## add or change an enterprise (FILE=enterprise.json)
 	@test -n "$(FILE)" || { echo "Which file? make provision FILE=enterprise.json" >&2; exit 2; }
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.provision "$(FILE)"
+
+import: venv ## bring the enterprises of the old system here (FROM=<dsn> DRY=1 ONLY=0367,0411 OVERWRITE=1 ASTERISK_URL= REGION= TIMEZONE=)
+	@test -n "$$FROM" || { echo "From where? make import FROM=postgresql://reader:password@host:5432/name DRY=1" >&2; exit 2; }
+	@OLD_DATABASE_URL="$$FROM" RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.moving $(if $(filter 1 yes,$(DRY)),--dry) \
+	    --only="$$ONLY" $(if $(filter 1 yes,$(OVERWRITE)),--overwrite) --asterisk-url="$$ASTERISK_URL" --region="$$REGION" \
+	    --timezone="$$TIMEZONE" --by="$$BY"
+
+switch: venv ## have RetailCRM told of the calls of enterprises from here, or not (ENTERPRISES=0367,0411 TO=on|off)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.switch --enterprises="$$ENTERPRISES" --to="$$TO" --by="$$BY"
 
 explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367); without CALL: what led to nothing (SINCE=1h)
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" \

@@ -10,14 +10,13 @@ behind a complete one changes nothing. RetailCRM comes switched off: `make switc
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from infra import command
-from infra.commands import person
+from infra.commands import numbers, person
 from infra.commands.moving import here, old, report
 from infra.commands.moving.decide import decide
 from infra.commands.moving.integrations import problems_of
@@ -41,7 +40,7 @@ def main() -> int:
         command.begin()
         config.load(config.Vault)
         source, by = config.load(Source).old_database_url, person.of(given.by)
-        defaults, only = _defaults(given), frozenset(re.split(r"[\s,;]+", given.only.strip())) - {""}
+        defaults, only = _defaults(given), frozenset(numbers.read(given.only))
         found = old.read(source)
         coming = _coming(found, defaults, only)
         with db.transaction() as conn:

@@ -16,7 +16,7 @@ import { words } from "../i18n.js";
 import { go, note, to } from "../router.js";
 import { of } from "../session.js";
 
-const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "rotate_token", "sign_in", "export"];
+const TYPES = ["popup", "hangup", "upload", "smart_redirect", "make_call", "user_status", "activity", "test_popup", "register_module", "repair_mapping", "module_command", "config", "mapping", "lines", "replay", "import", "rotate_token", "sign_in", "export"];
 const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const RECENT_ERRORS = 5;

@@ -46,6 +46,7 @@ export default {
     mapping: "Managers' numbers",
     lines: "Lines saved",
     replay: "Sent again",
+    import: "From the old system",
     rotate_token: "Token of the host",
     sign_in: "Failed sign-ins",
     export: "CSV downloaded",

@@ -46,6 +46,7 @@ export default {
     mapping: "Номера менеджеров",
     lines: "Линии сохранены",
     replay: "Повторная отправка",
+    import: "Из старой системы",
     rotate_token: "Токен станции",
     sign_in: "Неудачные входы",
     export: "Выгрузка CSV",
