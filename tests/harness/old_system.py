@@ -263,9 +263,14 @@ def make(
     without_tables: Collection[str] = (),
     without_columns: Collection[tuple[str, str]] = (),
     is_loose: bool = False,
+    crm_of_plain: Mapping[str, Any] | None = None,
 ) -> list[Made]:
-    """Fills an empty database. `is_loose`: booleans are integers and JSON is text, as in some installations."""
+    """
+    Fills an empty database. `is_loose`: booleans are integers and JSON is text, as in some installations.
+    `crm_of_plain`: of PLAIN's account, other than usual.
+    """
     made = enterprises(seed)
+    made[0].crm.update(crm_of_plain or {})
     rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
     for one in made:
         rows["enterprises"].append(one.row)

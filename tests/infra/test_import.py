@@ -498,7 +498,7 @@ def pilot(process, made):
 def test_extensions_keep_the_ids_that_dialplans_know_and_new_ones_come_behind_them(run, old, made, sql, pilot):
     other = made[NUMBERS["config_missing"]]
     taken = other.phones[0]
-    pilot({"150": taken["id"], "151": 2})
+    pilot({"150": taken["id"], "151": 999})
 
     blocked = run(old, "--only", f"{PLAIN},{other.number}")
     said = of_number(blocked.stdout, other.number)
