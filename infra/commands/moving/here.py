@@ -68,7 +68,7 @@ def write(theirs: Translated, *, overwrite: bool, by: str) -> tuple[Change, tupl
             )
     except psycopg.IntegrityError as error:
         # Its message quotes what is there twice, which may be a token.
-        raise InvalidPayload("somebody else wrote the same at this moment: run it again") from error
+        raise InvalidPayload(f"the database refuses it ({type(error).__name__}): run it again") from error
     return change, done.notes if overwrite else ()
 
 
