@@ -67,7 +67,9 @@ def _contents(theirs: Translated, change: Change) -> str:
 
 def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
     states = Counter(change.state for _, change in pairs)
-    yield f"{len(pairs)} enterprises: " + "; ".join(f"{states[state]} {words}" for state, words in _STATES)
+    yield f"{len(pairs)} enterprises: " + "; ".join(
+        f"{states[state]} {words}" for state, words in _STATES if states[state]
+    )
     coming = [(theirs, change) for theirs, change in pairs if change.state != "cannot"]
     if short := sum(_is_short(theirs.file["token"]) for theirs, _ in coming):
         yield (
