@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -179,27 +179,28 @@ def _words(missing: Mapping[str, Any], ours: Ours) -> Iterator[str]:
 
 
 def _different(file: Mapping[str, Any], phone_ids: Mapping[str, int], ours: Ours) -> Iterator[str]:
-    """What is here in another way, by its name."""
-    if file["name"] != ours.name:
-        yield "name"
-    if file["token"] and file["token"] != ours.token:
-        yield "token"
-    if file["secret"] != ours.secret:
-        yield "secret"
-    if file["asterisk_url"] and ours.asterisk_url and file["asterisk_url"] != ours.asterisk_url:
-        yield "asterisk_url"
+    """What is here in another way, by its name. What is empty on a side that may be is only missing there."""
+    pairs = {
+        "name": (file["name"], ours.name),
+        "token": (file["token"] or ours.token, ours.token),
+        "secret": (file["secret"], ours.secret),
+        "asterisk_url": (file["asterisk_url"] or ours.asterisk_url, ours.asterisk_url or file["asterisk_url"]),
+    }
+    yield from (name for name, (theirs, here) in pairs.items() if theirs != here)
     for user in file["users"]:
-        known = ours.users.get(user["login"])
-        if known is not None and any(user[name] != known[name] for name in _PERSON):
+        if _is_other(user, ours.users.get(user["login"]), _PERSON):
             yield f"person {user['login']}"
     yield from _different_phones(file, phone_ids, ours)
     for line in file["lines"]:
-        stored = ours.lines.get(line["line_id"])
-        if stored is not None and any((line.get(name) or "") != (stored[name] or "") for name in _LINE):
+        if _is_other(line, ours.lines.get(line["line_id"]), _LINE):
             yield f"line {line['line_id']}"
     for name, section in file["integrations_config"].items():
         if name in ours.sections:
             yield from _different_section(name, section, ours.sections[name])
+
+
+def _is_other(theirs: Mapping[str, Any], ours: Mapping[str, Any] | None, names: Sequence[str]) -> bool:
+    return ours is not None and any((theirs.get(name) or "") != (ours[name] or "") for name in names)
 
 
 def _different_phones(file: Mapping[str, Any], phone_ids: Mapping[str, int], ours: Ours) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 import phonenumbers
@@ -64,21 +65,30 @@ def translate_all(
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Use:
+    number: str
+    word: str
+
+    def is_taken_for(self, other: _Use) -> bool:
+        """A number names nobody here: by one that is another one's token, that other one alone would be meant."""
+        if self.word == "number":
+            return other.word == "number"
+        return self.number != other.number
+
+
 def shared_names(rows: Iterable[Row]) -> dict[str, list[str]]:
     """By the enterprises' numbers: why one's token, secret or number does not tell it from another one."""
-    named: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    uses: dict[str, list[_Use]] = defaultdict(list)
     for row in rows:
-        number = text(row.get("number"))
         for word, column in (("number", "number"), ("token", "name2"), ("secret", "secret")):
             if name := text(row.get(column)):
-                named[name].append((number, word))
+                uses[name].append(_Use(number=text(row.get("number")), word=word))
     reasons: dict[str, list[str]] = defaultdict(list)
-    for uses in named.values():
-        for index, (number, word) in enumerate(uses):
-            others = [use for place, use in enumerate(uses) if place != index]
-            for other, others_word in others:
-                if word == others_word == "number" or (other != number and word != "number"):
-                    reasons[number].append(_shared(word, other, others_word))
+    for same in uses.values():
+        for one, other in permutations(same, 2):
+            if one.is_taken_for(other):
+                reasons[one.number].append(_shared(one.word, other.number, other.word))
     return reasons
 
 
