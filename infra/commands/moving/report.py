@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from infra.commands.moving.decide import Change, State
 from infra.commands.moving.translate import Translated
-from infra.commands.moving.values import shown
+from infra.commands.moving.values import printable, shown
 from lib.runtime.auth import TOKEN_DIGITS
 from lib.store.integration import RETAILCRM
 
@@ -32,9 +32,9 @@ def lines(pairs: Sequence[Pair], remarks: Sequence[str], *, overwrite: bool) -> 
             yield f"  because {reason}"
         if change.different:
             word = "overwritten" if overwrite else "differs, and stays as it is here (OVERWRITE=1: as it is there)"
-            yield f"  {word}: {', '.join(map(shown, change.different))}"
+            yield f"  {word}: {', '.join(map(printable, change.different))}"
         for reason in change.behind:
-            yield f"  stays behind: {reason}"
+            yield f"  stays behind: {printable(reason)}"
     yield ""
     yield from _summary(pairs)
 

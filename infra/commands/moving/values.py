@@ -38,9 +38,13 @@ def whole(value: object) -> int | None:
     return int(digits) if re.fullmatch(r"[1-9][0-9]{0,17}", digits, re.ASCII) else None
 
 
+def printable(line: str) -> str:
+    return "".join(filter(str.isprintable, line))
+
+
 def shown(value: object) -> str:
     """For a report: printable, and not for long."""
-    return "".join(filter(str.isprintable, text(value)))[:_SHOWN_CHARACTERS]
+    return printable(text(value))[:_SHOWN_CHARACTERS]
 
 
 def unwrapped(value: object) -> object:
