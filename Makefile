@@ -1,6 +1,6 @@
 # The verbs of this project; `make` lists them. Everything runs in .venv, which is made on first use.
 .DEFAULT_GOAL := help
-.PHONY: help venv run function env pin test check check-page fmt lock schema nginx cloud roles deploy call provision backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz mutants siege autoscaling spool screenshots clean
+.PHONY: help venv run function env pin test check check-page fmt lock schema nginx cloud roles deploy call provision import switch backup restore explain doctor replay admin revoke rotate-keys rotate-token seek outage bench stages chaos fuzz mutants siege autoscaling spool screenshots clean
 
 PY := .venv/bin/python
 RUN_DIR ?= .local
@@ -89,6 +89,14 @@ backup: ## write a dump of the composition's database (TO=backups KEEP=14; HERE=
 restore: ## put a dump in the place of the database, which is kept under another name (FILE=… YES=1; HERE=1)
 	@test -n "$(FILE)" || { echo "Which dump? make restore FILE=backups/gateway-….dump" >&2; exit 2; }
 	@python3 -m infra.commands.restore "$(FILE)" $(if $(filter 1 yes,$(YES)),--yes) $(if $(filter 1 yes,$(HERE)),--here)
+import: venv ## bring the enterprises of the old system here (FROM=<dsn> DRY=1 ONLY=0367,0411 OVERWRITE=1 ASTERISK_URL= REGION= TIMEZONE=)
+	@test -n "$$FROM" || { echo "From where? make import FROM=postgresql://reader:password@host:5432/name DRY=1" >&2; exit 2; }
+	@OLD_DATABASE_URL="$$FROM" RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.moving $(if $(filter 1 yes,$(DRY)),--dry) \
+	    --only="$$ONLY" $(if $(filter 1 yes,$(OVERWRITE)),--overwrite) --asterisk-url="$$ASTERISK_URL" --region="$$REGION" \
+	    --timezone="$$TIMEZONE" --by="$$BY"
+
+switch: venv ## have RetailCRM told of the calls of enterprises from here, or not (ENTERPRISES=0367,0411 TO=on|off)
+	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.switch --enterprises="$$ENTERPRISES" --to="$$TO" --by="$$BY"
 
 explain: venv ## why a call became what it became (CALL=1758798777.27 ENTERPRISE=0367); without CALL: what led to nothing (SINCE=1h)
 	@RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.explain --enterprise "$(ENTERPRISE)" \

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -78,7 +79,7 @@ def _check_names(data: dict[str, Any], problems: list[str]) -> None:
         problems.append("secret: must differ from token")
     if not _is_one_of(data.get("region", "BY"), phonenumbers.SUPPORTED_REGIONS):
         problems.append("region: must be a country, as BY, RU or KZ")
-    if not _is_one_of(data.get("timezone", "Europe/Minsk"), available_timezones()):
+    if not _is_one_of(data.get("timezone", "Europe/Minsk"), _timezones()):
         problems.append("timezone: must be one of the tz database, as Europe/Minsk")
     url = data.get("asterisk_url")
     if url is not None and not (_is_text(url) and url.startswith(("http://", "https://"))):
@@ -204,8 +205,12 @@ def _check_mapping(mapping: object, where: str, problems: list[str]) -> None:
             problems.append(f"{where}.user_extensions.{user}: {extension} already belongs to user {owners[extension]}")
 
 
-def provision(conn: db.Connection, data: dict[str, Any]) -> Provisioned:
-    """Writes a checked enterprise, in the transaction of the caller. Raises InvalidPayload."""
+def provision(conn: db.Connection, data: dict[str, Any], *, phone_ids: Mapping[str, int] | None = None) -> Provisioned:
+    """
+    Writes a checked enterprise, in the transaction of the caller. `phone_ids`: under which id a new extension comes,
+    where its dialplan knows one already. Raises InvalidPayload.
+    """
+    ids = phone_ids or {}
     number = data["number"]
     present = _present_token(conn, number)
     token, notes = _token(conn, data, present)
@@ -253,9 +258,9 @@ def provision(conn: db.Connection, data: dict[str, Any]) -> Provisioned:
         user_id = _upsert_user(conn, number, user)
         for phone in user.get("internal_phones", []):
             phones.discard(phone)
-            _upsert_phone(conn, number, phone, user_id)
+            _upsert_phone(conn, number, phone, user_id, phone_id=ids.get(phone))
     for phone in sorted(phones):
-        _upsert_phone(conn, number, phone, None)
+        _upsert_phone(conn, number, phone, None, phone_id=ids.get(phone))
     for line in data.get("lines", []):
         _upsert_line(conn, number, line)
     notes += _merge_integrations(conn, number, data.get("integrations_config", {}))
@@ -335,14 +340,25 @@ def _upsert_user(conn: db.Connection, number: str, user: dict[str, Any]) -> int:
     return user_id
 
 
-def _upsert_phone(conn: db.Connection, number: str, phone: str, user_id: int | None) -> None:
+def _upsert_phone(conn: db.Connection, number: str, phone: str, user_id: int | None, *, phone_id: int | None) -> None:
+    values = {"id": phone_id, "number": number, "user_id": user_id, "phone": phone}
+    if phone_id is not None:
+        conn.execute(
+            """
+            INSERT INTO user_internal_phones (id, enterprise_number, user_id, phone_number) OVERRIDING SYSTEM VALUE
+            VALUES (%(id)s, %(number)s, %(user_id)s, %(phone)s)
+            ON CONFLICT (enterprise_number, phone_number) DO NOTHING
+            """,
+            values,
+        )
     conn.execute(
         """
-        INSERT INTO user_internal_phones (enterprise_number, user_id, phone_number) VALUES (%s, %s, %s)
+        INSERT INTO user_internal_phones (enterprise_number, user_id, phone_number)
+        VALUES (%(number)s, %(user_id)s, %(phone)s)
         ON CONFLICT (enterprise_number, phone_number) DO UPDATE SET user_id = excluded.user_id
         WHERE user_internal_phones.user_id IS DISTINCT FROM excluded.user_id
         """,
-        [number, user_id, phone],
+        values,
     )
 
 
@@ -448,6 +464,11 @@ def main() -> int:
     for name in crms.unserved(data.get("integrations_config", {})):
         print(f"  {name}: its settings are kept, but no service here serves it: nothing is sent there")
     return 0
+
+
+@cache
+def _timezones() -> set[str]:
+    return available_timezones()
 
 
 def _is_text(value: object) -> bool:

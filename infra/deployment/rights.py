@@ -28,7 +28,8 @@ class Rights:
     On one table. `reads`, `updates`: columns, separated by blanks, or EVERY_COLUMN.
 
     `locks`: a column that may be updated only because PostgreSQL lets nobody lock a row who may not update anything of
-    it; nothing updates it. `draws_ids`: takes numbers from the sequence of `id` beside inserting.
+    it; nothing updates it. `draws_ids`: takes numbers from the sequence of `id` beside inserting; `moves_ids`: lets the
+    sequence go on behind numbers that came from elsewhere.
     """
 
     reads: str = ""
@@ -37,6 +38,7 @@ class Rights:
     deletes: bool = False
     locks: str = ""
     draws_ids: bool = False
+    moves_ids: bool = False
 
     @property
     def writes(self) -> bool:
@@ -222,7 +224,10 @@ FUNCTIONS: Final[Mapping[str, Tables]] = {
 COMMANDS: Final[Tables] = {
     "enterprises": _UPSERT,
     "users": _UPSERT,
-    "user_internal_phones": _UPSERT,
+    # The import gives extensions the ids that the dialplans of their hosts know.
+    "user_internal_phones": Rights(
+        reads=EVERY_COLUMN, inserts=True, updates=EVERY_COLUMN, deletes=True, moves_ids=True
+    ),
     "lines": _UPSERT,
     "token_rotations": Rights(reads=EVERY_COLUMN, inserts=True, deletes=True),
     "dropped_tokens": Rights(reads=EVERY_COLUMN, inserts=True),
@@ -292,3 +297,5 @@ def _privileges(role: str, table: str, rights: Rights) -> Iterable[Privilege]:
         yield Privilege(role, table, "", "DELETE")
     if rights.draws_ids:
         yield Privilege(role, table + SEQUENCE, "", "USAGE")
+    if rights.moves_ids:
+        yield Privilege(role, table + SEQUENCE, "", "UPDATE")

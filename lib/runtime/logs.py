@@ -22,7 +22,7 @@ from lib.runtime import log_context
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET: Final = re.compile(r"token|secret|password|api[_-]?key|authorization|cookie", re.IGNORECASE)
-_DATABASES: Final = ("DATABASE_URL", "DATABASE_LISTEN_URL", "DATABASE_ADMIN_URL")
+_DATABASES: Final = ("DATABASE_URL", "DATABASE_LISTEN_URL", "DATABASE_ADMIN_URL", "OLD_DATABASE_URL")
 # Up to the last @: with an @ in the password, the driver takes the part after the first one for a host.
 _PASSWORD: Final = re.compile(r"[^:]*:(?P<of_user>.+)@", re.DOTALL)
 _SCHEME: Final = re.compile(r"\A\s*(?:postgres(?:ql)?:?/+|postgres(?:ql)?:|\w+://)")

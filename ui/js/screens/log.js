@@ -33,6 +33,7 @@ const TYPES = [
   "mapping",
   "lines",
   "replay",
+  "import",
   "callback",
   "rotate_token",
   "sign_in",

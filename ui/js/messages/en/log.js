@@ -49,6 +49,7 @@ export default {
     mapping: "Managers' extensions",
     lines: "Lines saved",
     replay: "Sent again",
+    import: "From the old system",
     callback: "Call back",
     rotate_token: "Token of the phone system",
     sign_in: "Failed sign-ins",

@@ -57,6 +57,7 @@ export default {
     mapping: "Номера менеджеров",
     lines: "Линии сохранены",
     replay: "Повторная отправка",
+    import: "Из старой системы",
     callback: "Перезвонить",
     rotate_token: "Токен АТС",
     sign_in: "Неудачные входы",
