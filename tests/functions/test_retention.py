@@ -43,6 +43,7 @@ TABLES = (
     "integration_logs",
     "rejected_messages",
     "clicks",
+    "callbacks",
     "sessions",
     "sign_in_attempts",
     "known_browsers",
@@ -152,6 +153,10 @@ def fill(url, number, *, count, age):
             """,
             "INSERT INTO rejected_messages (source, reason, raw, received_at) SELECT 's', 'r', 'x', at FROM made",
             "INSERT INTO clicks (enterprise_number, extension, phone, clicked_at) SELECT '{0}', '150', '1', at FROM made",
+            """
+            INSERT INTO callbacks (enterprise_number, customer, state, said_by, said_at)
+            SELECT '{0}', '+' || n || '{0}' || at, 'closed', 'admin', at FROM made
+            """,
             """
             INSERT INTO sessions (token_sha256, enterprise_number, created_at, last_seen_at)
             SELECT sha256((at || '{0}')::bytea), '{0}', at, at FROM made

@@ -178,6 +178,38 @@ def test_filters_stand_in_the_address_and_lead_back_to_the_same(number, enrol, v
     expect(lines).to_have_count(2)
 
 
+def test_calls_are_found_by_today_yesterday_and_the_last_days(number, enrol, visit, stack):
+    enrol(number)
+    with psycopg.connect(stack.database_url) as conn:
+        for days in (0, 1, 3, 10):
+            conn.execute(
+                """
+                INSERT INTO calls (enterprise_number, main_unique_id, kind, customer, result, started_at, first_event_at,
+                                   last_event_at, over_at)
+                SELECT %s, %s, 'in', '+375291111111', 'no answer', at, at, at, at
+                FROM (SELECT date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Minsk') AT TIME ZONE 'Europe/Minsk'
+                             - make_interval(days => %s) + interval '1 second') AS day (at)
+                """,
+                [number, f"176000000{days}.1", days],
+            )
+    somebody = visit().sign_in(number)
+    somebody.go("calls")
+    lines, period = somebody.page.locator(".call-line"), somebody.page.get_by_label("Период")
+    expect(lines).to_have_count(4)
+
+    for name, count in (("Сегодня", 1), ("Вчера", 1), ("7 дней", 3)):
+        period.select_option(name)
+        expect(lines).to_have_count(count)
+        somebody.page.reload()
+        expect(period.locator("option:checked")).to_have_text(name)
+        expect(lines).to_have_count(count)
+
+    period.select_option("Свои даты")
+    expect(somebody.page.get_by_label("С", exact=True)).to_be_focused()
+    period.select_option("За всё время")
+    expect(lines).to_have_count(4)
+
+
 def test_what_was_being_typed_does_not_follow_to_the_next_screen(number, enrol, visit, play):
     enrol(number)
     somebody = visit().sign_in(number)

@@ -5,6 +5,7 @@
     overview: ["crm", "delays", "empty", "keyed"],
     calls: ["badge", "empty", "field", "keyed", "results", "why"],
     callbacks: ["badge", "empty", "field", "results", "table"],
+    report: ["bars", "empty", "results", "table", "tabs"],
     call: ["badge", "keyed", "lanes", "story", "why"],
     managers: ["badge", "crm", "empty", "field", "table", "tabs"],
     lines: ["crm", "empty", "field"],

@@ -139,7 +139,8 @@ def _domain(value: object, behind: list[str]) -> dict[str, str]:
     if not given:
         behind.append("retailcrm.domain: is empty")
         return {}
-    for address in (given, *_shorter(given)):
+    # What has a path comes last.
+    for address in sorted((given, *_shorter(given)), key=lambda one: "/" in one.rpartition("://")[2]):
         if not _against(domain=address):
             return {"domain": address}
     behind.extend(_against(domain=given))

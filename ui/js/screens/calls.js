@@ -33,6 +33,9 @@ const REASONS = [
   "corrected_after_upload",
   "unknown_line",
 ];
+// Days from today: the first, and the one after the last; none: up to now.
+const PERIODS = { today: [0, null], yesterday: [-1, 0], week: [-6, null] };
+const DAY_MS = 24 * 3600 * 1000;
 const FURTHER_ROWS = 100;
 const REFRESH_SECONDS = 4;
 const TYPING_MS = 350;
@@ -70,6 +73,11 @@ export async function show({ t, common, query, signal, before }) {
       }),
       kind: selectField(t("kind"), choices("kind"), { value: chosen.kind }),
       result: selectField(t("result"), choices("result"), { value: chosen.result }),
+      period: selectField(
+        t("period"),
+        [["", t("periods.all")], ...[...Object.keys(PERIODS), "own"].map((name) => [name, t(`periods.${name}`)])],
+        { value: period() },
+      ),
       extension: selectField(
         t("extension"),
         [["", t("anyone")], ...phones.map((each) => [each.extension, owner(each)])],
@@ -85,8 +93,24 @@ export async function show({ t, common, query, signal, before }) {
     for (const name of NAMES) {
       const value = () =>
         ["since", "until"].includes(name) ? (fromLocal(made[name].value()) ?? "") : made[name].value().trim();
-      made[name].input.addEventListener("change", () => value() !== chosen[name] && choose({ [name]: value() }));
+      made[name].input.addEventListener("change", () => {
+        if (value() === chosen[name]) return undefined;
+        const done = choose({ [name]: value() });
+        made.period.set(period());
+        return done;
+      });
     }
+    made.period.input.addEventListener("change", () => {
+      const name = made.period.value();
+      if (name === "own") {
+        made.since.element.closest("details").open = true;
+        return made.since.input.focus();
+      }
+      const range = bounds(name);
+      made.since.set(toLocal(range.since));
+      made.until.set(toLocal(range.until));
+      return choose(range);
+    });
     let typing;
     made.phone.input.addEventListener("input", () => {
       clearTimeout(typing);
@@ -98,12 +122,21 @@ export async function show({ t, common, query, signal, before }) {
     return made;
   }
 
+  function period() {
+    const isChosen = (name) => bounds(name).since === chosen.since && bounds(name).until === chosen.until;
+    return Object.keys(PERIODS).find(isChosen) ?? (chosen.since || chosen.until ? "own" : "");
+  }
+
   function search() {
     const further = FURTHER.some((name) => chosen[name]);
     return h(
       "div",
       { class: "stack tight", role: "search", "aria-label": t("filters") },
-      h("div", { class: "filters" }, fields.phone.element, fields.kind.element, fields.result.element),
+      h(
+        "div",
+        { class: "filters" },
+        ["phone", "period", "kind", "result"].map((name) => fields[name].element),
+      ),
       h(
         "details",
         { class: "further", open: further },
@@ -280,6 +313,15 @@ export async function show({ t, common, query, signal, before }) {
       said && h("span", { class: "small muted" }, said),
     );
   }
+}
+
+/** { since, until } of a period that ends today or yesterday, in the enterprise's zone; empty: no bound. */
+function bounds(name) {
+  const today = Date.parse(`${toLocal(new Date().toISOString()).slice(0, 10)}T00:00:00Z`);
+  const [since, until] = PERIODS[name] ?? [null, null];
+  const midnight = (days) =>
+    days === null ? "" : fromLocal(`${new Date(today + days * DAY_MS).toISOString().slice(0, 10)}T00:00`);
+  return { since: midnight(since), until: midnight(until) };
 }
 
 /** The keys of a group of messages that stand in the address, in their order. */

@@ -9,6 +9,8 @@ export default {
   extension: "Extension",
   state: "Delivery to RetailCRM",
   reason: "Why",
+  period: "Period",
+  periods: { all: "All time", today: "Today", yesterday: "Yesterday", week: "7 days", own: "Your dates" },
   since: "From",
   until: "To",
   more_filters: "More filters",

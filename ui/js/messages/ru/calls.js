@@ -9,6 +9,8 @@ export default {
   extension: "Внутренний номер",
   state: "Доставка в RetailCRM",
   reason: "Почему",
+  period: "Период",
+  periods: { all: "За всё время", today: "Сегодня", yesterday: "Вчера", week: "7 дней", own: "Свои даты" },
   since: "С",
   until: "По",
   more_filters: "Ещё фильтры",
