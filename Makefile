@@ -153,8 +153,9 @@ siege: venv ## a phone that rings beside each attack of strangers and other ente
 autoscaling: venv ## by a model: what 1,000 and 10,000 enterprises need in Google Cloud (ARGS="--enterprises 5000 --cores 8")
 	@$(PY) -m tests.measure.autoscaling $(ARGS)
 
-spool: ## try the spool of call events in front of the running stack: it listens at 127.0.0.1:8020 (PORT=8080 RUN_DIR=.local)
-	@python3 infra/spool/spool.py --to "http://127.0.0.1:$(or $(PORT),8080)" --data "$(RUN_DIR)/spool"
+spool: ## try the spool of call events in front of the running stack: it listens at 127.0.0.1:8020 (PORT=8080 RUN_DIR=.local LISTEN=8020)
+	@python3 infra/spool/spool.py --to "http://127.0.0.1:$(or $(PORT),8080)" --data "$(RUN_DIR)/spool" \
+	    --listen "127.0.0.1:$(or $(LISTEN),8020)"
 
 screenshots: venv ## pictures of every screen of the page, into .cache/screenshots (ARGS="--screens log")
 	@$(PY) -m infra.stand_ins.screenshots $(ARGS)

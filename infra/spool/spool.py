@@ -624,7 +624,13 @@ def main() -> int:
     if given.retry_refused:
         log.info("%s refused requests are sent once more", store.retry_refused())
     forwarder = Forwarder(store, gateway, late_seconds=given.late_seconds, refused_days=given.refused_days)
-    server = Server(given.listen, store, forwarder)
+    try:
+        server = Server(given.listen, store, forwarder)
+    except OSError as error:
+        host, port = given.listen
+        raise SystemExit(
+            f"--listen: {host}:{port} cannot be had ({error.strerror}): free it, or name another"
+        ) from None
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: threading.Thread(target=server.shutdown).start())
     forwarder.start()

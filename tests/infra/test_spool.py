@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -195,6 +196,15 @@ def test_a_second_one_on_the_same_folder_says_so(start, gateway: Gateway, tmp_pa
 
     with pytest.raises(AssertionError, match="Another spool is at work"):
         Spool(to=gateway.url, data=tmp_path / "spool").start()
+
+
+def test_a_port_that_is_taken_is_named(gateway: Gateway, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AssertionError, match=f"--listen: 127.0.0.1:{port} cannot be had") as failed:
+            Spool(to=gateway.url, data=tmp_path / "spool", port=port).start()
+
+    assert "Traceback" not in str(failed.value)
 
 
 def test_it_takes_no_more_than_it_can_keep_in_memory(start):
