@@ -61,7 +61,8 @@ class Programs:
         except FileNotFoundError as error:
             raise DumpError(f"There is no {error.filename} here") from error
         if code:
-            raise DumpError(f"{program}: {next((line for line in said if 'error' in line.lower()), said[-1])}")
+            reasons = (line for line in said if "error" in line.lower() or line.startswith("docker:"))
+            raise DumpError(f"{program}: {next(reasons, said[-1])}")
         return printed
 
     def sql(self, *statements: str, in_transaction: bool = False) -> str:
