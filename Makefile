@@ -89,7 +89,8 @@ backup: ## write a dump of the composition's database (TO=backups KEEP=14; HERE=
 restore: ## put a dump in the place of the database, which is kept under another name (FILE=… YES=1; HERE=1)
 	@test -n "$(FILE)" || { echo "Which dump? make restore FILE=backups/gateway-….dump" >&2; exit 2; }
 	@python3 -m infra.commands.restore "$(FILE)" $(if $(filter 1 yes,$(YES)),--yes) $(if $(filter 1 yes,$(HERE)),--here)
-import: venv ## bring the enterprises of the old system here (FROM=<dsn> DRY=1 ONLY=0367,0411 OVERWRITE=1 ASTERISK_URL= REGION= TIMEZONE=)
+
+import: venv ## bring the enterprises of the old system here (FROM=<dsn> DRY=1 ONLY=0367,0411 OVERWRITE=1 ASTERISK_URL= REGION= TIMEZONE= BY=)
 	@test -n "$$FROM" || { echo "From where? make import FROM=postgresql://reader:password@host:5432/name DRY=1" >&2; exit 2; }
 	@OLD_DATABASE_URL="$$FROM" RUN_DIR="$(RUN_DIR)" $(PY) -m infra.stand_ins.inside infra.commands.moving $(if $(filter 1 yes,$(DRY)),--dry) \
 	    --only="$$ONLY" $(if $(filter 1 yes,$(OVERWRITE)),--overwrite) --asterisk-url="$$ASTERISK_URL" --region="$$REGION" \

@@ -22,7 +22,6 @@ FUNCTIONS = sorted(path for path in (ROOT / "functions").iterdir() if path.is_di
 NAMES = [path.name for path in FUNCTIONS]
 ROOMS_AT_MOST = 12
 COMPLEXITY_AT_MOST = 15
-# Assembly is to be taken apart; nothing else may be here.
 # Names the CRMs; everything else has a room.
 REGISTRY = "crms.py"
 
@@ -263,6 +262,23 @@ def test_the_page_needs_nothing_that_its_oldest_browsers_lack():
     }
 
     assert used == set()
+
+
+def test_commands_have_the_options_that_the_document_gives_them():
+    text = (ROOT / "docs/operations.md").read_text()
+    commands = text.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z-]+) ?[^|]*\| `(\w+) ?([^|]*)\|$", commands, re.MULTILINE)
+
+    assert len(rows) > 9
+    for verb, module, said in rows:
+        path = ROOT / "infra/commands" / module
+        source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        recipe = re.search(rf"^{verb}: .*\n(?:\t.*\n| .*\n)+", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert recipe, verb
+        assert re.search(rf"infra\.commands\.{module}\b", recipe[0]), verb
+        assert [
+            option for option in re.findall(r"--[a-z-]+", said.partition("`")[0]) if f'"{option}"' not in source
+        ] == []
 
 
 def test_links_between_documents_lead_somewhere():

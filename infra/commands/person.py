@@ -14,4 +14,4 @@ def of(given: str) -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError) as error:
-        raise InvalidPayload("Nobody knows who you are: say BY=your-name") from error
+        raise InvalidPayload("Nobody knows who you are: say BY=your-name, without make --by your-name") from error

@@ -9,6 +9,7 @@ name. With `--here` (HERE=1) only the database is changed: stop the functions be
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -44,7 +45,8 @@ def main(arguments: list[str]) -> int:
         if given.yes and not given.here:
             print("Nothing is restored. docker compose up --detach starts the gateway as it was", file=sys.stderr)
         return 1
-    kept = f"; the one before is {before}: dropdb --force {before}, once it is not needed" if before else ""
+    drop = shlex.join([*asked.prefix, "dropdb", f"--username={asked.user}", "--force", before])
+    kept = f"; the one before is {before}, until it is not needed: {drop}" if before else ""
     print(f"{given.file} is the database {asked.database} now{kept}")
     if given.here:
         print("Now: make roles and python -m infra.deployment.migrate, then start the functions")

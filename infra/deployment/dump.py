@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,7 +62,7 @@ class Programs:
         except FileNotFoundError as error:
             raise DumpError(f"There is no {error.filename} here") from error
         if code:
-            raise DumpError(f"{program}: {next((line for line in said if 'error' in line.lower()), said[-1])}")
+            raise DumpError(f"{program}: {_reason(said)}")
         return printed
 
     def sql(self, *statements: str, in_transaction: bool = False) -> str:
@@ -69,6 +70,12 @@ class Programs:
         together = ["--single-transaction"] if in_transaction else []
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", *together]
         return self.run("psql", *options, f"--username={self.user}", f"--dbname={_SERVER}", *commands)
+
+
+def _reason(said: Sequence[str]) -> str:
+    if said[-1].startswith("Run 'docker"):
+        return "Docker has no `compose` here; COMPOSE=docker-compose names another program"
+    return next((line for line in said if "error" in line.lower()), said[-1])
 
 
 def save(programs: Programs, path: Path) -> int:

@@ -21,8 +21,15 @@ def main() -> NoReturn:
         try:
             env |= rundir.read_description(Path(env.get("RUN_DIR") or ".local").resolve())["environment"]
         except rundir.StartError as error:
-            sys.exit(str(error))
+            sys.exit(f"{error}{_elsewhere(sys.argv[1])}")
     os.execve(sys.executable, [sys.executable, "-m", *sys.argv[1:]], env)  # noqa: S606  (becomes that module)
+
+
+def _elsewhere(module: str) -> str:
+    """Where the composition runs, commands have a container of their own."""
+    if not Path(".env").exists():
+        return ""
+    return f"; of the composition: docker compose run --rm operator python -m {module} … (docs/operations.md, Commands)"
 
 
 if __name__ == "__main__":

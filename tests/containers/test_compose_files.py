@@ -186,6 +186,10 @@ def members(on, network):
     return {name for name, networks in on.items() if network in networks}
 
 
+def test_the_log_of_commands_says_who_gave_them_in_a_container_that_has_no_users():
+    assert SERVICES["operator"]["environment"]["USER"] == "${USER:-}"
+
+
 def test_values_of_an_environment_file_stay(tmp_path, capsys):
     path = tmp_path / ".env"
     path.write_text("POSTGRES_PASSWORD=chosen\nEXTRA=1")

@@ -229,3 +229,15 @@ def test_the_composition_is_stopped_restored_and_started_in_this_order(address, 
     stopped = asked.index("stop gateway dispatch-call-event")
     loaded = next(at for at, words in enumerate(asked) if "pg_restore --exit-on-error" in words)
     assert stopped < loaded < asked.index("up --detach") == len(asked) - 1
+
+
+def test_docker_without_compose_is_said(tmp_path, monkeypatch, capsys):
+    (docker := tmp_path / "docker").write_text(
+        "#!/bin/sh\necho \"Run 'docker --help' for more information\" >&2\nexit 1\n"
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("COMPOSE", raising=False)
+
+    assert backup.main(["--to", str(tmp_path / "backups")]) == 1
+    assert "Docker has no `compose` here" in capsys.readouterr().err

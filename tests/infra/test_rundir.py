@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,16 @@ def test_a_stack_that_is_gone_does_not_count_as_running(tmp_path):
     rundir.write_description(tmp_path, {"pid": ended.pid, "urls": {}})
     with pytest.raises(StartError, match="make run"):
         rundir.read_description(tmp_path)
+
+
+@pytest.mark.parametrize(("environment_file", "told"), [(True, True), (False, False)])
+def test_who_runs_the_composition_is_told_where_its_commands_are(tmp_path, environment_file, told):
+    if environment_file:
+        (tmp_path / ".env").touch()
+    ours = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "infra.stand_ins.inside", "infra.commands.explain"]
+
+    ended = subprocess.run(command, cwd=tmp_path, env=ours, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ("docker compose run --rm operator python -m infra.commands.explain" in ended.stderr) == told

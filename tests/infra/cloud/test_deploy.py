@@ -142,3 +142,4 @@ def test_a_dry_run_prints_the_commands_and_starts_none(tools, capsys):
     assert (code, done) == (0, [])
     said = capsys.readouterr().out
     assert said.index("jobs execute migrate") < said.rindex("terraform")
+    assert "/gateway:…" in said
