@@ -14,6 +14,7 @@ import pytest
 
 from infra.deployment import topology
 from lib.admin import api, screens
+from lib.admin.exported_words import VALUES
 from lib.runtime import config
 from tests.harness import complexity
 
@@ -307,3 +308,22 @@ def test_every_phone_in_test_data_is_a_placeholder():
     phones = {event["body"].get("Phone", "").lstrip("+") for scenario in scenarios for event in scenario["events"]}
 
     assert {phone for phone in phones if phone.startswith("375")} <= known
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_whatever_is_written_into_the_log_has_words_on_the_page_and_in_its_file(language):
+    written = set()
+    for folder in ("lib", "functions", "infra"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            if "integration_logs" in text or "audit.remember" in text:
+                written |= set(re.findall(r'event_type="(\w+)"', text))
+                written |= set(re.findall(r'audit\.remember\(conn, request, "(\w+)"', text))
+    [listed] = re.findall(r"const TYPES = \[(.*?)\]", (ROOT / "ui/js/screens/log.js").read_text(), re.DOTALL)
+    [said] = re.findall(
+        r"^  types: {(.*?)^  }", (ROOT / f"ui/js/messages/{language}/log.js").read_text(), re.DOTALL | re.MULTILINE
+    )
+    types, named = set(re.findall(r'"(\w+)"', listed)), set(re.findall(r"^    (\w+):", said, re.MULTILINE))
+
+    assert {"revoke", "import", "callback"} <= written <= types
+    assert types == named == set(VALUES[language]["event_type"])

@@ -125,3 +125,14 @@ def page(browser: Callable[[], Page], provisioned: Callable[..., None]) -> Page:
     opened = browser()
     assert opened.sign_in().status_code == 200
     return opened
+
+
+@pytest.fixture
+def connected(
+    fresh_crm: CRM, commands: Callable[[], list[dict[str, Any]]], page: Page, provisioned: Callable[..., None]
+) -> Page:
+    """The page of an administrator whose enterprise is connected to the simulator."""
+    fresh_crm.forget("0367")
+    fresh_crm.account("0367")
+    provisioned(domain=fresh_crm.url)
+    return page

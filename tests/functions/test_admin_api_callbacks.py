@@ -11,14 +11,6 @@ CUSTOMER, OTHER = "+375291111111", "+375292222222"
 
 
 @pytest.fixture
-def connected(fresh_crm, commands, page, provisioned):
-    fresh_crm.forget("0367")
-    fresh_crm.account("0367")
-    provisioned(domain=fresh_crm.url)
-    return page
-
-
-@pytest.fixture
 def call(connected, sql):
     """Writes a call that is over, so many minutes ago; its unique id."""
     count = iter(range(1, 1000))

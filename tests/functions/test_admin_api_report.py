@@ -10,14 +10,6 @@ from psycopg.types.json import Jsonb
 
 
 @pytest.fixture
-def connected(fresh_crm, commands, page, provisioned):
-    fresh_crm.forget("0367")
-    fresh_crm.account("0367")
-    provisioned(domain=fresh_crm.url)
-    return page
-
-
-@pytest.fixture
 def call(connected, sql):
     """Writes a call that is over and began then, with its history row if somebody talked."""
     count = iter(range(1, 1000))

@@ -36,6 +36,8 @@ const TYPES = [
   "import",
   "callback",
   "rotate_token",
+  "administrators",
+  "revoke",
   "sign_in",
   "export",
 ];

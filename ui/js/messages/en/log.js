@@ -52,6 +52,8 @@ export default {
     import: "From the old system",
     callback: "Call back",
     rotate_token: "Token of the phone system",
+    administrators: "Administrators",
+    revoke: "Sign-ins and links ended",
     sign_in: "Failed sign-ins",
     export: "CSV downloaded",
   },

@@ -60,6 +60,8 @@ export default {
     import: "Из старой системы",
     callback: "Перезвонить",
     rotate_token: "Токен АТС",
+    administrators: "Администраторы",
+    revoke: "Входы и ссылки закрыты",
     sign_in: "Неудачные входы",
     export: "Выгрузка CSV",
   },
