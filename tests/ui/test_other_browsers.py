@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
             if firefox_for_playwright.find() is None:
                 pytest.skip("no Firefox here: apt-get install firefox-esr, or FIREFOX=/path/to/it")
             path = Path(firefox_for_playwright.__file__)
-            running = playwright.firefox.launch(channel="moz-firefox", executable_path=path)
+            # It is started by its first line, which finds this Python also where no environment is activated.
+            search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            running = playwright.firefox.launch(
+                channel="moz-firefox", executable_path=path, env={**os.environ, "PATH": search}
+            )
         else:
             old = os.environ.get("OLD_CHROMIUM", "")
             if not shutil.which(old):
